@@ -1,0 +1,75 @@
+"""Batch: routed records -> the records of one route, kind and date, in stream order.
+
+Two routes never share a batch, so two keys never share an object.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from routing.model import Kind, Record, RouteName
+from routing.reasons import Reason
+from routing.report import Report
+from routing.routes import Limits, Route
+
+type Routed = tuple[Record, tuple[Route, ...]]
+"""A record with the routes that it takes; none if the `unmatched` policy drops it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What becomes one object: at least one record, all of one route, kind and date."""
+
+    route: Route
+    kind: Kind | Reason
+    date: str
+    records: Sequence[Record]
+
+
+def segments(records: Sequence[Record], limits: Limits) -> Iterator[Sequence[Record]]:
+    """Cut the records of an invocation into the runs that are committed one after the other.
+
+    The limits cut here and not inside a route: an object is named by its first record, and only a commit
+    makes the next first record certain. Objects cut within one commit would leave strays behind when
+    Lambda cuts the batch differently the next time. The records of one aggregate stay together, since
+    they share the sequence number that a watermark can name.
+    """
+    if len(records) <= limits.records and sum(len(r.data) for r in records) <= limits.plain_bytes:
+        yield records
+        return
+    start = plain_bytes = 0
+    for end, record in enumerate(records):
+        plain_bytes += len(record.data)
+        is_full = end - start >= limits.records or plain_bytes > limits.plain_bytes
+        if is_full and end > start and record.position != records[end - 1].position:
+            yield records[start:end]
+            start, plain_bytes = end, len(record.data)
+    yield records[start:]
+
+
+def group(routed: Sequence[Routed], watermarks: Mapping[RouteName, int], report: Report) -> list[Batch]:
+    """Group what no earlier invocation has committed; count what is dropped and what is skipped.
+
+    Args:
+        routed: In stream order.
+        watermarks: The last position committed per route; a route without one has committed nothing.
+        report: Gains the counts.
+
+    Returns:
+        Batches in the order of their first records.
+    """
+    groups: dict[tuple[RouteName, Kind | Reason, str], tuple[Route, list[Record]]] = {}
+    report.attempted += len(routed)
+    for record, routes in routed:
+        report.pairs += len(routes)
+        if not routes:
+            report.dropped[record.kind] += 1
+        for route in routes:
+            if record.position <= watermarks.get(route.name, -1):
+                report.of(route.name).skipped += 1
+                continue
+            place = (route.name, record.kind, route.partition.date_of(record))
+            if place in groups:
+                groups[place][1].append(record)
+            else:
+                groups[place] = (route, [record])
+    return [Batch(route, kind, date, records) for (_, kind, date), (route, records) in groups.items()]

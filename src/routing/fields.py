@@ -1,0 +1,74 @@
+"""The shape of what is decoded: only the fields that routes name, as msgspec types built once.
+
+`path -> tree -> type`: the paths that patterns and partitions use become a tree of names, and the tree
+becomes a struct type that tells the JSON parser to skip everything else. No field can fail the decoding
+by its type: every node takes an object, an array, a scalar or null, and absent stays different from null.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Union
+
+from msgspec import UNSET, Struct, UnsetType, defstruct
+
+type Path = tuple[str, ...]
+"""A field by its names from the root, e.g. `("Queue", "Name")`."""
+
+type Scalar = str | int | float | bool | None
+
+_SCALARS = (str, int, float, bool, None, UnsetType)
+
+
+class Node(Struct, frozen=True, gc=False):
+    """An object of a record, holding only the fields that some route names."""
+
+
+def attribute(name: str) -> str:
+    """Return the Python attribute that holds the field `name`: any text, e.g. `connect:Subtype`."""
+    return "f_" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in name)
+
+
+def node_type(paths: Iterable[Path]) -> type[Node]:
+    """Build the type that decodes `paths` out of a record and skips the rest.
+
+    Args:
+        paths: Fields by their names, e.g. `[("Channel",), ("Queue", "Name")]`.
+
+    Returns:
+        A subclass of `Node`; a field that the record lacks is `UNSET`.
+    """
+    below: dict[str, list[Path]] = {}
+    for head, *tail in paths:
+        below.setdefault(head, [])
+        if tail:
+            below[head].append(tuple(tail))
+    return defstruct(
+        "Node",
+        [(attribute(name), _field_type(node_type(rest)), UNSET) for name, rest in below.items()],
+        bases=(Node,),
+        rename={attribute(name): name for name in below},
+        frozen=True,
+        gc=False,
+    )
+
+
+def _field_type(node: type[Node]) -> Any:  # noqa: ANN401 - a union made at run time has no static type
+    """Return the type of a field that may hold anything, with `node` for the objects in it.
+
+    An EventBridge pattern looks into arrays of arrays too; three deep is more than any contact record
+    has, and what lies deeper is decoded but matches nothing.
+    """
+    array: Any = list[Any]
+    for _ in range(3):
+        array = list[Union[(node, *_SCALARS[:-1], array)]]
+    return Union[(node, *_SCALARS, array)]
+
+
+def scalars_at(node: object, path: Path) -> list[Scalar]:
+    """Return the scalars that a field holds, e.g. `["VOICE"]`; none if it is absent or an object."""
+    if type(node) is list:
+        return [scalar for element in node for scalar in scalars_at(element, path)]
+    if isinstance(node, Node):
+        return scalars_at(getattr(node, attribute(path[0]), UNSET), path[1:]) if path else []
+    if path or node is UNSET:
+        return []
+    return [node] if node is None or isinstance(node, str | int | float) else []

@@ -1,0 +1,94 @@
+"""The values that travel between the stages. Frozen; collections out of the core are tuples.
+
+Values that exist once per record are msgspec structs, which cost a tenth of a frozen dataclass to make.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+from msgspec import Struct
+
+from routing.errors import RecordError
+from routing.fields import Node
+from routing.reasons import Reason
+
+SequenceNumber = NewType("SequenceNumber", str)
+"""A Kinesis sequence number as its decimal text: 56 digits in practice, 128 by the API model."""
+
+ObjectKey = NewType("ObjectKey", str)
+RouteName = NewType("RouteName", str)
+
+
+class Kind(StrEnum):
+    """What a record is, told by the fields it has."""
+
+    CONTACT_RECORD = "contact_record"
+    AGENT_EVENT = "agent_event"
+    CONTACT_LENS_SEGMENT = "contact_lens_segment"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The shard that all records of one invocation come from.
+
+    Attributes:
+        stream_arn: `arn:aws:kinesis:<region>:<account>:stream/<name>`.
+        shard_id: e.g. `shardId-000000000001`; it recurs in a stream that is made anew.
+    """
+
+    stream_arn: str
+    shard_id: str
+
+    @property
+    def stream_name(self) -> str:
+        """The name in the stream's ARN."""
+        return self.stream_arn.rpartition("/")[2]
+
+
+class Record(Struct, frozen=True, gc=False):
+    """One record, decoded as far as routes need it.
+
+    Attributes:
+        kind: What it is; of a record that cannot be decoded, the reason.
+        data: What is delivered: the original bytes on one line, without white space around them; of a
+            record that cannot be decoded, its dead letter.
+        fields: The fields that routes name; None if it cannot be decoded.
+        position: The sequence number as an integer, the only form that compares rightly.
+        arrived_at: Seconds since 1970, UTC, when Kinesis took it.
+        failure: Why it cannot be decoded.
+    """
+
+    kind: Kind | Reason
+    data: bytes
+    fields: Node | None
+    sequence_number: SequenceNumber
+    position: int
+    arrived_at: float
+    failure: RecordError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedObject:
+    """An object ready to be put: a function of its records alone, so that a retry makes the same.
+
+    Attributes:
+        route: The route whose key encrypts it.
+        kind: What its records are; of dead letters the reason.
+        key: `<prefix>/<kind>/date=YYYY-MM-DD/<stream>-<shardId>-<first sequence number>.ndjson.gz`.
+        body: Gzipped newline-delimited JSON.
+        metadata: User metadata, all text; two puts with the same metadata hold the same records.
+        record_count: Lines in the body.
+        plain_bytes: Size of the body before gzip.
+        oldest_arrived_at: Arrival of its oldest record, seconds since 1970.
+    """
+
+    route: RouteName
+    kind: Kind | Reason
+    key: ObjectKey
+    body: bytes
+    metadata: dict[str, str]
+    record_count: int
+    plain_bytes: int
+    oldest_arrived_at: float

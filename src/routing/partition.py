@@ -1,0 +1,71 @@
+"""Partition: which date an object stands under, by arrival or by a timestamp of the record.
+
+A record that lacks the timestamp, or has one that is no date, falls back to its arrival. Only a validated
+date enters an object key.
+"""
+
+import functools
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from routing.errors import Fault
+from routing.fields import Path, scalars_at
+from routing.model import Record
+
+ARRIVAL = "arrival"
+_FIELD = re.compile(r"[^.\s]+(\.[^.\s]+)*")
+_TIMESTAMP = re.compile(r"(2\d{3}-\d{2}-\d{2})T\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z")
+_DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """How a route dates its records.
+
+    Attributes:
+        path: The timestamp's field; None dates by arrival.
+    """
+
+    path: Path | None
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        """The field to decode, if any."""
+        return frozenset() if self.path is None else frozenset({self.path})
+
+    def date_of(self, record: Record) -> str:
+        """Return the date that a record stands under, UTC, e.g. `2026-03-02`."""
+        if self.path is not None and record.fields is not None:
+            found = scalars_at(record.fields, self.path)
+            if len(found) == 1 and type(found[0]) is str and (day := _date_in(found[0])) is not None:
+                return day
+        return _date_at(record.arrived_at // _DAY_SECONDS)
+
+
+def compile_partition(text: str, where: str, faults: list[Fault]) -> Partition:
+    """Read `arrival` or the dotted path of a timestamp field, e.g. `Agent.ConnectedToAgentTimestamp`."""
+    if text == ARRIVAL:
+        return Partition(None)
+    if not _FIELD.fullmatch(text):
+        faults.append(Fault(where, f"expected {ARRIVAL!r} or a dotted field name, got {text!r}"))
+    return Partition(tuple(text.split(".")))
+
+
+@functools.lru_cache(maxsize=4096)
+def _date_at(day: float) -> str:
+    return datetime.fromtimestamp(day * _DAY_SECONDS, UTC).date().isoformat()
+
+
+def _date_in(text: str) -> str | None:
+    """Return the date of a timestamp as Connect writes it, `yyyy-MM-ddTHH:mm:ss[.SSS]Z`; None if it is none."""
+    match = _TIMESTAMP.fullmatch(text)
+    return _valid_date(match[1]) if match else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _valid_date(text: str) -> str | None:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        return None

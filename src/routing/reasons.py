@@ -1,0 +1,34 @@
+"""The reason codes: why a record or an object did not go where it belongs."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """What dead letters, metrics and the `routes try` command call a failure.
+
+    The spelling follows the error codes of Amazon Data Firehose, whose users know them.
+
+    Source: https://docs.aws.amazon.com/firehose/latest/dev/monitoring-with-cloudwatch-logs.html
+    """
+
+    # A record that no retry can mend.
+    NOT_BASE64 = "NotBase64"
+    EMPTY = "Empty"
+    BAD_AGGREGATE = "BadAggregate"
+    NOT_UTF8 = "NotUtf8"
+    NOT_JSON = "NotJson"
+    NOT_AN_OBJECT = "NotAnObject"
+    TOO_DEEP = "TooDeep"
+
+    # An object whose destination refuses it until somebody mends a key or a grant.
+    ACCESS_DENIED = "AccessDenied"
+    KMS_KEY_ACCESS_DENIED = "KmsKeyAccessDenied"
+    KMS_KEY_DISABLED = "KmsKeyDisabled"
+    KMS_KEY_INVALID_STATE = "KmsKeyInvalidState"
+    KMS_KEY_NOT_FOUND = "KmsKeyNotFound"
+
+    # Lambda sends the batch again.
+    UNAVAILABLE = "Unavailable"
+    OUT_OF_TIME = "OutOfTime"
+    CLAIMED_ELSEWHERE = "ClaimedElsewhere"
+    CHECKPOINT_UNAVAILABLE = "CheckpointUnavailable"

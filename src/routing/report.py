@@ -1,0 +1,167 @@
+"""The report of an invocation: counts that add up, and Lambda's response."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from routing.errors import AccountingError
+from routing.model import Kind, RenderedObject, RouteName, SequenceNumber
+from routing.reasons import Reason
+
+
+class BatchItemFailure(TypedDict):
+    """The record that Lambda is to send again first."""
+
+    itemIdentifier: str
+
+
+class BatchResponse(TypedDict):
+    """What Lambda expects of a stream's function that reports partial failures.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
+    """
+
+    batchItemFailures: list[BatchItemFailure]
+
+
+@dataclass(slots=True)
+class RouteCounts:
+    """What happened to the records that took one route.
+
+    Attributes:
+        skipped: Those that an earlier invocation had committed.
+        delivered: Those in objects that landed under the route's key and are committed.
+        dead_lettered: Those in objects that landed under the dead-letter key instead, by reason.
+        failed: Those that Lambda will send again.
+        objects: Objects delivered.
+        plain_bytes: Their size before gzip.
+        body_bytes: Their size as put.
+        oldest_arrived_at: Arrival of the oldest record delivered, seconds since 1970; None if none was.
+    """
+
+    skipped: int = 0
+    delivered: int = 0
+    dead_lettered: Counter[Reason] = field(default_factory=Counter)
+    failed: int = 0
+    objects: int = 0
+    plain_bytes: int = 0
+    body_bytes: int = 0
+    oldest_arrived_at: float | None = None
+
+    @property
+    def matched(self) -> int:
+        """Records that took the route."""
+        return self.skipped + self.delivered + self.dead_lettered.total() + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One thing that went wrong, for the log; `message` holds no value of a record."""
+
+    route: RouteName | None
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one rendered object.
+
+    Attributes:
+        rendered: The object as it was to be delivered.
+        trouble: None if it was delivered.
+        is_dead_letter: True if it landed under the dead-letter key instead.
+    """
+
+    rendered: RenderedObject
+    trouble: Trouble | None = None
+    is_dead_letter: bool = False
+
+    @property
+    def is_failed(self) -> bool:
+        """True if it landed nowhere, so that Lambda has to send its records again."""
+        return self.trouble is not None and not self.is_dead_letter
+
+
+@dataclass(slots=True)
+class Report:
+    """What one invocation did, filled as the pipeline goes.
+
+    Attributes:
+        received: Records of the event, those inside aggregates counted each.
+        attempted: Those that were routed; the rest waits behind a failure.
+        pairs: (record, route) pairs of the attempted records.
+        dropped: Attempted records that the `unmatched` policy dropped, by kind.
+        routes: Counts by route, the route of dead letters included.
+        troubles: What went wrong, one entry a failure.
+        failed_from: The record that Lambda is to send again first; None if all went well.
+    """
+
+    received: int = 0
+    attempted: int = 0
+    pairs: int = 0
+    dropped: Counter[Kind | Reason] = field(default_factory=Counter)
+    routes: dict[RouteName, RouteCounts] = field(default_factory=dict)
+    troubles: list[Trouble] = field(default_factory=list)
+    failed_from: SequenceNumber | None = None
+
+    def of(self, route: RouteName) -> RouteCounts:
+        """Return the counts of a route."""
+        return self.routes.setdefault(route, RouteCounts())
+
+    @contextmanager
+    def settling(self, outcomes: Sequence[Outcome]) -> Iterator[None]:
+        """Count what became of the objects of one segment, by whether the commit inside succeeds.
+
+        An object that landed without a commit counts as failed: Lambda sends its records again, and then
+        they are counted for good.
+        """
+        try:
+            yield
+        except BaseException:
+            self._settle(outcomes, is_committed=False)
+            raise
+        self._settle(outcomes, is_committed=True)
+
+    def _settle(self, outcomes: Sequence[Outcome], *, is_committed: bool) -> None:
+        for outcome in outcomes:
+            rendered, counts = outcome.rendered, self.of(outcome.rendered.route)
+            if outcome.is_failed or not is_committed:
+                counts.failed += rendered.record_count
+            elif outcome.trouble is not None:
+                counts.dead_lettered[outcome.trouble.reason] += rendered.record_count
+            else:
+                counts.delivered += rendered.record_count
+                counts.objects += 1
+                counts.plain_bytes += rendered.plain_bytes
+                counts.body_bytes += len(rendered.body)
+                oldest = counts.oldest_arrived_at
+                counts.oldest_arrived_at = min(rendered.oldest_arrived_at, oldest or rendered.oldest_arrived_at)
+            if outcome.trouble is not None:
+                self.troubles.append(outcome.trouble)
+
+    def check(self, outcomes: Sequence[Outcome]) -> None:
+        """Hold what went in against what is accounted for; call it before the commit.
+
+        Args:
+            outcomes: Those of the segment that is not settled yet.
+
+        Raises:
+            AccountingError: They differ. It is a bug, and failing is better than losing records.
+        """
+        accounted = sum(counts.matched for counts in self.routes.values())
+        accounted += sum(outcome.rendered.record_count for outcome in outcomes)
+        if accounted != self.pairs:
+            raise AccountingError(f"report: expected {self.pairs} routed records accounted for, got {accounted}")
+
+    def fail(self, first: SequenceNumber, reason: Reason, message: str) -> None:
+        """Note that Lambda has to send the records from `first` on again, for want of the checkpoint."""
+        self.failed_from = first
+        self.troubles.append(Trouble(None, reason, message))
+
+    def response(self) -> BatchResponse:
+        """Return Lambda's response: the record from which to send again, if any."""
+        failed_from = self.failed_from
+        return {"batchItemFailures": [] if failed_from is None else [{"itemIdentifier": failed_from}]}

@@ -68,8 +68,8 @@ def group(routed: Sequence[Routed], watermarks: Mapping[RouteName, int], report:
                 report.of(route.name).skipped += 1
                 continue
             place = (route.name, record.kind, route.partition.date_of(record))
-            if place in groups:
-                groups[place][1].append(record)
+            if (existing := groups.get(place)) is not None:
+                existing[1].append(record)
             else:
                 groups[place] = (route, [record])
     return [Batch(route, kind, date, records) for (_, kind, date), (route, records) in groups.items()]

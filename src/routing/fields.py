@@ -5,6 +5,7 @@ becomes a struct type that tells the JSON parser to skip everything else. No fie
 by its type: every node takes an object, an array, a scalar or null, and absent stays different from null.
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any, Union
 
@@ -22,6 +23,7 @@ class Node(Struct, frozen=True, gc=False):
     """An object of a record, holding only the fields that some route names."""
 
 
+@functools.cache
 def attribute(name: str) -> str:
     """Return the Python attribute that holds the field `name`: any text, e.g. `connect:Subtype`."""
     return "f_" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in name)

@@ -15,13 +15,12 @@ from typing import Any
 from msgspec import UNSET
 
 from routing.errors import Fault
-from routing.fields import Node, Path, attribute, node_type, scalars_at
+from routing.fields import Node, Path, attribute, scalars_at
 from routing.operators import BadTestError, Test, compile_test, kind_of
 
 type Matcher = Callable[[Any, Node], bool]
 """A compiled part of a pattern: (the node it stands at, the whole record) -> does it match?"""
 
-_NOTHING = node_type([])()
 _OR = "$or"
 
 
@@ -32,12 +31,14 @@ class Leaf:
     Attributes:
         path: The field, e.g. `("Queue", "Name")`.
         expected: The array as JSON, e.g. `[{"prefix": "Claims"}]`.
-        tests: One per element of the array; any may accept.
+        strings: The strings that are accepted as they are, the most frequent test of all.
+        tests: One per other element of the array; any may accept.
         accepts_absence: True if the array holds `{"exists": false}`.
     """
 
     path: Path
     expected: str
+    strings: frozenset[str]
     tests: tuple[Test, ...]
     accepts_absence: bool
 
@@ -49,7 +50,7 @@ class Leaf:
         """
         found = scalars_at(node, ())
         if found:
-            return any(test(value) for value in found for test in self.tests)
+            return any(value in self.strings or any(test(value) for test in self.tests) for value in found)
         return self.accepts_absence and not scalars_at(root, self.path)
 
 
@@ -147,6 +148,7 @@ def _alternatives(document: object, path: Path, where: str, faults: list[Fault])
 
 
 def _leaf(document: object, path: Path, where: str, faults: list[Fault]) -> Leaf:
+    strings: set[str] = set()
     tests: list[Test] = []
     accepts_absence = False
     if not isinstance(document, list) or not document:
@@ -154,7 +156,9 @@ def _leaf(document: object, path: Path, where: str, faults: list[Fault]) -> Leaf
         document = []
     for i, element in enumerate(document):
         try:
-            if element == {"exists": False}:
+            if isinstance(element, str):
+                strings.add(element)
+            elif element == {"exists": False}:
                 accepts_absence = True
             else:
                 tests.append(compile_test(element))
@@ -163,12 +167,16 @@ def _leaf(document: object, path: Path, where: str, faults: list[Fault]) -> Leaf
     return Leaf(
         path=path,
         expected=json.dumps(document, ensure_ascii=False, default=str),
+        strings=frozenset(strings),
         tests=tuple(tests),
         accepts_absence=accepts_absence,
     )
 
 
 # --- matching -----------------------------------------------------------------------------------------
+
+
+# Plain loops and no all() or any() over a generator: this runs for every record and route.
 
 
 def _compile(branch: Branch) -> Matcher:
@@ -178,7 +186,7 @@ def _compile(branch: Branch) -> Matcher:
         return parts[0]
 
     def matches(node: Any, root: Node) -> bool:  # noqa: ANN401 - a decoded value of any type
-        for part in parts:  # noqa: SIM110 - a loop is twice as fast as all() over a generator, per record
+        for part in parts:  # noqa: SIM110
             if not part(node, root):
                 return False
         return True
@@ -188,7 +196,14 @@ def _compile(branch: Branch) -> Matcher:
 
 def _compile_alternatives(branches: tuple[Branch, ...]) -> Matcher:
     compiled = [_compile(branch) for branch in branches]
-    return lambda node, root: any(matches(node, root) for matches in compiled)
+
+    def matches(node: Any, root: Node) -> bool:  # noqa: ANN401
+        for alternative in compiled:  # noqa: SIM110
+            if alternative(node, root):
+                return True
+        return False
+
+    return matches
 
 
 def _compile_field(name: str, part: Branch | Leaf) -> Matcher:
@@ -197,40 +212,38 @@ def _compile_field(name: str, part: Branch | Leaf) -> Matcher:
         return _compile_leaf(field, part)
     below = _compile(part)
 
-    def matches(node: Any, root: Node) -> bool:  # noqa: ANN401 - a decoded value of any type
+    def matches(node: Any, root: Node) -> bool:  # noqa: ANN401
+        # What is neither an object nor an array has no such attribute either, so below it all is absent.
         found = getattr(node, field, UNSET)
-        if isinstance(found, Node):
-            return below(found, root)
-        return any(below(element, root) for element in _objects_in(found))
+        if type(found) is list:
+            return any(below(element, root) for element in _objects_in(found))
+        return below(found, root)
 
     return matches
 
 
 def _compile_leaf(field: str, leaf: Leaf) -> Matcher:
-    tests = leaf.tests
-    if len(tests) == 1:
-        (only,) = tests
+    strings, tests, accepts_absence = leaf.strings, leaf.tests, leaf.accepts_absence
 
-        def matches(node: Any, root: Node) -> bool:  # noqa: ANN401 - a decoded value of any type
-            found = getattr(node, field, UNSET)
-            return only(found) if type(found) is str else leaf.matches(found, root)
+    def matches(node: Any, root: Node) -> bool:  # noqa: ANN401
+        found = getattr(node, field, UNSET)
+        if type(found) is str:
+            if found in strings:
+                return True
+            for test in tests:  # noqa: SIM110
+                if test(found):
+                    return True
+            return False
+        if found is UNSET and not accepts_absence:
+            return False
+        return leaf.matches(found, root)
 
-        return matches
-
-    def matches_any(node: Any, root: Node) -> bool:  # noqa: ANN401 - a decoded value of any type
-        return leaf.matches(getattr(node, field, UNSET), root)
-
-    return matches_any
+    return matches
 
 
-def _objects_in(found: object) -> list[Node]:
-    """Return the objects of an array, however nested; an empty one stands for anything else.
-
-    The empty object lets `{"exists": false}` match below a field that is null, absent or a scalar.
-    """
-    if not isinstance(found, list):
-        return [_NOTHING]
-    return list(_nested_objects(found)) or [_NOTHING]
+def _objects_in(array: list[Any]) -> list[Node | None]:
+    """Return the objects of an array, however nested; None stands for an array without any."""
+    return [*_nested_objects(array)] or [None]
 
 
 def _nested_objects(array: list[Any]) -> Iterator[Node]:
@@ -244,7 +257,7 @@ def _nested_objects(array: list[Any]) -> Iterator[Node]:
 # --- explaining ---------------------------------------------------------------------------------------
 
 
-def _misses(branch: Branch, record: Node, root: Node) -> Iterator[str]:
+def _misses(branch: Branch, record: object, root: Node) -> Iterator[str]:
     for name, part in branch.fields:
         if _compile_field(name, part)(record, root):
             continue
@@ -252,7 +265,8 @@ def _misses(branch: Branch, record: Node, root: Node) -> Iterator[str]:
             yield f"{'.'.join(part.path)}: expected any of {part.expected}, got {_found(root, part.path)}"
             continue
         found = getattr(record, attribute(name), UNSET)
-        near = [tuple(_misses(part, element, root)) for element in _objects_in([found])]
+        objects = _objects_in(found) if isinstance(found, list) else [found]
+        near = [tuple(_misses(part, element, root)) for element in objects]
         yield from min(near, key=len)
     for branches in branch.alternatives:
         if not any(_compile(alternative)(record, root) for alternative in branches):

@@ -22,7 +22,7 @@ def render(batch: Batch, shard: Shard) -> RenderedObject:
     """
     records = batch.records
     first, last = records[0].sequence_number, records[-1].sequence_number
-    plain = b"\n".join([record.data for record in records]) + b"\n"
+    plain = b"\n".join([*[record.data for record in records], b""])
     name = f"{shard.stream_name}-{shard.shard_id}-{first}.ndjson.gz"
     return RenderedObject(
         route=batch.route.name,

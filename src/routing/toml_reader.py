@@ -13,8 +13,8 @@ class TomlReader:
     """Reads one table; `done` complains about the keys that nobody asked for.
 
     Attributes:
-        table: What TOML read, e.g. `{"name": "claims", "prefix": "claims"}`.
-        where: Path of the table in its file, e.g. `route 'claims'`; empty at the top.
+        table: What TOML read, e.g. `{"name": "orders", "prefix": "claims"}`.
+        where: Path of the table in its file, e.g. `route 'orders'`; empty at the top.
         faults: Shared by all readers of one file.
     """
 
@@ -24,7 +24,7 @@ class TomlReader:
     _asked: set[str] = field(default_factory=set)
 
     def place(self, key: str) -> str:
-        """Return the path of a key, e.g. `route 'claims': prefix`."""
+        """Return the path of a key, e.g. `route 'orders': prefix`."""
         if not self.where:
             return key
         return f"{self.where}.{key}" if "'" not in self.where.rpartition(":")[2] else f"{self.where}: {key}"

@@ -1,0 +1,34 @@
+"""AWS clients, made once per cold start, with time-outs that fit an invocation."""
+
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+PARALLEL_PUTS = 16
+
+# botocore waits 60 s for a connection and for an answer by default: a black-holed endpoint would take the
+# whole invocation. Standard mode retries throttles, 5xx and time-outs with jittered back-off.
+# https://docs.aws.amazon.com/boto3/latest/guide/retries.html
+_CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    max_pool_connections=PARALLEL_PUTS,
+    tcp_keepalive=True,
+    user_agent_appid="ctr-fanout",
+)
+
+
+def s3_client() -> "S3Client":
+    """Make the client that puts objects."""
+    return boto3.client("s3", config=_CONFIG)
+
+
+def dynamodb_client() -> "DynamoDBClient":
+    """Make the client of the checkpoint table."""
+    return boto3.client("dynamodb", config=_CONFIG)

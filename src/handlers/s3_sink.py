@@ -1,0 +1,129 @@
+"""The S3 sink: puts rendered objects under the key of their route, conditionally and in parallel."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from handlers.clients import PARALLEL_PUTS
+from handlers.invocation import Invocation
+from handlers.settings import Settings
+from routing.errors import DeliveryError
+from routing.model import RenderedObject
+from routing.reasons import Reason
+from routing.routes import logical_id
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import PutObjectRequestTypeDef
+
+# A put that starts later than this before the deadline could land after the invocation was killed. It
+# would do no harm, but its outcome would be unknown.
+_SECONDS_FOR_A_PUT = 5.0
+
+# The codes that S3 answers for a put that no retry can mend; all others are transient.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+# https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
+_PERMANENT = {
+    "AccessDenied": Reason.ACCESS_DENIED,
+    "KMS.AccessDeniedException": Reason.KMS_KEY_ACCESS_DENIED,
+    "KMS.DisabledException": Reason.KMS_KEY_DISABLED,
+    "KMS.InvalidStateException": Reason.KMS_KEY_INVALID_STATE,
+    "KMS.KMSInvalidStateException": Reason.KMS_KEY_INVALID_STATE,
+    "KMS.InvalidKeyUsageException": Reason.KMS_KEY_INVALID_STATE,
+    "KMS.NotFoundException": Reason.KMS_KEY_NOT_FOUND,
+}
+_CURES = {
+    Reason.ACCESS_DENIED: "compare the bucket policy and the function role's policy with template.yaml",
+    Reason.KMS_KEY_ACCESS_DENIED: "allow the function role kms:GenerateDataKey on {key}, in the key policy and its own",
+    Reason.KMS_KEY_DISABLED: "enable {key} again",
+    Reason.KMS_KEY_INVALID_STATE: "cancel the deletion of {key} or give the route another key",
+    Reason.KMS_KEY_NOT_FOUND: "give the route a key that exists in this Region instead of {key}",
+}
+_EXISTS = ("PreconditionFailed", "412")
+
+
+class S3Sink:
+    """Puts objects for one invocation."""
+
+    def __init__(
+        self, client: "S3Client", settings: Settings, invocation: Invocation, workers: ThreadPoolExecutor
+    ) -> None:
+        """Take what outlives the invocation, and the invocation for its deadline."""
+        self._client = client
+        self._settings = settings
+        self._invocation = invocation
+        self._workers = workers
+
+    def put_all(self, objects: Sequence[RenderedObject]) -> list[DeliveryError | None]:
+        """Put objects in parallel; one verdict each, in order."""
+        if len(objects) == 1:
+            return [self._verdict(objects[0])]
+        return list(self._workers.map(self._verdict, objects))
+
+    def _verdict(self, rendered: RenderedObject) -> DeliveryError | None:
+        if self._invocation.remaining_seconds() < _SECONDS_FOR_A_PUT:
+            message = f"route {rendered.route!r}: no time left to put; raise the function's time-out"
+            return DeliveryError(message, reason=Reason.OUT_OF_TIME, is_transient=True)
+        try:
+            self._put(rendered)
+        except ClientError as err:
+            return _classified(rendered, err)
+        except BotoCoreError as err:  # connections and time-outs, after the SDK's retries
+            message = f"route {rendered.route!r}: put failed with {type(err).__name__}"
+            return DeliveryError(message, reason=Reason.UNAVAILABLE, is_transient=True)
+        return None
+
+    def _put(self, rendered: RenderedObject) -> None:
+        """Put if nothing is there; what is there is our own earlier try, done or to be replaced.
+
+        Replacing by ETag keeps a late put of a killed invocation from undoing a newer one. Reading the
+        metadata needs `s3:GetObject`, which without `kms:Decrypt` shows no content.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        request: PutObjectRequestTypeDef = {
+            "Bucket": self._settings.bucket,
+            "Key": rendered.key,
+            "Body": rendered.body,
+            "ExpectedBucketOwner": self._settings.bucket_owner,
+            "ServerSideEncryption": "aws:kms",
+            "SSEKMSKeyId": self._settings.key_arns[rendered.route],
+            # A Bucket Key would bind the encryption context to the bucket instead of the object.
+            "BucketKeyEnabled": False,
+            "ChecksumAlgorithm": "SHA256",
+            "ContentType": "application/gzip",
+            "Metadata": rendered.metadata,
+        }
+        try:
+            self._client.put_object(**request, IfNoneMatch="*")
+        except ClientError as err:
+            if err.response["Error"]["Code"] not in _EXISTS:
+                raise
+        else:
+            return
+        there = self._client.head_object(
+            Bucket=self._settings.bucket, Key=rendered.key, ExpectedBucketOwner=self._settings.bucket_owner
+        )
+        if there["Metadata"] != rendered.metadata:
+            self._client.put_object(**request, IfMatch=there["ETag"])
+
+
+def make_workers() -> ThreadPoolExecutor:
+    """Make the threads that put; one pool per container."""
+    return ThreadPoolExecutor(max_workers=PARALLEL_PUTS, thread_name_prefix="put")
+
+
+def _classified(rendered: RenderedObject, err: ClientError) -> DeliveryError:
+    """Tell by code whether a retry can help. AWS's own text is not passed on; it may quote anything."""
+    code = err.response["Error"]["Code"]
+    reason = _PERMANENT.get(code)
+    if reason is None:
+        message = f"route {rendered.route!r}: {err.operation_name} failed with {code}"
+        return DeliveryError(message, reason=Reason.UNAVAILABLE, is_transient=True)
+    if reason is Reason.ACCESS_DENIED and "kms:" in err.response["Error"].get("Message", ""):
+        reason = Reason.KMS_KEY_ACCESS_DENIED  # S3 names the action that KMS refused only in its text
+    cure = _CURES[reason].format(key=f"{logical_id(rendered.route)}Key")
+    message = f"route {rendered.route!r}: {err.operation_name} refused with {code}; {cure}"
+    return DeliveryError(message, reason=reason, is_transient=False)

@@ -1,0 +1,77 @@
+"""Settings: the function's environment, read once, every problem named at once."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from routing import dead_letter
+from routing.errors import ConfigurationError, Fault
+from routing.model import RouteName
+from routing.routes import RouteTable
+
+# A full ARN: an alias resolves in the caller's account, and a policy condition compares ARNs
+# (https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-kms-encryption.html).
+_KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ACCOUNT = re.compile(r"\d{12}")
+_TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
+OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the template tells the function.
+
+    Attributes:
+        bucket: Where all routes have their prefixes.
+        bucket_owner: The account that has to own the bucket; a put elsewhere is refused.
+        key_arns: The KMS key of every route, that of dead letters included.
+        checkpoint_table: None turns the checkpoint off: at least once instead of exactly once.
+    """
+
+    bucket: str
+    bucket_owner: str
+    key_arns: Mapping[RouteName, str]
+    checkpoint_table: str | None
+
+
+def key_variable(route: str) -> str:
+    """Return the variable that holds a route's key ARN, e.g. `KEY_ARN_DEAD_LETTER`."""
+    return f"KEY_ARN_{route.upper().replace('-', '_')}"
+
+
+def read_settings(environ: Mapping[str, str], table: RouteTable) -> Settings:
+    """Read the settings for a route table.
+
+    Args:
+        environ: `{"BUCKET": ..., "BUCKET_OWNER": "111122223333", "CHECKPOINT_TABLE": <name or "off">,
+            "KEY_ARN_<ROUTE>": <full key ARN>, ...}`.
+        table: Every route of it needs a key.
+
+    Raises:
+        ConfigurationError: With every problem of the environment.
+    """
+    faults: list[Fault] = []
+
+    def read(name: str, form: re.Pattern[str], expected: str) -> str:
+        value = environ.get(name, "")
+        if not form.fullmatch(value):
+            faults.append(Fault(name, f"expected {expected}, got {value!r}" if value else f"expected {expected}"))
+        return value
+
+    settings = Settings(
+        bucket=read("BUCKET", _BUCKET, "a bucket name"),
+        bucket_owner=read("BUCKET_OWNER", _ACCOUNT, "an account id of 12 digits"),
+        key_arns={
+            name: read(key_variable(name), _KEY_ARN, f"the full ARN of the KMS key of route {name!r}, no alias")
+            for name in (*(route.name for route in table.routes), dead_letter.ROUTE)
+        },
+        checkpoint_table=_checkpoint_table(read("CHECKPOINT_TABLE", _TABLE, f"a table name, or {OFF!r}")),
+    )
+    if faults:
+        raise ConfigurationError("environment", faults)
+    return settings
+
+
+def _checkpoint_table(value: str) -> str | None:
+    return None if value == OFF else value

@@ -1,0 +1,97 @@
+"""Telemetry: the only place that spells log sentences and metric names.
+
+Log events are constant sentences with structured fields, and hold no value of a record: one summary an
+invocation, one line a failure. Metrics are EMF lines with the dimensions `service`, `Route` and `Reason`.
+"""
+
+from collections.abc import Mapping
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from handlers.invocation import Invocation
+from routing.report import Report, RouteCounts
+
+NAMESPACE = "CtrFanout"
+SERVICE = "ctr-fanout"
+
+type Measures = Mapping[str, tuple[MetricUnit, float]]
+
+
+class Telemetry:
+    """Logs and counts what invocations did."""
+
+    def __init__(self) -> None:
+        """Make the logger; the level comes from Powertools' own POWERTOOLS_LOG_LEVEL."""
+        self._logger = Logger(service=SERVICE, utc=True)
+        self._is_cold = True
+
+    def publish(self, report: Report, invocation: Invocation) -> None:
+        """Log and count one invocation."""
+        for trouble in report.troubles:
+            fields = {"route": trouble.route, "reason": trouble.reason, "detail": trouble.message}
+            self._logger.error("records did not reach their destination", extra=fields)
+        self._logger.info("batch processed", extra={"request_id": invocation.id, **_summary(report)})
+        _emit({}, self._of_invocation(report))
+        for route, counts in report.routes.items():
+            _emit({"Route": route}, _of_route(counts, invocation.now()))
+            for reason, count in counts.dead_lettered.items():
+                _emit({"Route": route, "Reason": reason}, {"RecordsDeadLettered": (MetricUnit.Count, count)})
+
+    def _of_invocation(self, report: Report) -> Measures:
+        is_cold, self._is_cold = self._is_cold, False
+        return {
+            "RecordsReceived": (MetricUnit.Count, report.received),
+            "RecordsDropped": (MetricUnit.Count, report.dropped.total()),
+            "InvocationsToRetry": (MetricUnit.Count, int(report.failed_from is not None)),
+            "ColdStarts": (MetricUnit.Count, int(is_cold)),
+        }
+
+
+def _of_route(counts: RouteCounts, now: float) -> Measures:
+    measures = {
+        "RecordsMatched": (MetricUnit.Count, counts.matched),
+        "RecordsDelivered": (MetricUnit.Count, counts.delivered),
+        "RecordsDeduplicated": (MetricUnit.Count, counts.skipped),
+        "RecordsDeadLettered": (MetricUnit.Count, counts.dead_lettered.total()),
+        "RecordsToRetry": (MetricUnit.Count, counts.failed),
+        "ObjectsDelivered": (MetricUnit.Count, counts.objects),
+        "BytesDelivered": (MetricUnit.Bytes, counts.body_bytes),
+        "PlainBytesDelivered": (MetricUnit.Bytes, counts.plain_bytes),
+    }
+    if counts.oldest_arrived_at is not None:
+        measures["Freshness"] = (MetricUnit.Seconds, max(0.0, now - counts.oldest_arrived_at))
+    return measures
+
+
+def _summary(report: Report) -> dict[str, object]:
+    return {
+        "records_received": report.received,
+        "records_dropped": dict(report.dropped),
+        "retry_from": report.failed_from,
+        "routes": {
+            route: {
+                "delivered": counts.delivered,
+                "deduplicated": counts.skipped,
+                "dead_lettered": dict(counts.dead_lettered),
+                "to_retry": counts.failed,
+                "objects": counts.objects,
+            }
+            for route, counts in report.routes.items()
+        },
+    }
+
+
+def _emit(dimensions: Mapping[str, str], measures: Measures) -> None:
+    """Write one EMF line; each set of dimensions needs a line of its own.
+
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    for name, value in dimensions.items():
+        metrics.add_dimension(name, value)
+    for name, (unit, value) in measures.items():
+        metrics.add_metric(name, unit, value)
+    metrics.flush_metrics()
+
+

@@ -1,0 +1,55 @@
+"""Wiring: settings, clients and the core, put together once per cold start."""
+
+from collections.abc import Mapping
+from importlib import resources
+
+from handlers.checkpoint import CheckpointTable, NoCheckpoint
+from handlers.clients import dynamodb_client, s3_client
+from handlers.invocation import Invocation
+from handlers.s3_sink import S3Sink, make_workers
+from handlers.settings import read_settings
+from handlers.telemetry import Telemetry
+from routing.decode import Decoder
+from routing.pipeline import process
+from routing.report import BatchResponse
+from routing.routes import RouteTable, load_routes
+
+
+class FanOut:
+    """The function: everything that outlives an invocation, and one call per invocation."""
+
+    def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
+        """Wire it.
+
+        Raises:
+            ConfigurationError: With every problem of the environment, before any record is read.
+        """
+        self._settings = read_settings(environ, table)
+        self._table = table
+        self._decoder = Decoder(table.paths)
+        self._s3 = s3_client()
+        self._dynamodb = dynamodb_client()
+        self._workers = make_workers()
+        self._telemetry = Telemetry()
+
+    def __call__(self, event: Mapping[str, object], invocation: Invocation) -> BatchResponse:
+        """Process one event and tell Lambda what to send again."""
+        report = process(
+            event,
+            decoder=self._decoder,
+            table=self._table,
+            sink=S3Sink(self._s3, self._settings, invocation, self._workers),
+            checkpoint=self._checkpoint(invocation),
+        )
+        self._telemetry.publish(report, invocation)
+        return report.response()
+
+    def _checkpoint(self, invocation: Invocation) -> CheckpointTable | NoCheckpoint:
+        if self._settings.checkpoint_table is None:
+            return NoCheckpoint()
+        return CheckpointTable(self._dynamodb, self._settings.checkpoint_table, invocation)
+
+
+def shipped_routes() -> RouteTable:
+    """Load the `routes.toml` that is deployed with the code."""
+    return load_routes(resources.files("routing").joinpath("routes.toml").read_text(encoding="utf-8"))

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 
 from handlers.invocation import Invocation, LambdaContext
-from handlers.wiring import FanOut, shipped_routes
+from handlers.route_file import shipped_routes
+from handlers.wiring import FanOut
 from routing.report import BatchResponse
 
 # Wired at import, in Lambda's init phase: a wrong table or environment fails before any record is read.

@@ -1,7 +1,6 @@
 """Wiring: settings, clients and the core, put together once per cold start."""
 
 from collections.abc import Mapping
-from importlib import resources
 
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.clients import dynamodb_client, s3_client
@@ -12,7 +11,7 @@ from handlers.telemetry import Telemetry
 from routing.decode import Decoder
 from routing.pipeline import process
 from routing.report import BatchResponse
-from routing.routes import RouteTable, load_routes
+from routing.routes import RouteTable
 
 
 class FanOut:
@@ -49,7 +48,3 @@ class FanOut:
             return NoCheckpoint()
         return CheckpointTable(self._dynamodb, self._settings.checkpoint_table, invocation)
 
-
-def shipped_routes() -> RouteTable:
-    """Load the `routes.toml` that is deployed with the code."""
-    return load_routes(resources.files("routing").joinpath("routes.toml").read_text(encoding="utf-8"))

@@ -1,0 +1,107 @@
+# `make help` lists what there is. Everything installs what it needs, below .venv/ and .venvs/.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.9
+export PATH := $(CURDIR)/.venvs/uv/bin:$(PATH)
+# uv finds a Python 3.13 on the PATH, among its own, or downloads one; it does not look into pyenv.
+export UV_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13) 3.13)
+export SAM_CLI_TELEMETRY := 0
+RUN := .venv/bin/
+SAM := .venvs/sam/bin/sam
+COGGED := template.yaml README.md docs/patterns.md
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# --- environments ----------------------------------------------------------------------------------------
+
+UV := .venvs/uv/bin/uv
+$(UV):
+	python3 -m venv .venvs/uv
+	.venvs/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.synced: uv.lock pyproject.toml | $(UV)
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+.venvs/emulator/.synced: uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venvs/emulator $(UV) sync --frozen --quiet --only-group emulator
+	@touch $@
+
+.venvs/sam/.synced: uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venvs/sam $(UV) sync --frozen --quiet --only-group sam
+	@touch $@
+
+.PHONY: setup
+setup: .venv/.synced .venvs/emulator/.synced .venvs/sam/.synced ## install all that the other targets need
+
+# --- see it run ------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## the whole system on this machine: emulator, deployed template, traffic, reconciliation
+	@$(RUN)python -m local.demo
+
+.PHONY: invoke
+invoke: setup ## sam local invoke with EVENT=events/..., judged by its payload
+	@$(RUN)python -m local.invoke $(EVENT)
+
+# --- change it -------------------------------------------------------------------------------------------
+
+.PHONY: template
+template: .venv/.synced ## write the per-route blocks from src/routing/routes.toml
+	$(RUN)ctr-fanout template
+
+.PHONY: lock
+lock: $(UV) ## update uv.lock and what is exported from it
+	$(UV) lock
+	$(MAKE) src/requirements.txt
+
+src/requirements.txt: uv.lock | $(UV)
+	$(UV) export --frozen --quiet --no-default-groups --no-emit-project --output-file $@
+
+.PHONY: format
+format: .venv/.synced ## format the code
+	$(RUN)ruff format .
+	$(RUN)ruff check --fix .
+
+# --- prove it --------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: setup ## lint, types, import rules, template, generated blocks, lock
+	$(RUN)ruff format --check .
+	$(RUN)ruff check .
+	$(RUN)mypy
+	$(RUN)lint-imports
+	$(RUN)shellcheck .ci/run local/*.sh
+	$(RUN)ctr-fanout routes check
+	$(RUN)ctr-fanout template --check
+	$(RUN)cfn-lint --regions ap-northeast-1 -- template.yaml
+	$(RUN)python -m local.translate | $(RUN)cfn-lint --regions ap-northeast-1 -- /dev/stdin
+	$(SAM) validate --lint --region ap-northeast-1
+	$(UV) lock --check --quiet
+	$(UV) export --frozen --quiet --no-default-groups --no-emit-project --no-header | diff <(grep -v '^#' src/requirements.txt) -
+
+.PHONY: test
+test: setup ## all tests, the deployed function on the emulator among them
+	$(RUN)pytest
+
+.PHONY: bench
+bench: setup ## throughput, memory and imports; writes docs/benchmarks.md and benchmarks/results.json
+	$(RUN)python -m benchmarks
+
+# --- deploy it -------------------------------------------------------------------------------------------
+
+.PHONY: build
+build: setup ## the Lambda bundle, below .aws-sam/ (ARCHITECTURE=arm64 for the other one)
+	$(SAM) build
+
+.PHONY: deploy
+deploy: build ## deploy to AWS (ENVIRONMENT=prod for another table of samconfig.toml)
+	$(SAM) deploy --config-env $(or $(ENVIRONMENT),default)
+
+.PHONY: clean
+clean: ## remove everything that is not committed and can be made again
+	rm -rf .venv .venvs .aws-sam .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache

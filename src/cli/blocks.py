@@ -1,0 +1,263 @@
+"""The per-route blocks of `template.yaml`, which cog writes in place.
+
+Pure builders: a route table in, parts of a template out, as the values that `cfn_yaml` writes. What is the
+same for any table stands in the template itself, written by hand. Every statement here says who may do
+what to which key or prefix, and `docs/adr/0002-grants.md` says why it is bound three times.
+"""
+
+from collections.abc import Mapping
+from itertools import batched
+from typing import Any
+
+from cli.cfn_yaml import Function, GetAtt, Inline, Ref, Sub
+from handlers.settings import key_variable
+from routing import dead_letter
+from routing.routes import DEAD_LETTER_ROUTE, Route, RouteTable, logical_id
+
+type Block = dict[str, Any]
+type Statement = dict[str, Any]
+
+# IAM counts 6,144 characters a managed policy, and the two statements of a route take about 800 of them.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+_ROUTES_PER_POLICY = 6
+
+# Account administrators manage a key and cannot use it: no Encrypt, Decrypt, GenerateDataKey or ReEncrypt,
+# and no CreateGrant, by which they could give themselves the others.
+_ADMINISTRATION = (
+    "CancelKeyDeletion CreateAlias DeleteAlias DescribeKey DisableKey DisableKeyRotation EnableKey "
+    "EnableKeyRotation GetKeyPolicy GetKeyRotationStatus ListGrants ListKeyPolicies ListKeyRotations "
+    "ListResourceTags PutKeyPolicy RevokeGrant RotateKeyOnDemand ScheduleKeyDeletion TagResource "
+    "UntagResource UpdateAlias UpdateKeyDescription"
+)
+_THIS_KEY = "*"  # in a key policy, the key that it is attached to
+_BUCKET = "arn:${AWS::Partition}:s3:::${Name}-${AWS::AccountId}-${AWS::Region}"
+_KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+_KEY_HEADER = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+
+
+def parameters(table: RouteTable) -> Block:
+    """One parameter per route: who may read it."""
+    return {
+        f"ReadersOf{logical_id(route.name)}": {
+            "Type": "CommaDelimitedList",
+            "Default": "",
+            "Description": f"ARNs of the roles that may read {route.prefix}/ ({route.about})",
+        }
+        for route in table.routes
+    }
+
+
+def conditions(table: RouteTable) -> Block:
+    """One condition per route: does anybody read it?"""
+    return {
+        _has_readers(route): Function(
+            ("Not", [Function(("Equals", [Function(("Join", ["", Ref(_readers(route))])), ""]))])
+        )
+        for route in table.routes
+    }
+
+
+def keys(table: RouteTable) -> Block:
+    """One KMS key and alias per route, the one of dead letters among them."""
+    block: Block = {}
+    for route in table.all_routes:
+        stem = logical_id(route.name)
+        block[f"{stem}Key"] = {
+            "Type": "AWS::KMS::Key",
+            **_KEPT,
+            "Properties": {
+                "Description": Sub(f"${{Name}}, {_top(route)}/: {route.about}"),
+                "EnableKeyRotation": True,
+                "PendingWindowInDays": 30,
+                "KeyPolicy": {"Version": "2012-10-17", "Statement": _key_policy(route)},
+            },
+        }
+        block[f"{stem}KeyAlias"] = {
+            "Type": "AWS::KMS::Alias",
+            **_KEPT,
+            "Properties": {
+                "AliasName": Sub(f"alias/${{Name}}/{route.name}"),
+                "TargetKeyId": GetAtt(f"{stem}Key.Arn"),
+            },
+        }
+    return block
+
+
+def administration() -> list[Statement]:
+    """The statement that every key policy starts with: manage it, never use it."""
+    return [
+        {
+            "Sid": "AdministratorsManage",
+            "Effect": "Allow",
+            "Principal": {"AWS": Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root")},
+            "Action": Inline(f"kms:{action}" for action in _ADMINISTRATION.split()),
+            "Resource": _THIS_KEY,
+        }
+    ]
+
+
+def key_of_prefix(table: RouteTable) -> list[Statement]:
+    """Deny a put whose key is missing or another than the prefix's; `ArnNotEquals` is true of a missing one.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+    """
+    return [
+        {
+            "Sid": f"KeyOf{logical_id(route.name)}",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": _objects(route),
+            "Condition": {"ArnNotEquals": {_KEY_HEADER: GetAtt(f"{logical_id(route.name)}Key.Arn")}},
+        }
+        for route in table.all_routes
+    ]
+
+
+def readers_of_prefix(table: RouteTable) -> list[Function]:
+    """Allow the readers of each route its objects, and the names below its prefix."""
+    statements: list[Function] = []
+    for route in table.routes:
+        reads: Statement = {
+            "Sid": f"{logical_id(route.name)}Read",
+            "Effect": "Allow",
+            "Principal": {"AWS": Ref(_readers(route))},
+            "Action": "s3:GetObject",
+            "Resource": _objects(route),
+        }
+        lists: Statement = {
+            "Sid": f"{logical_id(route.name)}List",
+            "Effect": "Allow",
+            "Principal": {"AWS": Ref(_readers(route))},
+            "Action": "s3:ListBucket",
+            "Resource": Sub(_BUCKET),
+            "Condition": {"StringLike": {"s3:prefix": f"{route.prefix}/*"}},
+        }
+        statements += [_if_read(route, reads), _if_read(route, lists)]
+    return statements
+
+
+def routed_objects(table: RouteTable) -> list[Sub]:
+    """Where the function writes: below the prefix of each route and that of dead letters."""
+    return [_objects(route) for route in table.all_routes]
+
+
+def writer_policies(table: RouteTable) -> Block:
+    """What the function may write: managed policies of a few routes each, to stay below IAM's limit."""
+    return {
+        f"WriterPolicy{number}": {
+            "Type": "AWS::IAM::ManagedPolicy",
+            "Properties": {
+                "Description": Sub("${Name} writes each prefix with its own key and decrypts nothing"),
+                "Roles": [Ref("FanOutRole")],
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [statement for route in routes for statement in _write(route)],
+                },
+            },
+        }
+        for number, routes in enumerate(batched(table.all_routes, _ROUTES_PER_POLICY), start=1)
+    }
+
+
+def writer_policy_names(table: RouteTable) -> list[str]:
+    """The policies that have to exist before the function runs."""
+    return list(writer_policies(table))
+
+
+def environment(table: RouteTable) -> Block:
+    """The function's variables: the key of every route."""
+    return {key_variable(route.name): GetAtt(f"{logical_id(route.name)}Key.Arn") for route in table.all_routes}
+
+
+def outputs(table: RouteTable) -> Block:
+    """One output per route: its prefix and the alias of its key."""
+    return {
+        f"{logical_id(route.name)}Destination": {
+            "Description": route.about,
+            "Value": Sub(f"s3://${{Bucket}}/{_top(route)}/ under alias/${{Name}}/{route.name}"),
+        }
+        for route in table.all_routes
+    }
+
+
+def _key_policy(route: Route) -> list[Statement | Function]:
+    writes: Statement = {
+        "Sid": "FanOutWrites",
+        "Effect": "Allow",
+        "Principal": {"AWS": GetAtt("FanOutRole.Arn")},
+        "Action": "kms:GenerateDataKey",
+        "Resource": _THIS_KEY,
+        "Condition": _via_s3_below(_objects(route)),
+    }
+    if route is DEAD_LETTER_ROUTE:
+        # Lambda puts the batches that it gave up on with the function's role and the bucket's default key.
+        on_failure = {**writes, "Sid": "LambdaWritesWhatItGaveUp", "Condition": _via_s3_below(_sub("aws/lambda/*"))}
+        return [*administration(), writes, on_failure]
+    reads: Statement = {
+        "Sid": "ReadersDecrypt",
+        "Effect": "Allow",
+        "Principal": {"AWS": Ref(_readers(route))},
+        "Action": "kms:Decrypt",
+        "Resource": _THIS_KEY,
+        "Condition": _via_s3_below(_objects(route)),
+    }
+    return [*administration(), writes, _if_read(route, reads)]
+
+
+def _write(route: Route) -> list[Statement]:
+    stem = logical_id(route.name)
+    key = GetAtt(f"{stem}Key.Arn")
+    return [
+        {
+            "Sid": f"{stem}Put",
+            "Effect": "Allow",
+            "Action": "s3:PutObject",
+            "Resource": _objects(route),
+            "Condition": {"ArnEquals": {_KEY_HEADER: key}},
+        },
+        {
+            "Sid": f"{stem}Encrypt",
+            "Effect": "Allow",
+            "Action": "kms:GenerateDataKey",
+            "Resource": key,
+            "Condition": _via_s3_below(_objects(route)),
+        },
+    ]
+
+
+def _via_s3_below(objects: Sub) -> Mapping[str, Any]:
+    """Only through S3, and only for objects below a prefix: their ARN is S3's encryption context.
+
+    It is the object's ARN only while S3 Bucket Keys are off.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+    """
+    return {
+        "StringEquals": {"kms:ViaService": Sub("s3.${AWS::Region}.amazonaws.com")},
+        "StringLike": {"kms:EncryptionContext:aws:s3:arn": objects},
+    }
+
+
+def _if_read(route: Route, statement: Statement) -> Function:
+    return Function(("If", [_has_readers(route), statement, Ref("AWS::NoValue")]))
+
+
+def _objects(route: Route) -> Sub:
+    return _sub(f"{_top(route)}/*")
+
+
+def _sub(objects: str) -> Sub:
+    return Sub(f"{_BUCKET}/{objects}")
+
+
+def _top(route: Route) -> str:
+    """The prefix that the route's key guards; dead letters have several kinds below theirs."""
+    return dead_letter.PREFIX if route is DEAD_LETTER_ROUTE else route.prefix
+
+
+def _readers(route: Route) -> str:
+    return f"ReadersOf{logical_id(route.name)}"
+
+
+def _has_readers(route: Route) -> str:
+    return f"Has{logical_id(route.name)}Readers"

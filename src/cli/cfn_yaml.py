@@ -1,0 +1,49 @@
+"""CloudFormation's YAML: intrinsic functions in their short form, as people write them."""
+
+from textwrap import indent
+from typing import Any
+
+import yaml
+
+
+class Ref(str):
+    """`!Ref Name`."""
+
+
+class GetAtt(str):
+    """`!GetAtt Name.Attribute`."""
+
+
+class Sub(str):
+    """`!Sub "text with ${Name}"`."""
+
+
+class Function(tuple[str, list[Any]]):
+    """Any intrinsic function of a list, e.g. `Function(("If", [condition, one, other]))`."""
+
+
+class Inline(list[Any]):
+    """A list in one line, e.g. of actions."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        """Write everything out: CloudFormation takes no YAML aliases."""
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Indent lists below their key."""
+        super().increase_indent(flow, False)  # noqa: FBT003
+
+
+_Dumper.add_representer(Ref, lambda dumper, value: dumper.represent_scalar("!Ref", str(value)))
+_Dumper.add_representer(GetAtt, lambda dumper, value: dumper.represent_scalar("!GetAtt", str(value)))
+_Dumper.add_representer(Sub, lambda dumper, value: dumper.represent_scalar("!Sub", str(value), style='"'))
+_Dumper.add_representer(Inline, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True))
+_Dumper.add_representer(Function, lambda dumper, value: dumper.represent_sequence(f"!{value[0]}", value[1]))
+
+
+def cfn_yaml(value: object, by: int) -> str:
+    """Write a part of a template, indented by some spaces."""
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True, default_flow_style=False)
+    return indent(text, " " * by)

@@ -1,0 +1,32 @@
+"""Refresh the blocks that cog writes into files, or tell whether they are up to date."""
+
+from pathlib import Path
+
+from cogapp import Cog
+
+# What a one-line call in a marked file may use.
+_PROLOGUE = """
+import cog
+from cli import blocks
+from cli.cfn_yaml import cfn_yaml
+from handlers.route_file import shipped_routes
+table = shipped_routes()
+def block(value, by):
+    cog.out(cfn_yaml(value, by))
+"""
+
+
+def refresh(paths: list[Path], *, is_check: bool) -> bool:
+    """Run the cog calls of files in place.
+
+    Args:
+        paths: Files with calls between `[[[cog` and `[[[end]]]`.
+        is_check: True to change nothing.
+
+    Returns:
+        True if every file is up to date, or is now.
+    """
+    arguments = ["cog", "-r", "-p", _PROLOGUE, "--verbosity=1"]
+    if is_check:
+        arguments += ["--check", "--diff"]
+    return Cog().main([*arguments, *map(str, paths)]) == 0

@@ -1,0 +1,14 @@
+"""The route table that is deployed with the code; reading a file is not for the core."""
+
+from importlib import resources
+
+from routing.routes import RouteTable, load_routes
+
+
+def shipped_routes() -> RouteTable:
+    """Load `src/routing/routes.toml`.
+
+    Raises:
+        ConfigurationError: With every fault of the file.
+    """
+    return load_routes(resources.files("routing").joinpath("routes.toml").read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""AWS on one machine: the emulator, the deployed template, a Connect stand-in and the demo."""

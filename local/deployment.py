@@ -1,0 +1,137 @@
+"""Deployment: the project's own template on the emulator, by SAM CLI, as a user deploys it to AWS.
+
+The emulator reports success for properties that it drops. `mend` reads them back, says which were dropped
+and sets them through the service's own API, so that what runs is what the template says.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from local.emulator import REGION, ROOT, Emulator
+from routing.routes import RouteTable, logical_id
+
+STACK = "ctr-fanout"
+_SAM = ROOT / ".venvs" / "sam" / "bin" / "sam"
+_BUCKET_OF_BUNDLES = "sam-artifacts"
+
+
+class DeploymentError(Exception):
+    """`sam build` or `sam deploy` failed; the message is what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What stands on the emulator.
+
+    Attributes:
+        resources: Physical ids by logical id.
+    """
+
+    resources: dict[str, str]
+
+    @property
+    def stream(self) -> str:
+        """The stream's name."""
+        return self.resources["Stream"]
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self.resources["Bucket"]
+
+    @property
+    def function(self) -> str:
+        """The function's name."""
+        return self.resources["FanOutFunction"]
+
+    @property
+    def mapping(self) -> str:
+        """The id of the event source mapping."""
+        return self.resources["StreamMapping"]
+
+    def key_id(self, route: str) -> str:
+        """Return the id of a route's key."""
+        return self.resources[f"{logical_id(route)}Key"]
+
+
+def build() -> None:
+    """Make the Lambda bundle, as `make build` does.
+
+    Raises:
+        DeploymentError: It failed.
+    """
+    programs = os.pathsep.join([str(ROOT / ".venvs" / "uv" / "bin"), os.environ.get("PATH", "")])
+    _run([str(_SAM), "build"], os.environ | {"PATH": programs, "UV_PYTHON": sys.executable, "SAM_CLI_TELEMETRY": "0"})
+
+
+def deploy(emulator: Emulator, **parameters: str) -> Deployed:
+    """Deploy the bundle that `build` has made.
+
+    Args:
+        emulator: Where to.
+        parameters: Of the template, besides those of samconfig.toml's table `local`.
+
+    Raises:
+        DeploymentError: It failed.
+    """
+    emulator.client("s3").create_bucket(
+        Bucket=_BUCKET_OF_BUNDLES, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    overrides = {"StreamMode": "PROVISIONED", "ShardCount": "2", "MappingEnabled": "false"}
+    overrides |= {"EndpointUrl": emulator.url, **parameters}
+    command = [str(_SAM), "deploy", "--config-env", "local", "--parameter-overrides"]
+    _run([*command, *(f"{name}={value}" for name, value in overrides.items())], emulator.environ)
+    stack = emulator.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+    return Deployed({resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in stack})
+
+
+def mend(emulator: Emulator, deployed: Deployed) -> Iterator[str]:
+    """Set what the emulator has dropped of the template, and yield what it was."""
+    kinesis, s3, dynamodb = (emulator.client(service) for service in ("kinesis", "s3", "dynamodb"))
+    stream = kinesis.describe_stream_summary(StreamName=deployed.stream)["StreamDescriptionSummary"]
+    if stream.get("EncryptionType") != "KMS":
+        key = deployed.resources["StreamKey"]
+        kinesis.start_stream_encryption(StreamName=deployed.stream, EncryptionType="KMS", KeyId=key)
+        yield "Stream.StreamEncryption"
+    rules = s3.get_bucket_encryption(Bucket=deployed.bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    if rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] != "aws:kms":
+        default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": deployed.key_id("dead-letter")}
+        s3.put_bucket_encryption(
+            Bucket=deployed.bucket,
+            ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": default}]},
+        )
+        yield "Bucket.BucketEncryption"
+    table = deployed.resources["CheckpointTable"]
+    if dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED":
+        dynamodb.update_time_to_live(
+            TableName=table, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": True}
+        )
+        yield "CheckpointTable.TimeToLiveSpecification"
+
+
+def aliases(emulator: Emulator, deployed: Deployed, table: RouteTable) -> dict[str, str]:
+    """Return the alias of each route's key, as KMS tells it, e.g. `{"orders": "alias/ctr-fanout/orders"}`."""
+    pages = emulator.client("kms").get_paginator("list_aliases").paginate()
+    by_key = {alias.get("TargetKeyId"): alias["AliasName"] for page in pages for alias in page["Aliases"]}
+    return {route.name: by_key[deployed.key_id(route.name)] for route in table.all_routes}
+
+
+def _run(command: list[str], environ: Mapping[str, str]) -> None:
+    done = subprocess.run(  # noqa: S603 - our own pinned program
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if "Uploading to" not in line]
+        shown = "\n".join(lines[-30:])
+        raise DeploymentError(f"{' '.join(command[1:3])} ended with code {done.returncode}:\n{shown}")
+
+
+def environment_of(emulator: Emulator, deployed: Deployed) -> dict[str, str]:
+    """Return the deployed function's environment variables."""
+    configuration = emulator.client("lambda").get_function_configuration(FunctionName=deployed.function)
+    variables: dict[str, str] = json.loads(json.dumps(configuration["Environment"]["Variables"]))
+    return variables

@@ -1,0 +1,138 @@
+"""The emulator: ministack, pinned, in a process and environment of its own.
+
+Source: https://pypi.org/project/ministack/ (the version is in uv.lock)
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+ROOT = Path(__file__).parent.parent
+ACCOUNT = "111122223333"
+REGION = "ap-northeast-1"
+_PROGRAM = ROOT / ".venvs" / "emulator" / "bin" / "ministack"
+_SECONDS_TO_START = 30
+
+
+class EmulatorError(Exception):
+    """The emulator is not installed or does not come up."""
+
+
+class Emulator:
+    """A running emulator: its address, and clients for it."""
+
+    def __init__(self, port: int) -> None:
+        """Know where it listens."""
+        self.url = f"http://127.0.0.1:{port}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables by which any AWS SDK or command reaches it, and nothing of the user's own account."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return kept | {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+
+    def client(self, service: str, *, read_timeout: float = 150) -> Any:  # noqa: ANN401 - boto3 types by literals
+        """Make a boto3 client; the time-out is longer than the function's."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - what the emulator takes
+            config=Config(read_timeout=read_timeout, retries={"total_max_attempts": 1}, max_pool_connections=32),
+        )
+
+
+@contextmanager
+def emulator() -> Iterator[Emulator]:
+    """Run an emulator on a free port, empty, and stop it with everything it has started.
+
+    Raises:
+        EmulatorError: It is not installed, or does not answer within 30 seconds.
+    """
+    if not _PROGRAM.exists():
+        raise EmulatorError(f"{_PROGRAM.relative_to(ROOT)} is missing; run `make setup`")
+    with tempfile.TemporaryDirectory(prefix="ctr-fanout-", ignore_cleanup_errors=True) as folder:
+        running = Emulator(_free_port())
+        log = Path(folder) / "emulator.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own pinned program
+                [_PROGRAM],
+                env=_environment(running, folder),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            _wait_until_healthy(running, process, log)
+            yield running
+        finally:
+            _stop(process)
+
+
+def _environment(running: Emulator, folder: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MINISTACK_"))}
+    return kept | {
+        "GATEWAY_PORT": running.url.rpartition(":")[2],
+        "BIND_HOST": "127.0.0.1",
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "HOME": folder,
+        "TMPDIR": folder,
+        # The function's own output; the emulator's interpreter runs the handler.
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_healthy(running: Emulator, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise EmulatorError(f"ministack stopped with code {process.returncode}:\n{log.read_text()[-2000:]}")
+        try:
+            with urllib.request.urlopen(f"{running.url}/_ministack/health", timeout=1):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise EmulatorError(f"ministack does not answer after {_SECONDS_TO_START} s:\n{log.read_text()[-2000:]}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the emulator and, as its process group, the workers that run the function."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            continue
+        except ProcessLookupError:
+            break
+    process.wait()

@@ -1,0 +1,104 @@
+"""Reconciliation: what was sent against what stands in S3, line by line.
+
+Only objects count here, no counter and no log: every object below every prefix is read back and opened.
+"""
+
+import base64
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from local.deployment import Deployed
+from local.emulator import Emulator
+from local.lambda_event import event_of_documents
+from routing import dead_letter
+from routing.decode import Decoder
+from routing.routes import RouteTable
+
+type Line = tuple[str, bytes]
+"""A route, and what has to stand there on one line; of dead letters the raw bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One object as it stands in S3."""
+
+    route: str
+    key: str
+    body_bytes: int
+    kms_key: str
+    lines: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The balance of a run; `lost` and `duplicated` have to be nought."""
+
+    received: int
+    delivered: int
+    dropped: int
+    dead_lettered: int
+    lost: int
+    duplicated: int
+
+    def __str__(self) -> str:
+        """Return the line that `make demo` ends with."""
+        return (
+            f"reconciled: in={self.received} delivered={self.delivered} dropped={self.dropped} "
+            f"dead_lettered={self.dead_lettered} lost={self.lost} duplicated={self.duplicated}"
+        )
+
+    @property
+    def holds(self) -> bool:
+        """True if nothing is lost and nothing stands twice."""
+        return self.lost == 0 and self.duplicated == 0
+
+
+def standing_objects(emulator: Emulator, deployed: Deployed, table: RouteTable) -> Iterator[Standing]:
+    """Read back every object of the bucket."""
+    s3 = emulator.client("s3")
+    routes = {f"{route.prefix}/": route.name for route in table.all_routes}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=deployed.bucket):
+        for entry in page.get("Contents", []):
+            answer = s3.get_object(Bucket=deployed.bucket, Key=entry["Key"])
+            yield _standing(entry["Key"], answer, routes)
+
+
+def reconcile(sent: Iterable[bytes], objects: Iterable[Standing], table: RouteTable) -> Reconciliation:
+    """Hold what was sent against what stands.
+
+    Args:
+        sent: Every document, as often as it was sent.
+        objects: Everything in the bucket.
+        table: Tells where each document belongs.
+    """
+    expected: Counter[Line] = Counter()
+    received = dropped = 0
+    decoder = Decoder(table.paths)
+    for document in sent:
+        received += 1
+        _, (record,) = decoder.decode(event_of_documents([document]))
+        routes = table.routes_for(record)
+        dropped += not routes
+        expected.update((route.name, document if record.failure else record.data) for route in routes)
+    standing = Counter((found.route, line) for found in objects for line in found.lines)
+    return Reconciliation(
+        received=received,
+        delivered=sum(n for (route, _), n in standing.items() if route != dead_letter.ROUTE),
+        dropped=dropped,
+        dead_lettered=sum(n for (route, _), n in standing.items() if route == dead_letter.ROUTE),
+        lost=(expected - standing).total(),
+        duplicated=(standing - expected).total(),
+    )
+
+
+def _standing(key: str, answer: dict[str, Any], routes: dict[str, str]) -> Standing:
+    route = next((name for prefix, name in routes.items() if key.startswith(prefix)), "unexpected")
+    body = answer["Body"].read()
+    lines = gzip.decompress(body).splitlines()
+    if route == dead_letter.ROUTE:
+        lines = [base64.b64decode(json.loads(line)["rawData"]) for line in lines]
+    return Standing(route, key, len(body), answer["SSEKMSKeyId"], tuple(lines))

@@ -1,0 +1,1 @@
+"""Speed: the pipeline beside the floor and beside what users write today."""

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from aws_kinesis_agg.aggregator import RecordAggregator
 
@@ -73,7 +74,7 @@ class ConnectStandIn:
     def _aggregate(self) -> tuple[bytes, list[bytes]]:
         """Pack fifty records as the Kinesis Producer Library does."""
         documents = list(self._traffic.records(50))
-        packer = RecordAggregator()
+        packer: Any = RecordAggregator()  # type: ignore[no-untyped-call]
         for document in documents:
             packer.add_user_record("key", document)
         _, _, data = packer.clear_and_get().get_contents()

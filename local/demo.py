@@ -25,7 +25,7 @@ _SEED = 20260302
 def main(count: int = _RECORDS) -> int:
     """Run the demo; return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` runs
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     table = shipped_routes()
     try:
         with _step(console, "build the Lambda bundle (sam build)"):
@@ -69,10 +69,10 @@ def _run(console: Console, running: Emulator, deployed: Deployed, table: RouteTa
 def _table(objects: list[Standing], alias_of: dict[str, str], deployed: Deployed, table: RouteTable) -> Table:
     shown = Table(title=f"s3://{deployed.bucket}")
     for heading in ("route", "prefix"):
-        shown.add_column(heading)
+        shown.add_column(heading, no_wrap=True)
     for heading in ("records", "objects", "bytes"):
         shown.add_column(heading, justify="right")
-    shown.add_column("key alias")
+    shown.add_column("key alias", no_wrap=True)
     for route in table.all_routes:
         mine = [found for found in objects if found.route == route.name]
         records = sum(len(found.lines) for found in mine)

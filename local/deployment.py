@@ -4,14 +4,14 @@ The emulator reports success for properties that it drops. `mend` reads them bac
 and sets them through the service's own API, so that what runs is what the template says.
 """
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from local.emulator import REGION, ROOT, Emulator
+from cli.lambda_event import REGION
+from local.emulator import ROOT, Emulator
 from routing.routes import RouteTable, logical_id
 
 STACK = "ctr-fanout"
@@ -128,10 +128,3 @@ def _run(command: list[str], environ: Mapping[str, str]) -> None:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "Uploading to" not in line]
         shown = "\n".join(lines[-30:])
         raise DeploymentError(f"{' '.join(command[1:3])} ended with code {done.returncode}:\n{shown}")
-
-
-def environment_of(emulator: Emulator, deployed: Deployed) -> dict[str, str]:
-    """Return the deployed function's environment variables."""
-    configuration = emulator.client("lambda").get_function_configuration(FunctionName=deployed.function)
-    variables: dict[str, str] = json.loads(json.dumps(configuration["Environment"]["Variables"]))
-    return variables

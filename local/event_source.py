@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from cli.lambda_event import lambda_event
 from local.deployment import Deployed
 from local.emulator import Emulator
-from local.lambda_event import lambda_event
 
 # Lambda's limit on a synchronous invocation; base64 and envelopes count.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cli.lambda_event import event_of_documents
 from local.deployment import Deployed
 from local.emulator import Emulator
-from local.lambda_event import event_of_documents
 from routing import dead_letter
 from routing.decode import Decoder
 from routing.routes import RouteTable
@@ -60,7 +60,7 @@ class Reconciliation:
 def standing_objects(emulator: Emulator, deployed: Deployed, table: RouteTable) -> Iterator[Standing]:
     """Read back every object of the bucket."""
     s3 = emulator.client("s3")
-    routes = {f"{route.prefix}/": route.name for route in table.all_routes}
+    routes: dict[str, str] = {f"{route.prefix}/": route.name for route in table.all_routes}
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=deployed.bucket):
         for entry in page.get("Contents", []):
             answer = s3.get_object(Bucket=deployed.bucket, Key=entry["Key"])

@@ -65,7 +65,9 @@ class Traffic:
 
     def _of(self, family: str, weights: dict[str, int]) -> dict[str, Any]:
         (name,) = self._random.choices(list(weights), weights=list(weights.values()))
-        return self._varied(self._shapes[family + name], {}, timedelta(seconds=self._random.randrange(86_400 * 3)))
+        shift = timedelta(seconds=self._random.randrange(86_400 * 3))
+        record: dict[str, Any] = self._varied(self._shapes[family + name], {}, shift)
+        return record
 
     def _varied(self, value: Any, ids: dict[str, str], shift: timedelta) -> Any:  # noqa: ANN401 - JSON
         if isinstance(value, dict):

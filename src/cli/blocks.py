@@ -156,7 +156,7 @@ def writer_policies(table: RouteTable) -> Block:
                 },
             },
         }
-        for number, routes in enumerate(batched(table.all_routes, _ROUTES_PER_POLICY), start=1)
+        for number, routes in enumerate(batched(table.all_routes, _ROUTES_PER_POLICY, strict=False), start=1)
     }
 
 

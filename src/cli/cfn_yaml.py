@@ -9,17 +9,25 @@ import yaml
 class Ref(str):
     """`!Ref Name`."""
 
+    __slots__ = ()
+
 
 class GetAtt(str):
     """`!GetAtt Name.Attribute`."""
+
+    __slots__ = ()
 
 
 class Sub(str):
     """`!Sub "text with ${Name}"`."""
 
+    __slots__ = ()
+
 
 class Function(tuple[str, list[Any]]):
     """Any intrinsic function of a list, e.g. `Function(("If", [condition, one, other]))`."""
+
+    __slots__ = ()
 
 
 class Inline(list[Any]):
@@ -31,9 +39,9 @@ class _Dumper(yaml.SafeDumper):
         """Write everything out: CloudFormation takes no YAML aliases."""
         return True
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
         """Indent lists below their key."""
-        super().increase_indent(flow, False)  # noqa: FBT003
+        super().increase_indent(flow, False)
 
 
 _Dumper.add_representer(Ref, lambda dumper, value: dumper.represent_scalar("!Ref", str(value)))

@@ -29,4 +29,5 @@ def refresh(paths: list[Path], *, is_check: bool) -> bool:
     arguments = ["cog", "-r", "-p", _PROLOGUE, "--verbosity=1"]
     if is_check:
         arguments += ["--check", "--diff"]
-    return Cog().main([*arguments, *map(str, paths)]) == 0
+    code: int = Cog().main([*arguments, *map(str, paths)])  # type: ignore[no-untyped-call]
+    return code == 0

@@ -17,6 +17,7 @@ from routing.reasons import Reason
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import UpdateItemInputTypeDef
 
 # A DynamoDB number holds 38 digits, a sequence number has 56 and up to 128 by the API; a string padded to
 # one width sorts as the number does.
@@ -91,21 +92,23 @@ class CheckpointTable:
         update: str,
         condition: str,
         values: dict[str, Any],
-        names: dict[str, RouteName] | None = None,
+        names: Mapping[str, str] | None = None,
         *,
         refused: str,
     ) -> dict[str, Any]:
         """Change a row on a condition and return it as it is then."""
         try:
-            return self._client.update_item(
-                TableName=self._table,
-                Key=key,
-                UpdateExpression=update,
-                ConditionExpression=condition,
-                ExpressionAttributeValues=values,
-                ReturnValues="ALL_NEW",
-                **({"ExpressionAttributeNames": names} if names else {}),
-            )["Attributes"]
+            request: UpdateItemInputTypeDef = {
+                "TableName": self._table,
+                "Key": key,
+                "UpdateExpression": update,
+                "ConditionExpression": condition,
+                "ExpressionAttributeValues": values,
+                "ReturnValues": "ALL_NEW",
+            }
+            if names:
+                request["ExpressionAttributeNames"] = names
+            return self._client.update_item(**request)["Attributes"]
         except ClientError as err:
             code = err.response["Error"]["Code"]
             if code == "ConditionalCheckFailedException":

@@ -20,7 +20,7 @@ _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
     max_pool_connections=PARALLEL_PUTS,
     tcp_keepalive=True,
-    user_agent_appid="ctr-fanout",
+    user_agent_extra="ctr-fanout",
 )
 
 

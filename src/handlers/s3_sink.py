@@ -95,9 +95,10 @@ class S3Sink:
             "ChecksumAlgorithm": "SHA256",
             "ContentType": "application/gzip",
             "Metadata": rendered.metadata,
+            "IfNoneMatch": "*",
         }
         try:
-            self._client.put_object(**request, IfNoneMatch="*")
+            self._client.put_object(**request)
         except ClientError as err:
             if err.response["Error"]["Code"] not in _EXISTS:
                 raise
@@ -107,7 +108,9 @@ class S3Sink:
             Bucket=self._settings.bucket, Key=rendered.key, ExpectedBucketOwner=self._settings.bucket_owner
         )
         if there["Metadata"] != rendered.metadata:
-            self._client.put_object(**request, IfMatch=there["ETag"])
+            del request["IfNoneMatch"]
+            request["IfMatch"] = there["ETag"]
+            self._client.put_object(**request)
 
 
 def make_workers() -> ThreadPoolExecutor:

@@ -49,7 +49,7 @@ class Telemetry:
 
 
 def _of_route(counts: RouteCounts, now: float) -> Measures:
-    measures = {
+    measures: dict[str, tuple[MetricUnit, float]] = {
         "RecordsMatched": (MetricUnit.Count, counts.matched),
         "RecordsDelivered": (MetricUnit.Count, counts.delivered),
         "RecordsDeduplicated": (MetricUnit.Count, counts.skipped),
@@ -88,10 +88,8 @@ def _emit(dimensions: Mapping[str, str], measures: Measures) -> None:
     Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
     """
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
-    for name, value in dimensions.items():
-        metrics.add_dimension(name, value)
+    for name, dimension in dimensions.items():
+        metrics.add_dimension(name, dimension)
     for name, (unit, value) in measures.items():
         metrics.add_metric(name, unit, value)
     metrics.flush_metrics()
-
-

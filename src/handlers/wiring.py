@@ -47,4 +47,3 @@ class FanOut:
         if self._settings.checkpoint_table is None:
             return NoCheckpoint()
         return CheckpointTable(self._dynamodb, self._settings.checkpoint_table, invocation)
-

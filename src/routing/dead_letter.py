@@ -12,6 +12,7 @@ from dataclasses import replace
 import msgspec
 
 from routing.errors import RecordError
+from routing.fields import Node
 from routing.model import ObjectKey, Record, RenderedObject, RouteName, SequenceNumber, Shard
 from routing.reasons import Reason
 
@@ -23,7 +24,7 @@ RECORDS_PREFIX = f"{PREFIX}/records"
 OBJECTS_PREFIX = f"{PREFIX}/objects"
 
 
-def from_record(
+def from_record(  # noqa: PLR0917 - five of the six are one envelope
     shard: Shard, sequence_number: SequenceNumber, position: int, arrived_at: float, raw: bytes, failure: RecordError
 ) -> Record:
     """Turn a record that cannot be decoded into a record of the dead-letter route.
@@ -44,7 +45,7 @@ def from_record(
     return Record(
         kind=failure.reason,
         data=msgspec.json.encode(line),
-        fields=None,
+        fields=Node(),
         sequence_number=sequence_number,
         position=position,
         arrived_at=arrived_at,

@@ -10,6 +10,7 @@ from typing import Protocol
 from routing import dead_letter
 from routing.errors import DeliveryError
 from routing.model import RenderedObject
+from routing.reasons import Reason
 from routing.report import Outcome, Trouble
 from routing.routes import RouteTable
 
@@ -50,7 +51,7 @@ def _landed(rendered: RenderedObject) -> Outcome:
     if rendered.route != dead_letter.ROUTE:
         return Outcome(rendered)
     message = f"{rendered.record_count} records cannot be decoded; see {rendered.key}"
-    return Outcome(rendered, Trouble(None, rendered.kind, message), is_dead_letter=True)
+    return Outcome(rendered, Trouble(None, Reason(rendered.kind), message), is_dead_letter=True)
 
 
 def _trouble(rendered: RenderedObject, error: DeliveryError) -> Trouble:

@@ -7,7 +7,7 @@ by its type: every node takes an object, an array, a scalar or null, and absent 
 
 import functools
 from collections.abc import Iterable
-from typing import Any, Union
+from typing import Any, Union, cast
 
 from msgspec import UNSET, Struct, UnsetType, defstruct
 
@@ -43,7 +43,7 @@ def node_type(paths: Iterable[Path]) -> type[Node]:
         below.setdefault(head, [])
         if tail:
             below[head].append(tuple(tail))
-    return defstruct(
+    made = defstruct(
         "Node",
         [(attribute(name), _field_type(node_type(rest)), UNSET) for name, rest in below.items()],
         bases=(Node,),
@@ -51,6 +51,7 @@ def node_type(paths: Iterable[Path]) -> type[Node]:
         frozen=True,
         gc=False,
     )
+    return cast("type[Node]", made)
 
 
 def _field_type(node: type[Node]) -> Any:  # noqa: ANN401 - a union made at run time has no static type
@@ -61,7 +62,7 @@ def _field_type(node: type[Node]) -> Any:  # noqa: ANN401 - a union made at run 
     """
     array: Any = list[Any]
     for _ in range(3):
-        array = list[Union[(node, *_SCALARS[:-1], array)]]
+        array = list[Union[(node, *_SCALARS[:-1], array)]]  # type: ignore[misc]
     return Union[(node, *_SCALARS, array)]
 
 

@@ -54,7 +54,7 @@ class Record(Struct, frozen=True, gc=False):
         kind: What it is; of a record that cannot be decoded, the reason.
         data: What is delivered: the original bytes on one line, without white space around them; of a
             record that cannot be decoded, its dead letter.
-        fields: The fields that routes name; None if it cannot be decoded.
+        fields: The fields that routes name; none if it cannot be decoded.
         position: The sequence number as an integer, the only form that compares rightly.
         arrived_at: Seconds since 1970, UTC, when Kinesis took it.
         failure: Why it cannot be decoded.
@@ -62,7 +62,7 @@ class Record(Struct, frozen=True, gc=False):
 
     kind: Kind | Reason
     data: bytes
-    fields: Node | None
+    fields: Node
     sequence_number: SequenceNumber
     position: int
     arrived_at: float

@@ -7,6 +7,7 @@ Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-patte
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 
 from routing.fields import Scalar
@@ -73,28 +74,12 @@ def _equals_ignore_case(argument: object, below: str) -> Test:
 
 
 def _wildcard(argument: object, below: str) -> Test:
-    """Match `*` as any characters; `\\*` and `\\\\` stand for themselves.
+    r"""Match `*` as any characters; `\*` and `\\` stand for themselves.
 
     Searching the pieces from left to right is enough and takes no more than (pieces x length) steps,
     where a regular expression may backtrack for ever.
     """
-    pieces = [""]
-    text = iter(_text(argument, below))
-    last = ""
-    for char in text:
-        if char == "\\":
-            escaped = next(text, "")
-            if escaped not in ("*", "\\"):
-                raise BadTestError(below, r"expected \* or \\ after a backslash")
-            pieces[-1] += escaped
-        elif char == "*":
-            if last == "*":
-                raise BadTestError(below, "expected single stars, got two in a row")
-            pieces.append("")
-        else:
-            pieces[-1] += char
-        last = char if char == "*" else ""
-    first, *middle = pieces
+    first, *middle = _pieces(_text(argument, below), below)
     if not middle:
         return lambda found: found == first
     end = middle.pop()
@@ -111,6 +96,24 @@ def _wildcard(argument: object, below: str) -> Test:
         return at <= limit
 
     return test
+
+
+def _pieces(text: str, below: str) -> list[str]:
+    """Split a wildcard at its stars, e.g. `["Claims ", " JP"]` for `Claims * JP`."""
+    pieces = [""]
+    for part in _WILDCARD_PART.findall(text):
+        if part == "**":
+            raise BadTestError(below, "expected single stars, got two in a row")
+        if part == "*":
+            pieces.append("")
+        elif part == "\\":
+            raise BadTestError(below, r"expected \* or \\ after a backslash")
+        else:
+            pieces[-1] += part.removeprefix("\\")
+    return pieces
+
+
+_WILDCARD_PART = re.compile(r"\\[*\\]|\*\*|.", re.DOTALL)
 
 
 def _anything_but(argument: object, below: str) -> Test:

@@ -36,7 +36,7 @@ class Partition:
 
     def date_of(self, record: Record) -> str:
         """Return the date that a record stands under, UTC, e.g. `2026-03-02`."""
-        if self.path is not None and record.fields is not None:
+        if self.path is not None:
             found = scalars_at(record.fields, self.path)
             if len(found) == 1 and type(found[0]) is str and (day := _date_in(found[0])) is not None:
                 return day

@@ -8,7 +8,7 @@ fault named with its path.
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,17 @@ from routing.fields import Node, Path
 from routing.model import Kind, Record, RouteName
 from routing.partition import Partition, compile_partition
 from routing.pattern import Pattern, compile_pattern
+from routing.reasons import Reason
 from routing.toml_reader import TomlReader
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST_NAME = 32
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*")
 _LONGEST_PREFIX = 128
+# A bucket policy holds 20 KB and an environment 4 KB; a route takes some 350 and 100 bytes of them.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_MOST_ROUTES = 35
 DROP = "drop"
 # Names that resources of the template, other prefixes or the unmatched policy already have.
 RESERVED_NAMES = frozenset(
@@ -74,9 +79,12 @@ class Route:
     blocks_when_denied: bool
     examples: tuple[Example, ...]
 
-    def matches(self, kind: Kind, fields: Node) -> bool:
-        """Tell whether the route takes a record of a kind with these fields."""
-        return kind in self.kinds and (self.pattern is None or self.pattern.matches(fields))
+    def misses(self, kind: Kind | Reason, fields: Node) -> tuple[str, ...]:
+        """Explain why the route does not take a record, without a value of it; empty if it does."""
+        if kind not in self.kinds:
+            wanted = ", ".join(sorted(self.kinds)) or "none: only the unmatched policy sends records here"
+            return (f"kind: expected {wanted}, got {kind}",)
+        return () if self.pattern is None else self.pattern.misses(fields)
 
 
 DEAD_LETTER_ROUTE = Route(
@@ -107,9 +115,7 @@ class Limits:
 class RouteTable:
     """All routes, compiled. Build it with `load_routes`."""
 
-    def __init__(
-        self, *, routes: tuple[Route, ...], unmatched: Mapping[Kind, Route | None], limits: Limits
-    ) -> None:
+    def __init__(self, *, routes: tuple[Route, ...], unmatched: Mapping[Kind, Route | None], limits: Limits) -> None:
         """Sort the routes by kind once, so that a record only meets those that can take it.
 
         Args:
@@ -120,11 +126,15 @@ class RouteTable:
         self.routes = routes
         self.unmatched = unmatched
         self.limits = limits
-        self._always = {k: tuple(r for r in routes if k in r.kinds and r.pattern is None) for k in Kind}
-        self._asked = {
+        self._always: dict[Kind | Reason, tuple[Route, ...]] = {
+            k: tuple(r for r in routes if k in r.kinds and r.pattern is None) for k in Kind
+        }
+        self._asked: dict[Kind | Reason, tuple[tuple[Route, Callable[[Node], bool]], ...]] = {
             k: tuple((r, r.pattern.matches) for r in routes if k in r.kinds and r.pattern is not None) for k in Kind
         }
-        self._otherwise = {k: () if route is None else (route,) for k, route in unmatched.items()}
+        self._otherwise: dict[Kind | Reason, tuple[Route, ...]] = {
+            k: () if route is None else (route,) for k, route in unmatched.items()
+        }
 
     @property
     def paths(self) -> frozenset[Path]:
@@ -175,8 +185,8 @@ def load_routes(text: str, source: str = "routes.toml") -> RouteTable:
     faults: list[Fault] = []
     top = TomlReader(document, "", faults)
     tables = top.tables("routes")
-    if not tables:
-        top.fault("routes", "expected at least one route, got none")
+    if not 0 < len(tables) <= _MOST_ROUTES:
+        top.fault("routes", f"expected 1 to {_MOST_ROUTES} routes, got {len(tables)}")
     routes = tuple(_route(table, i, faults) for i, table in enumerate(tables))
     _check_names(routes, faults)
     _check_prefixes(routes, faults)
@@ -216,8 +226,10 @@ def _route(table: Mapping[str, Any], index: int, faults: list[Fault]) -> Route:
         prefix=prefix,
         partition=compile_partition(reader.text("partition", "arrival"), reader.place("partition"), faults),
         blocks_when_denied=reader.choice("on_key_denied", ("dead_letter", "block"), "dead_letter") == "block",
-        examples=tuple(_example(TomlReader(e, f"{reader.where}: examples[{i}]", faults), kinds)
-                       for i, e in enumerate(reader.tables("examples"))),
+        examples=tuple(
+            _example(TomlReader(e, f"{reader.where}: examples[{i}]", faults), kinds)
+            for i, e in enumerate(reader.tables("examples"))
+        ),
     )
     reader.done()
     return route
@@ -225,10 +237,10 @@ def _route(table: Mapping[str, Any], index: int, faults: list[Fault]) -> Route:
 
 def _pattern_document(reader: TomlReader) -> object | None:
     """Return the pattern as a document: a TOML table, or JSON text where null is needed."""
-    document = reader.get("pattern")
+    document: object = reader.get("pattern")
     if isinstance(document, str):
         try:
-            return json.loads(document)
+            document = json.loads(document)
         except json.JSONDecodeError as err:
             reader.fault("pattern", f"expected a table or JSON text, got text that is not JSON: {err}")
             return None
@@ -264,7 +276,11 @@ def _check_prefixes(routes: tuple[Route, ...], faults: list[Fault]) -> None:
     taken = [(f"reserved prefix {prefix!r}", prefix) for prefix in RESERVED_PREFIXES]
     for route in routes:
         for owner, other in taken:
-            if route.prefix and other and (f"{route.prefix}/".startswith(f"{other}/") or f"{other}/".startswith(f"{route.prefix}/")):
+            if (
+                route.prefix
+                and other
+                and (f"{route.prefix}/".startswith(f"{other}/") or f"{other}/".startswith(f"{route.prefix}/"))
+            ):
                 what = f"expected a prefix apart from all others, got {route.prefix!r}; {owner} contains it or is contained"
                 faults.append(Fault(f"route {route.name!r}: prefix", what))
         taken.append((f"the prefix of route {route.name!r}", route.prefix))
@@ -274,18 +290,23 @@ def _unmatched(reader: TomlReader, routes: tuple[Route, ...], faults: list[Fault
     by_name = {route.name: route for route in routes}
     policy: dict[Kind, Route | None] = {}
     for kind in Kind:
-        name = reader.choice(kind, (DROP, *by_name))
+        name = reader.choice(kind, (DROP, *by_name)) if reader.table else DROP
         policy[kind] = by_name.get(RouteName(name))
     reader.done()
     named = {route.name for route in policy.values() if route is not None}
     for route in routes:
-        if not route.kinds and route.name not in named:
+        if not route.kinds and route.name not in named and not _is_at_fault(route, faults):
             what = "expected at least one kind, or the route's name under [unmatched]; it can take no record"
             faults.append(Fault(f"route {route.name!r}: kinds", what))
-        if not route.kinds and route.pattern is not None:
+        if not route.kinds and route.pattern is not None and not _is_at_fault(route, faults):
             what = "expected no pattern without kinds; the unmatched policy asks none"
             faults.append(Fault(f"route {route.name!r}: pattern", what))
     return policy
+
+
+def _is_at_fault(route: Route, faults: list[Fault]) -> bool:
+    """Tell whether the route's kinds could not be read, so that nothing follows from their absence."""
+    return any(fault.where.startswith(f"route {route.name!r}: kinds") for fault in faults)
 
 
 def _limits(reader: TomlReader) -> Limits:

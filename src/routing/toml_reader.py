@@ -92,8 +92,8 @@ class TomlReader:
     def below(self, key: str) -> "TomlReader":
         """Read a table; one that is absent or no table reads as empty, after its fault."""
         value = self.get(key)
-        if not isinstance(value, dict):
-            self.fault(key, f"expected a table, got {_found(value)}")
+        if not isinstance(value, dict) or not value:
+            self.fault(key, f"expected a table that is not empty, got {_found(value)}")
             value = {}
         return TomlReader(value, self.place(key), self.faults)
 

@@ -3,11 +3,10 @@
 import base64
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from local.emulator import ACCOUNT, REGION
-
+ACCOUNT = "111122223333"
+REGION = "ap-northeast-1"
 STREAM_ARN = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/ctr-fanout"
 SHARD_ID = "shardId-000000000000"
 FIRST_SEQUENCE_NUMBER = 49651069415459828167084584974714785136462334983055343634
@@ -59,13 +58,22 @@ def event_of_documents(documents: Iterable[bytes]) -> Event:
     )
 
 
-def event_in(path: Path) -> Event:
-    """Read a whole Lambda event, or wrap a single record or JSON Lines into one."""
-    text = path.read_text(encoding="utf-8")
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError:
-        return event_of_documents(line.encode() for line in text.splitlines() if line.strip())
+def event_in(data: bytes) -> Event:
+    """Read a whole Lambda event, or make one of a single record or of JSON Lines.
+
+    What is neither is taken as one record, so that a poison record can be tried too.
+    """
+    document = _json_or_none(data)
     if isinstance(document, dict) and "Records" in document:
         return document
-    return event_of_documents([text.encode()])
+    lines = [line for line in data.splitlines() if line.strip()]
+    if document is None and len(lines) > 1 and _json_or_none(lines[0]) is not None:
+        return event_of_documents(lines)
+    return event_of_documents([data])
+
+
+def _json_or_none(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None

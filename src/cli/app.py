@@ -1,0 +1,123 @@
+"""The `ctr-fanout` command: arguments and help texts; the work is in the modules beside this one."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.check import failing_examples
+from cli.explain import Explanation, explain
+from cli.template import refresh
+from handlers.route_file import shipped_routes
+from routing.errors import ConfigurationError, EventError, Fault
+from routing.routes import RouteTable, load_routes
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate ctr-fanout.")
+routes = typer.Typer(no_args_is_help=True, help="Check routes.toml and try records on it.")
+app.add_typer(routes, name="routes")
+
+RoutesFile = Annotated[
+    Path | None, typer.Option("--routes", help="A route table to use instead of src/routing/routes.toml.")
+]
+
+
+@routes.command()
+def check(routes_file: RoutesFile = None) -> None:
+    """Validate the file and its patterns, and run the examples in it."""
+    table = _load(routes_file)
+    faults = list(failing_examples(table))
+    if faults:
+        _refuse(str(routes_file or "routes.toml"), faults)
+    shown = Table("route", "takes", "prefix", "dated by", "examples")
+    for route in table.routes:
+        dated_by = ".".join(route.partition.path or ("arrival",))
+        kinds = ", ".join(sorted(route.kinds)) or "what no other route takes"
+        shown.add_row(route.name, kinds, f"{route.prefix}/", dated_by, f"{len(route.examples)} hold")
+    _console().print(shown)
+
+
+@routes.command("try")
+def try_(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Records, JSON Lines or Lambda events; - is stdin.")
+    ],
+    *,
+    routes_file: RoutesFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a record.")] = False,
+) -> None:
+    """Show which routes each record takes and why not the others. Nothing is sent."""
+    table = _load(routes_file)
+    for file in files:
+        try:
+            data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+            explanations = list(explain(data, str(file), table))
+        except (OSError, EventError) as err:
+            _fail(f"{file}: {err.strerror if isinstance(err, OSError) else err}")
+        for explanation in explanations:
+            if as_json:
+                typer.echo(json.dumps(explanation.as_json(), ensure_ascii=False))
+            else:
+                _print(explanation)
+
+
+@app.command()
+def template(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE...]", help="Files with cog blocks.")] = None,
+    *,
+    is_check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if a block is out of date.")] = False,
+) -> None:
+    """Refresh the blocks that derive from routes.toml, by default those of template.yaml."""
+    paths = files or [Path("template.yaml")]
+    for path in paths:
+        if not path.is_file():
+            _fail(f"{path}: expected a file with cog blocks, got none; run it where template.yaml is")
+    _load(None)
+    if not refresh(paths, is_check=is_check):
+        _fail("the blocks are out of date; run `make template`")
+
+
+def _load(file: Path | None) -> RouteTable:
+    try:
+        return shipped_routes() if file is None else load_routes(file.read_text(encoding="utf-8"), str(file))
+    except ConfigurationError as err:
+        _refuse(err.source, err.faults)
+    except UnicodeDecodeError as err:
+        _fail(f"{file}: expected UTF-8, got something else at byte {err.start}")
+    except OSError as err:
+        _fail(f"{file}: {err.strerror}")
+
+
+def _print(explanation: Explanation) -> None:
+    console = _console()
+    console.print(f"{explanation.source}, record {explanation.number}: ", style="bold", end="", markup=False)
+    if explanation.reason:
+        console.print(f"dead letter, {explanation.reason}: {explanation.detail}", style="red", markup=False)
+        return
+    console.print(f"{explanation.kind}", markup=False)
+    for name, prefix in zip(explanation.routes, explanation.prefixes, strict=True):
+        console.print(f"  takes {name}: {prefix}", style="green", markup=False)
+    if explanation.is_dropped:
+        console.print("  dropped: no route takes it, and [unmatched] says so", style="yellow", markup=False)
+    for name, misses in explanation.misses.items():
+        for miss in misses:
+            console.print(f"  not {name}: {miss}", style="dim", markup=False)
+
+
+def _refuse(source: str, faults: Iterable[Fault]) -> NoReturn:
+    for fault in faults:
+        typer.echo(f"{source}: {fault}", err=True)
+    raise typer.Exit(1)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False)

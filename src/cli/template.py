@@ -26,8 +26,6 @@ def refresh(paths: list[Path], *, is_check: bool) -> bool:
     Returns:
         True if every file is up to date, or is now.
     """
-    arguments = ["cog", "-r", "-p", _PROLOGUE, "--verbosity=1"]
-    if is_check:
-        arguments += ["--check", "--diff"]
+    arguments = ["cog", "-p", _PROLOGUE, "--verbosity=1", *(["--check", "--diff"] if is_check else ["-r"])]
     code: int = Cog().main([*arguments, *map(str, paths)])  # type: ignore[no-untyped-call]
     return code == 0

@@ -1,7 +1,7 @@
 """The S3 sink: puts rendered objects under the key of their route, conditionally and in parallel."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -48,7 +48,7 @@ class S3Sink:
     """Puts objects for one invocation."""
 
     def __init__(
-        self, client: "S3Client", settings: Settings, invocation: Invocation, workers: ThreadPoolExecutor
+        self, client: "S3Client", settings: Settings, invocation: Invocation, workers: Executor
     ) -> None:
         """Take what outlives the invocation, and the invocation for its deadline."""
         self._client = client

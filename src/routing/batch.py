@@ -5,6 +5,8 @@ Two routes never share a batch, so two keys never share an object.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 from routing.model import Kind, Record, RouteName
 from routing.reasons import Reason
@@ -31,19 +33,23 @@ def segments(records: Sequence[Record], limits: Limits) -> Iterator[Sequence[Rec
     The limits cut here and not inside a route: an object is named by its first record, and only a commit
     makes the next first record certain. Objects cut within one commit would leave strays behind when
     Lambda cuts the batch differently the next time. The records of one aggregate stay together, since
-    they share the sequence number that a watermark can name.
+    they share the sequence number that a watermark can name; one beyond the limits passes alone.
     """
     if len(records) <= limits.records and sum(len(r.data) for r in records) <= limits.plain_bytes:
         yield records
         return
-    start = plain_bytes = 0
-    for end, record in enumerate(records):
-        plain_bytes += len(record.data)
-        is_full = end - start >= limits.records or plain_bytes > limits.plain_bytes
-        if is_full and end > start and record.position != records[end - 1].position:
-            yield records[start:end]
-            start, plain_bytes = end, len(record.data)
-    yield records[start:]
+    segment: list[Record] = []
+    plain_bytes = 0
+    for _, parts in groupby(records, key=attrgetter("position")):
+        together = list(parts)
+        size = sum(len(record.data) for record in together)
+        is_full = len(segment) + len(together) > limits.records or plain_bytes + size > limits.plain_bytes
+        if segment and is_full:
+            yield segment
+            segment, plain_bytes = [], 0
+        segment += together
+        plain_bytes += size
+    yield segment
 
 
 def group(routed: Sequence[Routed], watermarks: Mapping[RouteName, int], report: Report) -> list[Batch]:

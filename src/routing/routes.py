@@ -191,7 +191,7 @@ def load_routes(text: str, source: str = "routes.toml") -> RouteTable:
     _check_names(routes, faults)
     _check_prefixes(routes, faults)
     unmatched = _unmatched(top.below("unmatched"), routes, faults)
-    limits = _limits(top.below("limits") if "limits" in document else TomlReader({}, "limits", faults))
+    limits = _limits(TomlReader({}, "limits", faults) if top.get("limits") is None else top.below("limits"))
     top.done()
     if faults:
         raise ConfigurationError(source, faults)

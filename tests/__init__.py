@@ -1,0 +1,1 @@
+"""The proofs; the folder is the kind (see conftest.py)."""

@@ -1,0 +1,130 @@
+"""Fakes that keep the contracts of S3 and the checkpoint in memory, and fail on demand."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from routing.errors import CheckpointError, DeliveryError
+from routing.model import RenderedObject, RouteName, SequenceNumber, Shard
+from routing.reasons import Reason
+
+
+class Crash(BaseException):
+    """The invocation is killed here; no `except Exception` can catch it."""
+
+
+def client_error(code: str, operation: str = "PutObject", message: str = "") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+class MemorySink:
+    """A sink that keeps objects by key and fails for the routes that it is told."""
+
+    def __init__(self, failures: Mapping[str, DeliveryError] | None = None) -> None:
+        self.failures = dict(failures or {})
+        self.objects: dict[str, RenderedObject] = {}
+
+    def put_all(self, objects: Sequence[RenderedObject]) -> list[DeliveryError | None]:
+        verdicts = [self.failures.get(rendered.route) for rendered in objects]
+        landed = [rendered for rendered, error in zip(objects, verdicts, strict=True) if error is None]
+        self.objects |= {rendered.key: rendered for rendered in landed}
+        return verdicts
+
+
+@dataclass
+class MemoryCheckpoint:
+    """The checkpoint's contract in memory: claims that run out, watermarks, a crash where told."""
+
+    now: Callable[[], float] = lambda: 0.0
+    owner: str = "invocation-1"
+    deadline: float = 60.0
+    before: Callable[[str], None] = lambda _: None
+    after: Callable[[str], None] = lambda _: None
+    rows: dict[Shard, dict[RouteName, int]] = field(default_factory=dict)
+    claims: dict[Shard, tuple[str, float]] = field(default_factory=dict)
+    commits: list[dict[RouteName, int]] = field(default_factory=list)
+
+    @contextmanager
+    def claim(self, shard: Shard) -> Iterator["MemoryClaim"]:
+        self.before("claim")
+        owner, until = self.claims.get(shard, (self.owner, 0.0))
+        if owner != self.owner and until >= self.now():
+            raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: another invocation holds the shard")
+        self.claims[shard] = (self.owner, self.deadline)
+        self.after("claim")
+        claim = MemoryClaim(self, shard, dict(self.rows.get(shard, {})))
+        try:
+            yield claim
+        except Crash:
+            raise  # a killed invocation lets go of nothing
+        except BaseException:
+            self.claims.pop(shard, None)
+            raise
+        self.claims.pop(shard, None)
+
+
+@dataclass
+class MemoryClaim:
+    checkpoint: MemoryCheckpoint
+    shard: Shard
+    watermarks: dict[RouteName, int]
+
+    def commit(self, delivered: Mapping[RouteName, SequenceNumber], *, release: bool) -> None:
+        self.checkpoint.before("commit")
+        if self.checkpoint.claims.get(self.shard, ("", 0.0))[0] != self.checkpoint.owner:
+            raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: the claim was lost")
+        row = self.checkpoint.rows.setdefault(self.shard, {})
+        for route, number in delivered.items():
+            row[route] = max(int(number), row.get(route, -1))
+        self.checkpoint.commits.append(dict(row))
+        if release:
+            self.checkpoint.claims.pop(self.shard, None)
+        self.checkpoint.after("commit")
+
+
+class MemoryS3:
+    """The part of an S3 client that the sink uses, with conditional writes, and failures where told."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.requests: list[dict[str, Any]] = []
+        self.before: Callable[[dict[str, Any]], None] = lambda _: None
+        self.after: Callable[[dict[str, Any]], None] = lambda _: None
+
+    def put_object(self, **request: Any) -> dict[str, Any]:
+        self.requests.append(request)
+        self.before(request)
+        answer = self.land(request)
+        self.after(request)
+        return answer
+
+    def land(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Apply a put now, by its conditions."""
+        there = self.objects.get(request["Key"])
+        if request.get("IfNoneMatch") == "*" and there is not None:
+            raise client_error("PreconditionFailed")
+        if "IfMatch" in request and (there is None or there["ETag"] != request["IfMatch"]):
+            raise client_error("PreconditionFailed")
+        content = hashlib.sha256(request["Body"] + repr(request["Metadata"]).encode()).hexdigest()
+        self.objects[request["Key"]] = {**request, "ETag": content}
+        return {"ETag": content}
+
+    def head_object(self, **request: Any) -> dict[str, Any]:
+        there = self.objects.get(request["Key"])
+        if there is None:
+            raise client_error("404", "HeadObject")
+        return {"Metadata": there["Metadata"], "ETag": there["ETag"]}
+
+
+class Inline(Executor):
+    """Runs work where it stands, in order, so that a test knows which put comes first."""
+
+    def map[T, R](  # type: ignore[override]
+        self, fn: Callable[[T], R], *iterables: Iterable[T], timeout: float | None = None, chunksize: int = 1
+    ) -> Iterator[R]:
+        return map(fn, *iterables)

@@ -1,0 +1,104 @@
+"""Telemetry: the lines that an invocation writes, and the metrics in them."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from handlers.invocation import Invocation
+from handlers.telemetry import Telemetry
+from routing.decode import Decoder
+from routing.errors import DeliveryError
+from routing.pipeline import process
+from routing.reasons import Reason
+from tests.builders import agent_event, claim, contact, numbered_event, table
+from tests.fakes import MemoryCheckpoint, MemorySink
+
+ARRIVED_AT = 1772413962.0
+
+
+@pytest.fixture(autouse=True)
+def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="ctr-fanout")
+
+
+def publish(*documents: bytes, sink: MemorySink | None = None) -> None:
+    routes = table()
+    report = process(
+        numbered_event(enumerate(documents, start=1), arrived_at=ARRIVED_AT),
+        decoder=Decoder(routes.paths),
+        table=routes,
+        sink=sink or MemorySink(),
+        checkpoint=MemoryCheckpoint(),
+    )
+    Telemetry().publish(report, Invocation("id-1", lambda: 60.0, now=lambda: ARRIVED_AT + 7.5))
+
+
+def logged(caplog: pytest.LogCaptureFixture, level: str) -> list[dict[str, Any]]:
+    return [vars(record) for record in caplog.records if record.levelname == level]
+
+
+def metrics(capsys: pytest.CaptureFixture[str], **dimensions: str) -> dict[str, Any]:
+    """Return the metrics of the EMF line with exactly these dimensions."""
+    wanted = {"service": "ctr-fanout", **dimensions}
+    for line in capsys.readouterr().out.splitlines():
+        emf = json.loads(line)
+        (directive,) = emf.get("_aws", {}).get("CloudWatchMetrics", [None])
+        if directive and {name: emf[name] for name in directive["Dimensions"][0]} == wanted:
+            assert directive["Namespace"] == "CtrFanout"
+            return {metric["Name"]: emf[metric["Name"]][0] for metric in directive["Metrics"]}
+    raise AssertionError(f"no metrics with {wanted}")
+
+
+def test_invocation_writes_one_summary_without_a_record(caplog: pytest.LogCaptureFixture) -> None:
+    publish(claim(), contact(), b"{}")
+    (summary,) = logged(caplog, "INFO")
+    assert summary["message"] == "batch processed"
+    assert summary["request_id"] == "id-1"
+    assert summary["records_received"] == 3
+    assert summary["records_dropped"] == {"other": 1}
+    assert summary["routes"]["all"] == {
+        "delivered": 2,
+        "deduplicated": 0,
+        "dead_lettered": {},
+        "to_retry": 0,
+        "objects": 1,
+    }
+
+
+def test_failure_is_one_line_with_route_reason_and_cure(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = DeliveryError("enable ClaimsKey again", reason=Reason.KMS_KEY_DISABLED, is_transient=False)
+    publish(claim(), sink=MemorySink({"claims": refused}))
+    (line,) = logged(caplog, "ERROR")
+    assert (line["message"], line["route"], line["reason"], line["detail"]) == (
+        "records did not reach their destination",
+        "claims",
+        "KmsKeyDisabled",
+        "enable ClaimsKey again",
+    )
+    assert metrics(capsys, Route="claims", Reason="KmsKeyDisabled") == {"RecordsDeadLettered": 1}
+
+
+def test_metrics_of_a_route_add_up(capsys: pytest.CaptureFixture[str]) -> None:
+    publish(claim(), contact(), agent_event())
+    found = metrics(capsys, Route="all")
+    assert found["RecordsMatched"] == 3
+    assert found["RecordsDelivered"] == 3
+    assert found["ObjectsDelivered"] == 2
+    assert found["PlainBytesDelivered"] == len(claim()) + len(contact()) + len(agent_event()) + 3
+    assert found["Freshness"] == 7.5
+
+
+def test_cold_start_is_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry, invocation = Telemetry(), Invocation("id-1", lambda: 60.0)
+    report = process(
+        {"Records": []}, decoder=Decoder([]), table=table(), sink=MemorySink(), checkpoint=MemoryCheckpoint()
+    )
+    starts = []
+    for _ in range(2):
+        telemetry.publish(report, invocation)
+        starts.append(metrics(capsys)["ColdStarts"])
+    assert starts == [1, 0]

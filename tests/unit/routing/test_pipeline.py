@@ -1,0 +1,208 @@
+"""The pipeline: what is delivered, dead-lettered or sent again, and that it all adds up."""
+
+import json
+from typing import Any
+
+import pytest
+
+from routing.decode import Decoder
+from routing.errors import AccountingError, DeliveryError
+from routing.model import RenderedObject, RouteName, Shard
+from routing.pipeline import process
+from routing.reasons import Reason
+from routing.report import Report
+from routing.routes import RouteTable
+from tests.builders import ROUTES, agent_event, claim, contact, lines_of, numbered_event, segment, table
+from tests.fakes import MemoryCheckpoint, MemorySink
+
+DENIED = DeliveryError("denied", reason=Reason.KMS_KEY_ACCESS_DENIED, is_transient=False)
+DOWN = DeliveryError("down", reason=Reason.UNAVAILABLE, is_transient=True)
+SHARD = Shard("arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout", "shardId-000000000000")
+
+
+def run(
+    *documents: bytes,
+    sink: MemorySink | None = None,
+    checkpoint: MemoryCheckpoint | None = None,
+    routes: RouteTable | None = None,
+    first: int = 1,
+) -> Report:
+    routes = routes or table()
+    return process(
+        numbered_event(enumerate(documents, start=first)),
+        decoder=Decoder(routes.paths),
+        table=routes,
+        sink=sink or MemorySink(),
+        checkpoint=checkpoint or MemoryCheckpoint(),
+    )
+
+
+def lines(sink: MemorySink, route: str) -> list[bytes]:
+    return [line for made in sink.objects.values() if made.route == route for line in lines_of(made)]
+
+
+def test_record_is_delivered_to_every_route_that_it_takes() -> None:
+    sink = MemorySink()
+    report = run(claim(), contact(), agent_event(), segment(), b"{}", sink=sink)
+    assert report.response() == {"batchItemFailures": []}
+    assert lines(sink, "claims") == [claim()]
+    assert lines(sink, "all") == [claim(), contact(), agent_event()]
+    assert lines(sink, "speech") == [segment()]
+    assert (report.received, report.attempted, report.pairs, report.dropped) == (5, 5, 5, {"other": 1})
+
+
+def test_event_without_records_is_a_success() -> None:
+    report = process(
+        {"Records": []}, decoder=Decoder([]), table=table(), sink=MemorySink(), checkpoint=MemoryCheckpoint()
+    )
+    assert report.response() == {"batchItemFailures": []}
+
+
+def test_every_route_is_committed_up_to_the_last_record() -> None:
+    checkpoint = MemoryCheckpoint()
+    run(claim(), b"{}", contact(), checkpoint=checkpoint)
+    assert checkpoint.rows == {SHARD: {"claims": 3, "all": 3, "speech": 3, "rest": 3, "dead-letter": 3}}
+
+
+def test_batch_that_comes_again_puts_nothing() -> None:
+    checkpoint, again = MemoryCheckpoint(), MemorySink()
+    run(claim(), contact(), checkpoint=checkpoint)
+    report = run(claim(), contact(), checkpoint=checkpoint, sink=again)
+    assert again.objects == {}
+    assert {name: counts.skipped for name, counts in report.routes.items()} == {"claims": 1, "all": 2}
+
+
+def test_batch_that_overlaps_puts_only_what_is_new() -> None:
+    checkpoint, sink = MemoryCheckpoint(), MemorySink()
+    run(contact(n=1), contact(n=2), checkpoint=checkpoint)
+    run(contact(n=2), contact(n=3), checkpoint=checkpoint, sink=sink, first=2)
+    assert lines(sink, "all") == [contact(n=3)]
+    assert [key.rpartition("-")[2] for key in sink.objects] == ["3.ndjson.gz"]
+
+
+def test_poison_record_goes_to_the_dead_letters_and_its_neighbours_to_their_routes() -> None:
+    sink = MemorySink()
+    report = run(contact(n=1), b"poison", contact(n=2), sink=sink)
+    assert report.response() == {"batchItemFailures": []}
+    assert lines(sink, "all") == [contact(n=1), contact(n=2)]
+    assert [json.loads(line)["errorCode"] for line in lines(sink, "dead-letter")] == ["NotJson"]
+    assert report.of(RouteName("dead-letter")).dead_lettered == {Reason.NOT_JSON: 1}
+    assert [trouble.reason for trouble in report.troubles] == [Reason.NOT_JSON]
+
+
+def test_denied_key_makes_dead_letters_and_the_other_routes_go_on() -> None:
+    sink, checkpoint = MemorySink({"claims": DENIED}), MemoryCheckpoint()
+    report = run(claim(), contact(), sink=sink, checkpoint=checkpoint)
+    assert report.response() == {"batchItemFailures": []}
+    assert lines(sink, "all") == [claim(), contact()]
+    (letter,) = [made for key, made in sink.objects.items() if key.startswith("dead-letter/")]
+    intended = "claims/contact_record/date=2026-03-02/ctr-fanout-shardId-000000000000-1.ndjson.gz"
+    assert letter.key == f"dead-letter/objects/{intended}"
+    assert lines_of(letter) == [claim()]
+    assert (letter.metadata["reason"], letter.metadata["intended-key"]) == ("KmsKeyAccessDenied", intended)
+    assert letter.metadata["route"] == "claims"
+    assert report.of(RouteName("claims")).dead_lettered == {Reason.KMS_KEY_ACCESS_DENIED: 1}
+    assert checkpoint.rows[SHARD]["claims"] == 2
+
+
+def test_dead_letter_of_an_object_has_one_name_whatever_the_reason() -> None:
+    sink = MemorySink({"claims": DENIED})
+    run(claim(), sink=sink)
+    sink.failures["claims"] = DeliveryError("x", reason=Reason.KMS_KEY_DISABLED, is_transient=False)
+    run(claim(), sink=sink)
+    assert len([key for key in sink.objects if key.startswith("dead-letter/objects/")]) == 1
+
+
+def test_route_that_blocks_is_sent_again_and_makes_no_dead_letter() -> None:
+    sink, checkpoint = MemorySink({"speech": DENIED}), MemoryCheckpoint()
+    report = run(contact(), segment(), sink=sink, checkpoint=checkpoint)
+    assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert [key for key in sink.objects if key.startswith("dead-letter/")] == []
+    assert checkpoint.rows[SHARD] == {"claims": 2, "all": 2, "rest": 2, "dead-letter": 2}
+
+
+def test_transient_failure_is_sent_again_for_its_route_alone() -> None:
+    sink, checkpoint = MemorySink({"claims": DOWN}), MemoryCheckpoint()
+    report = run(claim(), contact(), sink=sink, checkpoint=checkpoint)
+    assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert report.of(RouteName("claims")).failed == 1
+    assert report.of(RouteName("all")).delivered == 2
+    sink.failures.clear()
+    second = run(claim(), contact(), sink=sink, checkpoint=checkpoint)
+    assert second.response() == {"batchItemFailures": []}
+    assert (second.of(RouteName("claims")).delivered, second.of(RouteName("all")).skipped) == (1, 2)
+
+
+def test_dead_letter_that_cannot_be_put_is_sent_again() -> None:
+    sink = MemorySink({"claims": DENIED, "dead-letter": DENIED})
+    report = run(claim(), sink=sink)
+    assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert report.of(RouteName("claims")).failed == 1
+
+
+def test_undecodable_record_that_cannot_be_dead_lettered_is_sent_again() -> None:
+    report = run(contact(), b"poison", sink=MemorySink({"dead-letter": DENIED}))
+    assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+
+
+def test_shard_that_another_invocation_holds_is_sent_again_untouched() -> None:
+    checkpoint, sink = MemoryCheckpoint(claims={SHARD: ("another", 99.0)}), MemorySink()
+    report = run(contact(), sink=sink, checkpoint=checkpoint)
+    assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert sink.objects == {}
+    assert [trouble.reason for trouble in report.troubles] == [Reason.CLAIMED_ELSEWHERE]
+
+
+def test_commit_that_fails_counts_nothing_as_delivered() -> None:
+    checkpoint = MemoryCheckpoint()
+    checkpoint.before = lambda step: checkpoint.claims.clear() if step == "commit" else None
+    report = run(contact(), checkpoint=checkpoint)
+    assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert (report.of(RouteName("all")).delivered, report.of(RouteName("all")).failed) == (0, 1)
+
+
+def test_each_segment_is_committed_before_the_next_is_put() -> None:
+    routes = table(ROUTES + "[limits]\nrecords = 2\n")
+    checkpoint, sink = MemoryCheckpoint(), MemorySink()
+    report = run(*[contact(n=i) for i in range(5)], sink=sink, checkpoint=checkpoint, routes=routes)
+    assert [row[RouteName("all")] for row in checkpoint.commits] == [2, 4, 5]
+    assert [key.rpartition("-")[2] for key in sink.objects] == ["1.ndjson.gz", "3.ndjson.gz", "5.ndjson.gz"]
+    assert report.of(RouteName("all")).delivered == 5
+
+
+def test_failure_in_a_later_segment_is_sent_again_from_there() -> None:
+    routes = table(ROUTES + "[limits]\nrecords = 2\n")
+    sink, checkpoint = MemorySink({"claims": DOWN}), MemoryCheckpoint()
+    report = run(contact(), contact(), claim(), contact(), claim(), sink=sink, checkpoint=checkpoint, routes=routes)
+    assert report.response() == {"batchItemFailures": [{"itemIdentifier": "3"}]}
+    assert (report.received, report.attempted) == (5, 4)
+
+
+def test_records_that_are_not_accounted_for_fail_the_invocation_before_the_commit() -> None:
+    class Forgetful(MemorySink):
+        def put_all(self, objects: Any) -> Any:
+            objects.pop()
+            return super().put_all(objects)
+
+    checkpoint = MemoryCheckpoint()
+    with pytest.raises(AccountingError, match="expected 2 routed records accounted for, got 1"):
+        run(claim(), sink=Forgetful(), checkpoint=checkpoint)
+    assert checkpoint.commits == []
+    assert checkpoint.claims == {}
+
+
+@pytest.mark.parametrize("failures", [{}, {"claims": DENIED}, {"all": DOWN}, {"dead-letter": DOWN}, {"speech": DENIED}])
+def test_every_record_of_every_route_is_accounted_for(failures: dict[str, DeliveryError]) -> None:
+    documents = [claim(), contact(), agent_event(), segment(), b"{}", b"poison"]
+    report = run(*documents, sink=MemorySink(failures))
+    assert sum(counts.matched for counts in report.routes.values()) == report.pairs == 6
+    assert report.received == report.attempted == 6
+
+
+def test_objects_of_two_routes_never_share_a_key() -> None:
+    sink = MemorySink()
+    run(claim(), contact(), agent_event(), segment(), b"poison", sink=sink)
+    prefixes = {route.name: route.prefix for route in table().all_routes}
+    made: RenderedObject
+    for key, made in sink.objects.items():
+        assert key.startswith(f"{prefixes[made.route]}/")

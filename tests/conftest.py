@@ -9,7 +9,7 @@ from pytest_socket import disable_socket, enable_socket
 
 _ROOT = Path(__file__).parent
 
-settings.register_profile("default", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("default", max_examples=400, deadline=None, derandomize=True)
 settings.register_profile("thorough", max_examples=5000, deadline=None)
 settings.load_profile("default")
 

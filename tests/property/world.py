@@ -53,7 +53,7 @@ class World:
             is_troubled = troubled_invocations > 0
             troubled_invocations -= is_troubled
             position = self._invoke(min(position, len(self.documents) - 1), is_troubled=is_troubled)
-            self._land_late_puts(self.random.random())
+            self._land_late_puts(0.15)
         self._land_late_puts(1.0)
 
     def standing(self) -> Counter[tuple[str, bytes]]:
@@ -125,7 +125,7 @@ class World:
         )
 
     def _land_late_puts(self, share: float) -> None:
-        """Let puts of killed invocations reach S3 now, each by the conditions that it was sent with."""
+        """Let a share of the puts of killed invocations reach S3 now, by the conditions they were sent with."""
         waiting, self._late = self._late, []
         for request in waiting:
             if self.random.random() > share:

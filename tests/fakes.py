@@ -124,7 +124,7 @@ class MemoryS3:
 class Inline(Executor):
     """Runs work where it stands, in order, so that a test knows which put comes first."""
 
-    def map[T, R](  # type: ignore[override]
+    def map[T, R](
         self, fn: Callable[[T], R], *iterables: Iterable[T], timeout: float | None = None, chunksize: int = 1
     ) -> Iterator[R]:
         return map(fn, *iterables)

@@ -47,9 +47,7 @@ _EXISTS = ("PreconditionFailed", "412")
 class S3Sink:
     """Puts objects for one invocation."""
 
-    def __init__(
-        self, client: "S3Client", settings: Settings, invocation: Invocation, workers: Executor
-    ) -> None:
+    def __init__(self, client: "S3Client", settings: Settings, invocation: Invocation, workers: Executor) -> None:
         """Take what outlives the invocation, and the invocation for its deadline."""
         self._client = client
         self._settings = settings

@@ -25,10 +25,9 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST_NAME = 32
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*")
 _LONGEST_PREFIX = 128
-# A bucket policy holds 20 KB and an environment 4 KB; a route takes some 350 and 100 bytes of them.
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-_MOST_ROUTES = 35
+# A bucket policy holds 20 KB, and a route with a reader takes about one (tests/template/test_limits.py).
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html
+_MOST_ROUTES = 16
 DROP = "drop"
 # Names that resources of the template, other prefixes or the unmatched policy already have.
 RESERVED_NAMES = frozenset(

@@ -68,8 +68,7 @@ def naive_field(name: str, part: Any, element: dict[str, Any], root: Any, path: 
     values = [value for at, value in flat(element.get(name, {})) if at == ()]
     is_absent = not [1 for at, _ in flat(root) if at == (*path, name)]
     return any(
-        (test == {"exists": False} and is_absent) or any(naive_test(test, value) for value in values)
-        for test in part
+        (test == {"exists": False} and is_absent) or any(naive_test(test, value) for value in values) for test in part
     )
 
 
@@ -109,7 +108,9 @@ def test_unknown_field_changes_no_route(record: dict[str, Any], name: str, value
 
 
 @given(record=json_objects, indent=st.sampled_from([None, 0, 1, 4]), tail=st.sampled_from([b"", b"\n", b"\r\n \t"]))
-def test_record_is_one_line_that_parses_back_to_the_same(record: dict[str, Any], indent: int | None, tail: bytes) -> None:
+def test_record_is_one_line_that_parses_back_to_the_same(
+    record: dict[str, Any], indent: int | None, tail: bytes
+) -> None:
     document = json.dumps(record, indent=indent).encode() + tail
     _, (decoded,) = Decoder([]).decode(event(document))
     assert json.loads(decoded.data) == record

@@ -110,7 +110,11 @@ def test_try_shows_routes_places_and_near_misses(tmp_path: Path, routes_file: Pa
 
 def test_try_tells_the_reason_of_a_dead_letter(tmp_path: Path, routes_file: Path) -> None:
     (shown,) = try_json(tmp_path, routes_file, b"\x1f\x8b\x08")
-    assert (shown["reason"], shown["detail"], shown["routes"]) == ("NotUtf8", "not UTF-8 at byte 1 of 3", ["dead-letter"])
+    assert (shown["reason"], shown["detail"], shown["routes"]) == (
+        "NotUtf8",
+        "not UTF-8 at byte 1 of 3",
+        ["dead-letter"],
+    )
 
 
 def test_try_tells_what_is_dropped(tmp_path: Path, routes_file: Path) -> None:

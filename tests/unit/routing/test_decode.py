@@ -156,7 +156,7 @@ def test_record_becomes_exactly_one_line_and_no_token_changes(document: bytes, l
 
 
 def test_compacting_agrees_with_msgspec_on_a_real_record() -> None:
-    document = json.dumps({"é": ["\\\n\"", 1.0e10, None, {}], "b": {"c": "  "}}, indent=3, ensure_ascii=False).encode()
+    document = json.dumps({"é": ['\\\n"', 1.0e10, None, {}], "b": {"c": "  "}}, indent=3, ensure_ascii=False).encode()
     assert msgspec.json.format(document, indent=-1) == on_one_line(document)
 
 
@@ -178,7 +178,7 @@ def test_number_beyond_float64_compares_as_infinite() -> None:
 
 
 def aggregated(*documents: bytes) -> bytes:
-    packer = RecordAggregator()
+    packer: Any = RecordAggregator()  # type: ignore[no-untyped-call]
     for document in documents:
         packer.add_user_record("key", document)
     data: bytes = packer.clear_and_get().get_contents()[2]
@@ -222,7 +222,8 @@ def _edited(path: str, value: object) -> dict[str, Any]:
         del place[last]
     else:
         place[last] = value
-    return made
+    edited: dict[str, Any] = made
+    return edited
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_denied_key_makes_dead_letters_and_the_other_routes_go_on() -> None:
     assert (letter.metadata["reason"], letter.metadata["intended-key"]) == ("KmsKeyAccessDenied", intended)
     assert letter.metadata["route"] == "claims"
     assert report.of(RouteName("claims")).dead_lettered == {Reason.KMS_KEY_ACCESS_DENIED: 1}
-    assert checkpoint.rows[SHARD]["claims"] == 2
+    assert checkpoint.rows[SHARD][RouteName("claims")] == 2
 
 
 def test_dead_letter_of_an_object_has_one_name_whatever_the_reason() -> None:

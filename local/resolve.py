@@ -1,0 +1,126 @@
+"""Resolve a translated template to what AWS would see: parameters, conditions and references filled in.
+
+Only the intrinsic functions that template.yaml uses are known; another one is an error, not a guess.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cli.lambda_event import ACCOUNT, REGION
+from local.translate import Template
+
+_PSEUDO = {
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Partition": "aws",
+    "AWS::Region": REGION,
+    "AWS::StackName": "ctr-fanout",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+_NO_VALUE = object()
+
+
+class ResolveError(Exception):
+    """The template uses something that is not known here."""
+
+
+class Resolver:
+    """Resolves one template with one set of parameters."""
+
+    def __init__(self, template: Template, parameters: Mapping[str, str]) -> None:
+        """Take parameters as `sam deploy` takes them: text, lists joined by commas."""
+        self._template = template
+        self._parameters: dict[str, Any] = {}
+        for name, declared in template["Parameters"].items():
+            value = str(parameters.get(name, declared.get("Default", "")))
+            is_list = declared["Type"] == "CommaDelimitedList"
+            self._parameters[name] = value.split(",") if is_list else value
+        conditions = template.get("Conditions", {})
+        self._holds = {name: bool(self._resolve(condition)) for name, condition in conditions.items()}
+
+    def resources(self) -> dict[str, Any]:
+        """Return the resources whose condition holds, by logical id, with concrete properties."""
+        return {
+            name: {**resource, "Properties": self._resolve(resource.get("Properties", {}))}
+            for name, resource in self._template["Resources"].items()
+            if self._holds.get(resource.get("Condition", ""), True)
+        }
+
+    def arn(self, logical_id: str) -> str:  # noqa: PLR0911 - one per type
+        """Return the ARN of a resource; keys get an invented id, the same each time."""
+        properties = self._template["Resources"][logical_id]["Properties"]
+        here = f"{REGION}:{ACCOUNT}"
+        match self._template["Resources"][logical_id]["Type"]:
+            case "AWS::KMS::Key":
+                return f"arn:aws:kms:{here}:key/{logical_id.encode().hex():0<32.32}"
+            case "AWS::S3::Bucket":
+                return f"arn:aws:s3:::{self._resolve(properties['BucketName'])}"
+            case "AWS::Kinesis::Stream":
+                return f"arn:aws:kinesis:{here}:stream/{self._resolve(properties['Name'])}"
+            case "AWS::DynamoDB::Table":
+                return f"arn:aws:dynamodb:{here}:table/{self._resolve(properties['TableName'])}"
+            case "AWS::IAM::Role":
+                return f"arn:aws:iam::{ACCOUNT}:role/{logical_id}"
+            case "AWS::Lambda::Function":
+                return f"arn:aws:lambda:{here}:function:{self._resolve(properties['FunctionName'])}"
+            case "AWS::Logs::LogGroup":
+                return f"arn:aws:logs:{here}:log-group:{self._resolve(properties['LogGroupName'])}:*"
+            case other:
+                raise ResolveError(f"{logical_id}: the ARN of {other} is not known here")
+
+    def _resolve(self, value: Any) -> Any:  # noqa: ANN401 - JSON
+        if isinstance(value, list):
+            elements = [self._resolve(element) for element in value]
+            return [element for element in elements if element is not _NO_VALUE]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            ((name, argument),) = value.items()
+            if name == "Ref":
+                return self._ref(argument)
+            if name == "Condition":
+                return self._holds[argument]
+            if name.startswith("Fn::"):
+                return self._function(name.removeprefix("Fn::"), argument)
+        resolved = {name: self._resolve(below) for name, below in value.items()}
+        return {name: below for name, below in resolved.items() if below is not _NO_VALUE}
+
+    def _function(self, name: str, argument: Any) -> Any:  # noqa: ANN401 - JSON
+        match name:
+            case "GetAtt":
+                logical_id, _, attribute = (argument if isinstance(argument, str) else ".".join(argument)).partition(
+                    "."
+                )
+                if attribute != "Arn":
+                    raise ResolveError(f"{logical_id}: the attribute {attribute} is not known here")
+                return self.arn(logical_id)
+            case "Sub":
+                return re.sub(r"\$\{([^}]+)\}", lambda match: str(self._named(match[1])), argument)
+            case "If":
+                return self._resolve(argument[1] if self._holds[argument[0]] else argument[2])
+            case "Equals":
+                first, second = self._resolve(argument)
+                return first == second
+            case "Not":
+                return not self._resolve(argument)[0]
+            case "Join":
+                return str(argument[0]).join(self._resolve(argument[1]))
+            case _:
+                raise ResolveError(f"Fn::{name} is not known here")
+
+    def _named(self, name: str) -> Any:  # noqa: ANN401 - JSON
+        return self._function("GetAtt", name) if "." in name else self._ref(name)
+
+    def _ref(self, name: str) -> Any:  # noqa: ANN401 - JSON
+        if name == "AWS::NoValue":
+            return _NO_VALUE
+        if name in _PSEUDO:
+            return _PSEUDO[name]
+        if name in self._parameters:
+            return self._parameters[name]
+        match self._template["Resources"][name]:
+            case {"Type": "AWS::IAM::Role"}:
+                return name
+            case {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": log_group}}:
+                return self._resolve(log_group)
+        return re.split(r"[:/]", self.arn(name))[-1]

@@ -1,0 +1,60 @@
+"""moto in process: a bucket, a key per route and the checkpoint table, as the template makes them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from handlers.invocation import Invocation
+from handlers.settings import key_variable
+from handlers.wiring import FanOut
+from routing.routes import RouteTable
+from tests.builders import lines_in
+
+BUCKET = "ctr-fanout-123456789012-ap-northeast-1"
+TABLE = "ctr-fanout-checkpoint"
+_REGION = "ap-northeast-1"
+
+
+@dataclass
+class Aws:
+    """What the tests need of the mocked account."""
+
+    s3: Any
+    dynamodb: Any
+    kms: Any
+
+    def environment(self, table: RouteTable) -> dict[str, str]:
+        """Make a key for every route and return the function's variables."""
+        keys = {key_variable(r.name): self.kms.create_key()["KeyMetadata"]["Arn"] for r in table.all_routes}
+        return {"BUCKET": BUCKET, "BUCKET_OWNER": "123456789012", "CHECKPOINT_TABLE": TABLE, **keys}
+
+    def fan_out(self, table: RouteTable) -> FanOut:
+        return FanOut(self.environment(table), table)
+
+    def lines(self) -> dict[str, list[bytes]]:
+        """Return every object's lines by its key."""
+        keys = [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+        return {key: lines_in(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys}
+
+
+@pytest.fixture
+def aws() -> Iterator[Aws]:
+    with mock_aws():
+        made = Aws(*(boto3.client(service, region_name=_REGION) for service in ("s3", "dynamodb", "kms")))
+        made.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": _REGION})
+        made.dynamodb.create_table(
+            TableName=TABLE,
+            KeySchema=[{"AttributeName": "shard", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "shard", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield made
+
+
+@pytest.fixture
+def invocation() -> Invocation:
+    return Invocation("invocation-1", lambda: 60.0)

@@ -1,0 +1,132 @@
+"""The checkpoint table on moto, and the fake of the other tests by the same contract."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from handlers.checkpoint import CheckpointTable
+from handlers.invocation import Invocation
+from routing.errors import CheckpointError
+from routing.model import RouteName, SequenceNumber, Shard
+from routing.reasons import Reason
+from tests.fakes import MemoryCheckpoint
+from tests.integration.conftest import TABLE, Aws
+
+SHARD = Shard("arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout", "shardId-000000000001")
+A, B = RouteName("a"), RouteName("b")
+LONG = SequenceNumber("49651069415459828167084584974714785136462334983055343634")
+
+type Make = Callable[[str, float], Any]
+"""(request id, seconds since the start) -> a checkpoint as that invocation sees it, 60 s before its end."""
+
+
+@pytest.fixture(params=["table", "memory"])
+def make(request: pytest.FixtureRequest, aws: Aws) -> Make:
+    rows: dict[Any, Any] = {}
+    claims: dict[Any, Any] = {}
+
+    def table(owner: str, now: float) -> CheckpointTable:
+        return CheckpointTable(aws.dynamodb, TABLE, Invocation(owner, lambda: 60.0, now=lambda: 1e9 + now))
+
+    def memory(owner: str, now: float) -> MemoryCheckpoint:
+        return MemoryCheckpoint(now=lambda: now, owner=owner, deadline=now + 60, rows=rows, claims=claims)
+
+    return {"table": table, "memory": memory}[request.param]
+
+
+def watermarks(make: Make) -> dict[str, int]:
+    with make("reader", 10_000.0).claim(SHARD) as claim:
+        return dict(claim.watermarks)
+
+
+def test_new_shard_has_no_watermarks(make: Make) -> None:
+    assert watermarks(make) == {}
+
+
+def test_committed_watermarks_are_there_for_the_next(make: Make) -> None:
+    with make("one", 0).claim(SHARD) as claim:
+        claim.commit({A: LONG, B: SequenceNumber("7")}, release=True)
+    assert watermarks(make) == {"a": int(LONG), "b": 7}
+
+
+def test_commit_of_one_route_leaves_the_others(make: Make) -> None:
+    with make("one", 0).claim(SHARD) as claim:
+        claim.commit({A: SequenceNumber("5"), B: SequenceNumber("5")}, release=True)
+    with make("two", 1).claim(SHARD) as claim:
+        claim.commit({A: SequenceNumber("9")}, release=True)
+    assert watermarks(make) == {"a": 9, "b": 5}
+
+
+def test_watermark_never_goes_back_and_compares_as_a_number(make: Make) -> None:
+    with make("one", 0).claim(SHARD) as claim:
+        claim.commit({A: SequenceNumber("100")}, release=True)
+    with make("two", 1).claim(SHARD) as claim:
+        claim.commit({A: SequenceNumber("99")}, release=True)
+    assert watermarks(make) == {"a": 100}
+
+
+def test_live_claim_refuses_another_invocation(make: Make) -> None:
+    with make("one", 0).claim(SHARD):
+        with pytest.raises(CheckpointError) as raised, make("two", 59).claim(SHARD):
+            pass
+        assert raised.value.reason == Reason.CLAIMED_ELSEWHERE
+
+
+def test_claim_of_one_shard_leaves_others_free(make: Make) -> None:
+    other = Shard(SHARD.stream_arn, "shardId-000000000002")
+    with make("one", 0).claim(SHARD), make("two", 0).claim(other) as claim:
+        claim.commit({A: SequenceNumber("1")}, release=True)
+    assert watermarks(make) == {}
+
+
+def test_claim_runs_out_with_its_invocation(make: Make) -> None:
+    with make("killed", 0).claim(SHARD) as killed:
+        with make("next", 61).claim(SHARD) as claim:
+            claim.commit({A: SequenceNumber("5")}, release=False)
+            with pytest.raises(CheckpointError, match="the claim was lost"):
+                killed.commit({A: SequenceNumber("9")}, release=True)
+        assert watermarks(make) == {"a": 5}
+
+
+def test_claim_can_be_taken_again_by_its_owner(make: Make) -> None:
+    """The SDK repeats a request whose answer was lost."""
+    with make("one", 0).claim(SHARD), make("one", 1).claim(SHARD) as claim:
+        claim.commit({A: SequenceNumber("5")}, release=True)
+
+
+def test_failing_invocation_lets_go_at_once(make: Make) -> None:
+    with pytest.raises(ZeroDivisionError), make("one", 0).claim(SHARD):
+        raise ZeroDivisionError
+    with make("two", 1).claim(SHARD):
+        pass
+
+
+def test_commit_that_releases_lets_the_next_in(make: Make) -> None:
+    with make("one", 0).claim(SHARD) as claim:
+        claim.commit({A: SequenceNumber("5")}, release=True)
+        with make("two", 1).claim(SHARD) as second:
+            second.commit({A: SequenceNumber("6")}, release=True)
+    assert watermarks(make) == {"a": 6}
+
+
+def test_row_is_keyed_by_stream_and_shard_and_padded_and_expires(aws: Aws) -> None:
+    table = CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0, now=lambda: 1_000_000.0))
+    with table.claim(SHARD) as claim:
+        (row,) = aws.dynamodb.scan(TableName=TABLE)["Items"]
+        assert (row["claim"]["S"], row["claim_until"]["N"]) == ("one", "1000060000")
+        claim.commit({A: LONG}, release=True)
+    (row,) = aws.dynamodb.scan(TableName=TABLE)["Items"]
+    assert row == {
+        "shard": {"S": f"{SHARD.stream_arn}/{SHARD.shard_id}"},
+        "watermarks": {"M": {"a": {"S": LONG.zfill(128)}}},
+        "expires_at": {"N": str(1_000_000 + 400 * 86_400)},
+    }
+
+
+def test_missing_table_is_one_clear_transient_error(aws: Aws) -> None:
+    table = CheckpointTable(aws.dynamodb, "nowhere", Invocation("one", lambda: 60.0))
+    with pytest.raises(CheckpointError) as raised, table.claim(SHARD):
+        pass
+    assert raised.value.reason == Reason.CHECKPOINT_UNAVAILABLE
+    assert str(raised.value) == "checkpoint: update failed with ResourceNotFoundException; Lambda sends again"

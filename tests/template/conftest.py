@@ -1,0 +1,26 @@
+"""The template as plain CloudFormation, translated once."""
+
+from typing import Any
+
+import pytest
+
+from local.resolve import Resolver
+from local.translate import Template, translated
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    return translated()
+
+
+@pytest.fixture(scope="session")
+def resources(template: Template) -> dict[str, Any]:
+    """All resources with Connect, a reader of each route, and the defaults."""
+    parameters = {
+        "ConnectInstanceArn": "arn:aws:connect:ap-northeast-1:111122223333:instance/abc",
+        "ConnectServiceRoleArn": "arn:aws:iam::111122223333:role/aws-service-role/connect.amazonaws.com/Connect_x",
+    }
+    parameters |= {
+        n: f"arn:aws:iam::111122223333:role/{n}" for n in template["Parameters"] if n.startswith("ReadersOf")
+    }
+    return Resolver(template, parameters).resources()

@@ -1,0 +1,90 @@
+"""A table of as many routes as are allowed still fits AWS's limits, and needs no edit by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import blocks
+from cli.cfn_yaml import cfn_yaml
+from local.resolve import Resolver
+from local.translate import TEMPLATE, translated
+from routing.routes import RouteTable, load_routes
+
+_ROUTE = """
+[[routes]]
+name = "department-of-claims-{0:02}"
+about = "A department with a name of the usual length"
+kinds = ["contact_record"]
+pattern = {{ Queue = {{ Name = ["q{0}"] }} }}
+prefix = "departments/claims-and-more-{0:02}"
+"""
+_UNMATCHED = '[unmatched]\ncontact_record="drop"\nagent_event="drop"\ncontact_lens_segment="drop"\nother="drop"\n'
+
+
+@pytest.fixture(scope="module")
+def largest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Write the blocks of sixteen routes into a copy of the template, and resolve it."""
+    table = load_routes("".join(_ROUTE.format(i) for i in range(16)) + _UNMATCHED)
+    copy = tmp_path_factory.mktemp("template") / "template.yaml"
+    _write_blocks(copy, table)
+    template = translated(copy)
+    readers = {n: f"arn:aws:iam::111122223333:role/{n}" for n in template["Parameters"] if n.startswith("ReadersOf")}
+    assert len(readers) == 16
+    return Resolver(template, readers).resources()
+
+
+def _write_blocks(copy: Path, table: RouteTable) -> None:
+    """Do what cog does, with another table."""
+    lines: list[str] = []
+    is_inside = False
+    for line in TEMPLATE.read_text().splitlines(keepends=True):
+        if "[[[end]]]" in line:
+            is_inside = False
+        if not is_inside:
+            lines.append(line)
+        if "[[[cog" in line:
+            is_inside = True
+            call = line.partition("cog ")[2].rpartition("]]]")[0].strip()
+
+            def block(value: object, by: int) -> None:
+                lines.append(cfn_yaml(value, by))
+
+            eval(call, {"block": block, "blocks": blocks, "table": table})  # noqa: S307 - our own template
+    copy.write_text("".join(lines))
+
+
+def _size(policy: dict[str, Any]) -> int:
+    return len(json.dumps(policy, separators=(",", ":")))
+
+
+def test_bucket_policy_fits_20_kilobytes(largest: dict[str, Any]) -> None:
+    """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html."""
+    assert _size(largest["BucketPolicy"]["Properties"]["PolicyDocument"]) <= 20_480
+
+
+def test_managed_policies_fit_6144_characters_and_ten_a_role(largest: dict[str, Any]) -> None:
+    """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
+    policies = [r["Properties"]["PolicyDocument"] for r in largest.values() if r["Type"] == "AWS::IAM::ManagedPolicy"]
+    assert len(policies) <= 10
+    assert max(map(_size, policies)) <= 6144
+
+
+def test_environment_fits_4_kilobytes(largest: dict[str, Any]) -> None:
+    """Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+    variables = largest["FanOutFunction"]["Properties"]["Environment"]["Variables"]
+    assert sum(len(name) + len(value) for name, value in variables.items()) <= 4096
+
+
+def test_every_route_has_its_key_alias_and_grants(largest: dict[str, Any]) -> None:
+    for number in range(16):
+        stem = f"DepartmentOfClaims{number:02}"
+        assert largest[f"{stem}Key"]["Type"] == "AWS::KMS::Key"
+        assert (
+            largest[f"{stem}KeyAlias"]["Properties"]["AliasName"]
+            == f"alias/ctr-fanout/department-of-claims-{number:02}"
+        )
+        everything = json.dumps(largest)
+        assert f'"Sid": "{stem}Put"' in everything
+        assert f'"Sid": "KeyOf{stem}"' in everything

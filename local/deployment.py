@@ -15,7 +15,7 @@ from local.emulator import ROOT, Emulator
 from routing.routes import RouteTable, logical_id
 
 STACK = "ctr-fanout"
-_SAM = ROOT / ".venvs" / "sam" / "bin" / "sam"
+SAM = ROOT / ".venvs" / "sam" / "bin" / "sam"
 _BUCKET_OF_BUNDLES = "sam-artifacts"
 
 
@@ -65,7 +65,7 @@ def build() -> None:
         DeploymentError: It failed.
     """
     programs = os.pathsep.join([str(ROOT / ".venvs" / "uv" / "bin"), os.environ.get("PATH", "")])
-    _run([str(_SAM), "build"], os.environ | {"PATH": programs, "UV_PYTHON": sys.executable, "SAM_CLI_TELEMETRY": "0"})
+    _run([str(SAM), "build"], os.environ | {"PATH": programs, "UV_PYTHON": sys.executable, "SAM_CLI_TELEMETRY": "0"})
 
 
 def deploy(emulator: Emulator, **parameters: str) -> Deployed:
@@ -83,7 +83,7 @@ def deploy(emulator: Emulator, **parameters: str) -> Deployed:
     )
     overrides = {"StreamMode": "PROVISIONED", "ShardCount": "2", "MappingEnabled": "false"}
     overrides |= {"EndpointUrl": emulator.url, **parameters}
-    command = [str(_SAM), "deploy", "--config-env", "local", "--parameter-overrides"]
+    command = [str(SAM), "deploy", "--config-env", "local", "--parameter-overrides"]
     _run([*command, *(f"{name}={value}" for name, value in overrides.items())], emulator.environ)
     stack = emulator.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
     return Deployed({resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in stack})

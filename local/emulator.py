@@ -32,9 +32,11 @@ class EmulatorError(Exception):
 class Emulator:
     """A running emulator: its address, and clients for it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, host: str, port: int) -> None:
         """Know where it listens."""
-        self.url = f"http://127.0.0.1:{port}"
+        self.host = host
+        self.port = port
+        self.url = f"http://{host}:{port}"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -64,8 +66,11 @@ class Emulator:
 
 
 @contextmanager
-def emulator() -> Iterator[Emulator]:
+def emulator(host: str = "127.0.0.1") -> Iterator[Emulator]:
     """Run an emulator on a free port, empty, and stop it with everything it has started.
+
+    Args:
+        host: The address to listen on; containers do not reach 127.0.0.1.
 
     Raises:
         EmulatorError: It is not installed, or does not answer within 30 seconds.
@@ -73,7 +78,7 @@ def emulator() -> Iterator[Emulator]:
     if not _PROGRAM.exists():
         raise EmulatorError(f"{_PROGRAM.relative_to(ROOT)} is missing; run `make setup`")
     with tempfile.TemporaryDirectory(prefix="ctr-fanout-", ignore_cleanup_errors=True) as folder:
-        running = Emulator(_free_port())
+        running = Emulator(host, _free_port(host))
         log = Path(folder) / "emulator.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - our own pinned program
@@ -93,8 +98,8 @@ def emulator() -> Iterator[Emulator]:
 def _environment(running: Emulator, folder: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MINISTACK_"))}
     return kept | {
-        "GATEWAY_PORT": running.url.rpartition(":")[2],
-        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(running.port),
+        "BIND_HOST": running.host,
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
@@ -106,9 +111,9 @@ def _environment(running: Emulator, folder: str) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
 

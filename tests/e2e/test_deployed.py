@@ -1,0 +1,76 @@
+"""The deployed function on the emulator: from the encrypted stream to objects under each key."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from cli.lambda_event import event_in
+from local.connect import ConnectStandIn
+from local.deployment import aliases
+from local.event_source import EventSource
+from local.reconcile import reconcile
+from tests.e2e.conftest import Stack
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+
+def nothing(_done: int) -> None:
+    """Show no progress."""
+
+
+def test_everything_sent_stands_once_under_the_right_key(stack: Stack) -> None:
+    """Ordinary records, re-emitted ones, poison and aggregates, through the deployed function."""
+    sent = ConnectStandIn(stack.emulator, stack.deployed.stream, seed=1).send(800, nothing)
+    EventSource(stack.emulator, stack.deployed).drain(nothing)
+    objects = stack.objects()
+    result = reconcile(sent, objects, stack.table)
+    assert (result.lost, result.duplicated) == (0, 0), str(result)
+    assert result.received == len(sent)
+    assert min(result.delivered, result.dropped, result.dead_lettered) > 0
+    for found in objects:
+        assert found.kms_key.endswith(stack.deployed.key_id(found.route))
+
+
+def test_reconciliation_sees_a_lost_and_a_duplicated_record(stack: Stack) -> None:
+    """The proof is worth something only if it can fail."""
+    documents = [(EVENTS / "records" / "contact-chat.json").read_bytes()]
+    stack.invoke(event_in(documents[0]))
+    objects = stack.objects()
+    assert reconcile(documents, objects, stack.table).holds
+    assert reconcile(documents * 2, objects, stack.table).lost == 1
+    assert reconcile(documents, objects * 2, stack.table).duplicated == 1
+    assert reconcile([], objects, stack.table).duplicated == 1
+
+
+def test_batch_that_comes_again_is_a_counted_non_event(stack: Stack) -> None:
+    batch = event_in((EVENTS / "lambda" / "mixed-kinds.json").read_bytes())
+    assert stack.invoke(batch) == {"batchItemFailures": []}
+    before = stack.objects()
+    assert stack.invoke(batch) == {"batchItemFailures": []}
+    assert stack.objects() == before
+
+
+@pytest.mark.parametrize("name", ["poison-record.json", "empty-gzip-foreign.json", "kpl-aggregated.json"])
+def test_poison_does_not_block_its_neighbours(stack: Stack, name: str) -> None:
+    assert stack.invoke(event_in((EVENTS / "lambda" / name).read_bytes())) == {"batchItemFailures": []}
+    routes = Counter(found.route for found in stack.objects() for _ in found.lines)
+    assert routes["dead-letter"] > 0
+    assert routes["analytics"] > 0
+
+
+def test_malformed_event_is_a_function_error_with_one_clear_message(stack: Stack) -> None:
+    answer = stack.invoke({"Records": [{"eventSource": "aws:sqs"}]})
+    assert answer["errorMessage"].endswith("Object missing required field `kinesis` - at `$.Records[0]`")
+
+
+def test_every_route_has_its_own_key_and_alias(stack: Stack) -> None:
+    found = aliases(stack.emulator, stack.deployed, stack.table)
+    assert found == {route.name: f"alias/ctr-fanout/{route.name}" for route in stack.table.all_routes}
+    assert len({stack.deployed.key_id(route) for route in found}) == len(found)
+
+
+def test_stream_is_encrypted_with_the_stacks_key(stack: Stack) -> None:
+    summary = stack.emulator.client("kinesis").describe_stream_summary(StreamName=stack.deployed.stream)
+    stream = summary["StreamDescriptionSummary"]
+    assert (stream["EncryptionType"], stream["KeyId"]) == ("KMS", stack.deployed.resources["StreamKey"])

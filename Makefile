@@ -10,7 +10,7 @@ export UV_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/pyt
 export SAM_CLI_TELEMETRY := 0
 RUN := .venv/bin/
 SAM := .venvs/sam/bin/sam
-COGGED := template.yaml README.md docs/patterns.md
+COGGED := template.yaml README.md
 
 .PHONY: help
 help: ## show this list
@@ -52,7 +52,7 @@ invoke: setup ## sam local invoke with EVENT=events/..., judged by its payload
 
 .PHONY: template
 template: .venv/.synced ## write the per-route blocks from src/routing/routes.toml
-	$(RUN)ctr-fanout template
+	$(RUN)ctr-fanout template $(COGGED)
 
 .PHONY: lock
 lock: $(UV) ## update uv.lock and what is exported from it
@@ -77,7 +77,7 @@ check: setup ## lint, types, import rules, template, generated blocks, lock
 	$(RUN)lint-imports
 	$(RUN)shellcheck .ci/run local/*.sh
 	$(RUN)ctr-fanout routes check
-	$(RUN)ctr-fanout template --check
+	$(RUN)ctr-fanout template --check $(COGGED)
 	$(RUN)cfn-lint --regions ap-northeast-1 -- template.yaml
 	$(RUN)python -m local.translate | $(RUN)cfn-lint --regions ap-northeast-1 -- /dev/stdin
 	$(SAM) validate --lint --region ap-northeast-1
@@ -89,7 +89,7 @@ test: setup ## all tests, the deployed function on the emulator among them
 	$(RUN)pytest
 
 .PHONY: bench
-bench: setup ## throughput, memory and imports; writes docs/benchmarks.md and benchmarks/results.json
+bench: build ## throughput, memory and imports; writes docs/benchmarks.md and benchmarks/results.json
 	$(RUN)python -m benchmarks
 
 # --- deploy it -------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from cogapp import Cog
 # What a one-line call in a marked file may use.
 _PROLOGUE = """
 import cog
-from cli import blocks
+from pathlib import Path
+from cli import blocks, docs
 from cli.cfn_yaml import cfn_yaml
 from handlers.route_file import shipped_routes
 table = shipped_routes()

@@ -64,9 +64,9 @@ def group(routed: Sequence[Routed], watermarks: Mapping[RouteName, int], report:
         Batches in the order of their first records.
     """
     groups: dict[tuple[RouteName, Kind | Reason, str], tuple[Route, list[Record]]] = {}
-    report.attempted += len(routed)
+    pairs = 0
     for record, routes in routed:
-        report.pairs += len(routes)
+        pairs += len(routes)
         if not routes:
             report.dropped[record.kind] += 1
         for route in routes:
@@ -78,4 +78,6 @@ def group(routed: Sequence[Routed], watermarks: Mapping[RouteName, int], report:
                 existing[1].append(record)
             else:
                 groups[place] = (route, [record])
+    report.attempted += len(routed)
+    report.pairs += pairs
     return [Batch(route, kind, date, records) for (_, kind, date), (route, records) in groups.items()]

@@ -24,6 +24,7 @@ from routing.reasons import Reason
 # real-time-contact-analysis-segment-streams-data-model at docs.aws.amazon.com/connect/latest/adminguide/).
 _CONTACT_FIELDS = ("ContactId", "AWSContactTraceRecordFormatVersion")
 _EVENT_FIELDS = ("EventId", "EventType", "AgentARN", "Version")
+KIND_FIELDS: tuple[Path, ...] = tuple((name,) for name in (*_CONTACT_FIELDS, *_EVENT_FIELDS))
 _SEGMENT_TYPES = ("STARTED", "SEGMENTS", "COMPLETED", "FAILED")
 _MAGIC = aggregate.MAGIC
 _WHITE_SPACE = b" \t\r\n"
@@ -58,7 +59,7 @@ class Decoder:
         Args:
             paths: The fields that patterns and partitions use.
         """
-        self._type = node_type([*((name,) for name in (*_CONTACT_FIELDS, *_EVENT_FIELDS)), *paths])
+        self._type = node_type([*KIND_FIELDS, *paths])
         self._decode = msgspec.json.Decoder(self._type).decode
         self._contact_fields = operator.attrgetter(*map(attribute, _CONTACT_FIELDS))
         self._event_fields = operator.attrgetter(*map(attribute, _EVENT_FIELDS))
@@ -90,7 +91,7 @@ class Decoder:
             number, arrived_at = SequenceNumber(kinesis.sequenceNumber), kinesis.approximateArrivalTimestamp
             try:
                 raw = pybase64.b64decode(kinesis.data, validate=True)
-                parts = aggregate.user_records(raw) if raw.startswith(_MAGIC) else (raw,)
+                parts = [raw] if not raw.startswith(_MAGIC) else aggregate.user_records(raw)
             except (ValueError, RecordError) as err:
                 raw, failure = _not_unpacked(kinesis.data, err)
                 records.append(dead_letter.from_record(shard, number, position, arrived_at, raw, failure))

@@ -76,12 +76,12 @@ class Branch:
 class Pattern:
     """A compiled pattern. Build it with `compile_pattern`."""
 
-    __slots__ = ("_matches", "_root")
+    __slots__ = ("_root", "matcher")
 
     def __init__(self, root: Branch) -> None:
-        """Compile the tree into closures, once per cold start."""
+        """Compile the tree into closures, once per cold start; `matcher` takes the record twice."""
         self._root = root
-        self._matches = _compile(root)
+        self.matcher = _compile(root)
 
     @property
     def paths(self) -> frozenset[Path]:
@@ -90,7 +90,7 @@ class Pattern:
 
     def matches(self, record: Node) -> bool:
         """Tell whether a record, decoded with at least `paths`, matches."""
-        return self._matches(record, record)
+        return self.matcher(record, record)
 
     def misses(self, record: Node) -> tuple[str, ...]:
         """Explain why a record does not match, without a value of it.

@@ -8,7 +8,7 @@ fault named with its path.
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from routing.errors import ConfigurationError, Fault
 from routing.fields import Node, Path
 from routing.model import Kind, Record, RouteName
 from routing.partition import Partition, compile_partition
-from routing.pattern import Pattern, compile_pattern
+from routing.pattern import Matcher, Pattern, compile_pattern
 from routing.reasons import Reason
 from routing.toml_reader import TomlReader
 
@@ -128,8 +128,8 @@ class RouteTable:
         self._always: dict[Kind | Reason, tuple[Route, ...]] = {
             k: tuple(r for r in routes if k in r.kinds and r.pattern is None) for k in Kind
         }
-        self._asked: dict[Kind | Reason, tuple[tuple[Route, Callable[[Node], bool]], ...]] = {
-            k: tuple((r, r.pattern.matches) for r in routes if k in r.kinds and r.pattern is not None) for k in Kind
+        self._asked: dict[Kind | Reason, tuple[tuple[Route, Matcher], ...]] = {
+            k: tuple((r, r.pattern.matcher) for r in routes if k in r.kinds and r.pattern is not None) for k in Kind
         }
         self._otherwise: dict[Kind | Reason, tuple[Route, ...]] = {
             k: () if route is None else (route,) for k, route in unmatched.items()
@@ -162,7 +162,7 @@ class RouteTable:
         kind, fields = record.kind, record.fields
         taken = self._always[kind]
         for route, matches in self._asked[kind]:
-            if matches(fields):
+            if matches(fields, fields):
                 taken += (route,)
         return taken or self._otherwise[kind]
 

@@ -57,7 +57,7 @@ with mock_aws():
 
 
 def marked(shape: Any) -> dict[str, Any]:
-    return {name: MARKER for name in shape}
+    return dict.fromkeys(shape, MARKER)
 
 
 def documents() -> list[bytes]:

@@ -1,0 +1,156 @@
+"""What is measured: the pipeline, the floor below it, and two idioms that users write today.
+
+All get the same event and the same three routes; none touches the network, and each counts the calls that
+it would make. The idioms are written as their authors would: clients made once, no work done twice.
+"""
+
+import base64
+import gzip
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pybase64
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord
+from isal import igzip
+
+from cli.lambda_event import Event
+from routing.decode import KIND_FIELDS, Decoder
+from routing.errors import DeliveryError
+from routing.fields import node_type
+from routing.model import RenderedObject, RouteName, SequenceNumber, Shard
+from routing.pipeline import process
+from routing.routes import RouteTable, load_routes
+
+ROUTES = load_routes(Path(__file__).with_name("three-routes.toml").read_text())
+
+
+@dataclass
+class Calls:
+    """The calls that a contender would make to AWS. Without Bucket Keys each put costs one KMS request."""
+
+    puts: int = 0
+    dynamodb: int = 0
+
+
+class CountingSink:
+    """Takes objects, counts them and keeps nothing."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Count into `calls`."""
+        self._calls = calls
+        self.last: Sequence[RenderedObject] = ()
+
+    def put_all(self, objects: Sequence[RenderedObject]) -> list[DeliveryError | None]:
+        """Let every object land."""
+        self._calls.puts += len(objects)
+        self.last = objects
+        return [None] * len(objects)
+
+
+class CountingCheckpoint:
+    """A row of a shard that nobody else wants."""
+
+    watermarks: Mapping[RouteName, int] = {}
+
+    def __init__(self, calls: Calls) -> None:
+        """Count into `calls`."""
+        self._calls = calls
+
+    @contextmanager
+    def claim(self, shard: Shard) -> Iterator["CountingCheckpoint"]:  # noqa: ARG002
+        """Claim the row."""
+        self._calls.dynamodb += 1
+        yield self
+
+    def commit(self, delivered: Mapping[RouteName, SequenceNumber], *, release: bool) -> None:  # noqa: ARG002
+        """Commit the row."""
+        self._calls.dynamodb += 1
+
+
+def pipeline(event: Event, calls: Calls) -> Callable[[], object]:
+    """Make a run of the project's own pipeline, accounts and all."""
+    decoder = Decoder(ROUTES.paths)
+    sink, checkpoint = CountingSink(calls), CountingCheckpoint(calls)
+    return lambda: process(event, decoder=decoder, table=ROUTES, sink=sink, checkpoint=checkpoint)
+
+
+def floor(event: Event, _calls: Calls) -> Callable[[], object]:
+    """Make a run of the least work: base64, decode of the same fields, gzip of the same bytes, nothing else."""
+    decode = msgspec.json.Decoder(node_type([*KIND_FIELDS, *ROUTES.paths])).decode
+    bodies = [igzip.decompress(rendered.body) for rendered in rendered_objects(event, ROUTES)]
+
+    def run() -> None:
+        for record in event["Records"]:
+            decode(pybase64.b64decode(record["kinesis"]["data"], validate=True))
+        for body in bodies:
+            igzip.compress(body, 2, mtime=0)
+
+    return run
+
+
+def powertools(event: Event, calls: Calls) -> Callable[[], object]:
+    """Make a run of the Powertools batch processor, with one `put_object` a record and route."""
+
+    def put_object(**_request: Any) -> None:  # noqa: ANN401
+        calls.puts += 1
+
+    def handle(record: KinesisStreamRecord) -> None:
+        contact = record.kinesis.data_as_json()
+        for prefix in routes_by_hand(contact):
+            put_object(
+                Bucket="bucket",
+                Key=f"{prefix}/{record.kinesis.sequence_number}.json",
+                Body=json.dumps(contact),
+                ServerSideEncryption="aws:kms",
+                SSEKMSKeyId=f"key-of-{prefix}",
+            )
+
+    processor = BatchProcessor(event_type=EventType.KinesisDataStreams)
+    return lambda: process_partial_response(event=event, record_handler=handle, processor=processor, context=None)
+
+
+def stdlib(event: Event, calls: Calls) -> Callable[[], object]:
+    """Make a run of the standard library's json and gzip at its default level, grouped by route."""
+
+    def run() -> None:
+        groups: dict[str, list[str]] = defaultdict(list)
+        for record in event["Records"]:
+            contact = json.loads(base64.b64decode(record["kinesis"]["data"]))
+            for prefix in routes_by_hand(contact):
+                groups[prefix].append(json.dumps(contact))
+        for lines in groups.values():
+            gzip.compress("\n".join(lines).encode())
+            calls.puts += 1
+
+    return run
+
+
+def routes_by_hand(contact: dict[str, Any]) -> Iterator[str]:
+    """Yield the prefixes of the three routes, as a user would write it."""
+    if ((contact.get("Queue") or {}).get("Name") or "").startswith("Orders"):
+        yield "orders"
+    if (contact.get("Attributes") or {}).get("locale") == "ja-JP":
+        yield "japan"
+    yield "analytics"
+
+
+def rendered_objects(event: Event, table: RouteTable) -> Sequence[RenderedObject]:
+    """Return what the pipeline makes of an event."""
+    sink = CountingSink(Calls())
+    process(event, decoder=Decoder(table.paths), table=table, sink=sink, checkpoint=CountingCheckpoint(Calls()))
+    return sink.last
+
+
+CONTENDERS = {
+    "pipeline": pipeline,
+    "floor": floor,
+    "powertools": powertools,
+    "stdlib": stdlib,
+}

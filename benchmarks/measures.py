@@ -1,0 +1,209 @@
+"""How it is measured: side by side in one process, or in fresh processes where a process is the subject."""
+
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pybase64
+from isal import igzip
+
+from benchmarks.contenders import CONTENDERS, ROUTES, Calls
+from cli.lambda_event import Event, event_of_documents
+from handlers.route_file import shipped_routes
+from handlers.settings import key_variable
+from local.traffic import Traffic
+from routing.batch import group
+from routing.decode import KIND_FIELDS, Decoder
+from routing.fields import node_type
+from routing.render import render
+from routing.report import Report
+
+ROOT = Path(__file__).parent.parent
+BUNDLE = ROOT / ".aws-sam" / "build" / "FanOutFunction"
+_SEED = 20260302
+_PAYLOAD_BYTES = 6 * 1024 * 1024
+_FRESH_PROCESSES = 15
+
+_IMPORT_OF_THE_BASE = "import boto3; from aws_lambda_powertools import Logger, Metrics"
+_IMPORT_OF_THE_HANDLER = "import handlers.wiring"
+_START_OF_THE_HANDLER = "import handlers.fan_out"
+
+# A full batch through the wired function, with S3 and DynamoDB answered in memory.
+_MEMORY = """
+import json, os, re, sys
+from handlers.invocation import Invocation
+from handlers.route_file import shipped_routes
+from handlers.wiring import FanOut
+from tests.fakes import MemoryS3
+function = FanOut({**os.environ, "CHECKPOINT_TABLE": "off"}, shipped_routes())
+class Forgetful(MemoryS3):
+    def put_object(self, **request): return {}
+function._s3 = Forgetful()
+def peak_kib():  # of this process; getrusage would count the parent's pages from before the exec
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+idle = peak_kib()
+payload = sys.stdin.buffer.read()
+answer = function(json.loads(payload), Invocation("id", lambda: 60.0))
+assert answer == {"batchItemFailures": []}, answer
+print(json.dumps([len(payload), idle, peak_kib()]), file=sys.stderr)
+"""
+
+
+def throughput(records: int, rounds: int) -> dict[str, object]:
+    """Time all contenders on the same event, in turns, so that what slows the machine slows them alike.
+
+    Returns:
+        For each contender the best and the median microseconds a record, the median ratio of its time to
+        the pipeline's in the same round, and its calls a million records.
+    """
+    event = contacts_event(records)
+    calls = {name: Calls() for name in CONTENDERS}
+    runs = {name: make(event, calls[name]) for name, make in CONTENDERS.items()}
+    for name, run in runs.items():
+        calls[name].puts = calls[name].dynamodb = 0
+        run()
+    per_million = {
+        name: {"puts": c.puts * 1_000_000 // records, "dynamodb": c.dynamodb * 1_000_000 // records}
+        for name, c in calls.items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    shuffled = random.Random(_SEED)
+    for _ in range(rounds):
+        # Whoever comes second finds the event in the cache, so nobody comes second more often than others.
+        for name in shuffled.sample(list(runs), len(runs)):
+            seconds[name].append(_timed(runs[name]))
+    sizes = [len(record["kinesis"]["data"]) * 3 // 4 for record in event["Records"]]
+    return {
+        "records": records,
+        "rounds": rounds,
+        "mean_record_bytes": round(statistics.mean(sizes)),
+        "contenders": {
+            name: {
+                "best_us": round(min(times) / records * 1e6, 2),
+                "median_us": round(statistics.median(times) / records * 1e6, 2),
+                "times_pipeline": round(
+                    statistics.median(t / p for t, p in zip(times, seconds["pipeline"], strict=True)), 3
+                ),
+                "calls_per_million": per_million[name],
+            }
+            for name, times in seconds.items()
+        },
+    }
+
+
+def stages(records: int, rounds: int) -> dict[str, float]:
+    """Time the stages of the pipeline one by one: the profile behind its ratio to the floor.
+
+    Returns:
+        Median microseconds a record, by stage.
+    """
+    event, decoder = contacts_event(records), Decoder(ROUTES.paths)
+    shard, decoded = decoder.decode(event)
+    assert shard is not None
+    routed = [(record, ROUTES.routes_for(record)) for record in decoded]
+    batches = group(routed, {}, Report())
+    documents = [record.data for record in decoded]
+    encoded = [record["kinesis"]["data"] for record in event["Records"]]
+    decode_json = msgspec.json.Decoder(node_type([*KIND_FIELDS, *ROUTES.paths])).decode
+    bodies = [b"".join(record.data + b"\n" for record in batch.records) for batch in batches]
+    runs: dict[str, Callable[[], object]] = {
+        "decode": lambda: decoder.decode(event),
+        "of it base64": lambda: [pybase64.b64decode(text, validate=True) for text in encoded],
+        "of it parsing JSON": lambda: [decode_json(document) for document in documents],
+        "route": lambda: [(record, ROUTES.routes_for(record)) for record in decoded],
+        "batch": lambda: group(routed, {}, Report()),
+        "render": lambda: [render(batch, shard) for batch in batches],
+        "of it gzip": lambda: [igzip.compress(body, 2, mtime=0) for body in bodies],
+    }
+    return {
+        name: round(statistics.median(_timed(run) for _ in range(rounds)) / records * 1e6, 2)
+        for name, run in runs.items()
+    }
+
+
+def imports() -> dict[str, object]:
+    """Time imports of the built bundle in fresh processes, in turns: what a cold start imports."""
+    sources = {"base": _IMPORT_OF_THE_BASE, "handler": _IMPORT_OF_THE_HANDLER, "wired": _START_OF_THE_HANDLER}
+    times: dict[str, list[float]] = {name: [] for name in sources}
+    for _ in range(_FRESH_PROCESSES):
+        for name, source in sources.items():
+            code = f"import time; start = time.perf_counter(); {source}; print(time.perf_counter() - start)"
+            times[name].append(float(_fresh(code, b"", BUNDLE).stdout.splitlines()[-1]))
+    return {
+        name: {
+            "median_ms": round(statistics.median(values) * 1000, 1),
+            "times_base": round(statistics.median(v / b for v, b in zip(values, times["base"], strict=True)), 3),
+        }
+        for name, values in times.items()
+    }
+
+
+def memory() -> dict[str, object]:
+    """Measure the resident memory of a fresh process that delivers a full batch."""
+    traffic, documents, size = Traffic(_SEED), [], 0
+    while True:
+        document = next(traffic.records(1))
+        size += len(document) * 4 // 3 + 500
+        if size > _PAYLOAD_BYTES:
+            break
+        documents.append(document)
+    payload = json.dumps(event_of_documents(documents)).encode()
+    payload_bytes, idle_kib, peak_kib = json.loads(_fresh(_MEMORY, payload).stderr.splitlines()[-1])
+    return {
+        "payload_mb": round(payload_bytes / 1e6, 2),
+        "records": len(documents),
+        "idle_mb": round(idle_kib * 1024 / 1e6, 1),
+        "peak_mb": round(peak_kib * 1024 / 1e6, 1),
+    }
+
+
+def machine() -> dict[str, object]:
+    """Name the machine that the figures are of."""
+    cpu = next((s for s in Path("/proc/cpuinfo").read_text().splitlines() if s.startswith("model name")), ":?")
+    return {
+        "processor": cpu.partition(":")[2].strip(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def contacts_event(records: int) -> Event:
+    """Make the event that all contenders get: contact records only, as three routes of them are."""
+    traffic = Traffic(_SEED)
+    return event_of_documents(traffic.contact_record() for _ in range(records))
+
+
+def _timed(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _fresh(code: str, stdin: bytes, *paths: Path) -> subprocess.CompletedProcess[bytes]:
+    """Run code in a new process that sees only `paths`, by default this project and its environment."""
+    key = "arn:aws:kms:ap-northeast-1:111122223333:key/11111111-2222-4333-8444-555555555555"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(map(str, paths or (ROOT / "src", ROOT))),
+        "AWS_DEFAULT_REGION": "ap-northeast-1",
+        "BUCKET": "bucket",
+        "BUCKET_OWNER": "111122223333",
+        "CHECKPOINT_TABLE": "table",
+        **{key_variable(route.name): key for route in shipped_routes().all_routes},
+    }
+    return subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, *(["-S"] if paths else []), "-B", "-c", code],
+        input=stdin,
+        env=environment,
+        capture_output=True,
+        check=True,
+    )

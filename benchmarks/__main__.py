@@ -97,7 +97,7 @@ def _table(measured: dict[str, Any]) -> str:
         calls = figures["calls_per_million"]
         rows.append(
             f"| {label} | {figures['median_us']} | {figures['times_pipeline']} "
-            f"| {calls['puts'] or '–'} | {calls['dynamodb'] or '–'} |"
+            f"| {calls['puts'] or '-'} | {calls['dynamodb'] or '-'} |"
         )
     over_floor = 1 / contenders["floor"]["times_pipeline"]
     rows.append(f"\nThe pipeline takes {over_floor:.2f} times the floor.")

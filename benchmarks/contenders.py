@@ -84,7 +84,7 @@ def pipeline(event: Event, calls: Calls) -> Callable[[], object]:
 def floor(event: Event, _calls: Calls) -> Callable[[], object]:
     """Make a run of the least work: base64, decode of the same fields, gzip of the same bytes, nothing else."""
     decode = msgspec.json.Decoder(node_type([*KIND_FIELDS, *ROUTES.paths])).decode
-    bodies = [igzip.decompress(rendered.body) for rendered in rendered_objects(event, ROUTES)]
+    bodies = [gzip.decompress(rendered.body) for rendered in rendered_objects(event, ROUTES)]
 
     def run() -> None:
         for record in event["Records"]:

@@ -1,6 +1,5 @@
 """Fakes that keep the contracts of S3 and the checkpoint in memory, and fail on demand."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -93,6 +92,7 @@ class MemoryS3:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.requests: list[dict[str, Any]] = []
+        self._puts = 0
         self.before: Callable[[dict[str, Any]], None] = lambda _: None
         self.after: Callable[[dict[str, Any]], None] = lambda _: None
 
@@ -110,9 +110,10 @@ class MemoryS3:
             raise client_error("PreconditionFailed")
         if "IfMatch" in request and (there is None or there["ETag"] != request["IfMatch"]):
             raise client_error("PreconditionFailed")
-        content = hashlib.sha256(request["Body"] + repr(request["Metadata"]).encode()).hexdigest()
-        self.objects[request["Key"]] = {**request, "ETag": content}
-        return {"ETag": content}
+        self._puts += 1
+        etag = f'"{self._puts:032x}"'  # SSE-KMS: another data key and so another ETag with every put
+        self.objects[request["Key"]] = {**request, "ETag": etag}
+        return {"ETag": etag}
 
     def head_object(self, **request: Any) -> dict[str, Any]:
         there = self.objects.get(request["Key"])

@@ -74,10 +74,11 @@ class S3Sink:
         return None
 
     def _put(self, rendered: RenderedObject) -> None:
-        """Put if nothing is there; what is there is our own earlier try, done or to be replaced.
+        """Put if nothing is there, else replace what is there by its ETag.
 
-        Replacing by ETag keeps a late put of a killed invocation from undoing a newer one. Reading the
-        metadata needs `s3:GetObject`, which without `kms:Decrypt` shows no content.
+        What is there is an earlier try of the same records, cut differently or not. Even the same content is
+        put again: the new ETag is what shuts out a replacement that a killed invocation has sent and that
+        has not landed yet. Reading the ETag needs `s3:GetObject`, which without `kms:Decrypt` shows no content.
 
         Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         """
@@ -105,10 +106,9 @@ class S3Sink:
         there = self._client.head_object(
             Bucket=self._settings.bucket, Key=rendered.key, ExpectedBucketOwner=self._settings.bucket_owner
         )
-        if there["Metadata"] != rendered.metadata:
-            del request["IfNoneMatch"]
-            request["IfMatch"] = there["ETag"]
-            self._client.put_object(**request)
+        del request["IfNoneMatch"]
+        request["IfMatch"] = there["ETag"]
+        self._client.put_object(**request)
 
 
 def make_workers() -> ThreadPoolExecutor:

@@ -81,7 +81,7 @@ class RenderedObject:
         kind: What its records are; of dead letters the reason.
         key: `<prefix>/<kind>/date=YYYY-MM-DD/<stream>-<shardId>-<first sequence number>.ndjson.gz`.
         body: Gzipped newline-delimited JSON.
-        metadata: User metadata, all text; two puts with the same metadata hold the same records.
+        metadata: User metadata, all text: the range of records, their count and CRC-32.
         record_count: Lines in the body.
         plain_bytes: Size of the body before gzip.
         oldest_arrived_at: Arrival of its first record, seconds since 1970; a shard is nearly in that order.

@@ -14,7 +14,7 @@ TABLE = table()
 SMALL_LIMITS = table(ROUTES + "[limits]\nrecords = 3\n")
 
 
-@given(documents=streams(), seed=st.integers(0, 2**32), trouble=st.integers(0, 8))
+@given(documents=streams(), seed=st.integers(0, 2**32), trouble=st.integers(0, 14))
 def test_nothing_is_lost_and_nothing_stands_twice(documents: list[bytes], seed: int, trouble: int) -> None:
     """Crashes before and after every step, throttles, late puts, moved cuts, restarts anywhere earlier."""
     world = World(documents, TABLE, Random(seed))
@@ -22,7 +22,7 @@ def test_nothing_is_lost_and_nothing_stands_twice(documents: list[bytes], seed: 
     assert world.standing() == world.expected()
 
 
-@given(documents=streams(), seed=st.integers(0, 2**32), trouble=st.integers(0, 8))
+@given(documents=streams(), seed=st.integers(0, 2**32), trouble=st.integers(0, 14))
 def test_nothing_is_lost_and_nothing_stands_twice_with_several_commits(
     documents: list[bytes], seed: int, trouble: int
 ) -> None:
@@ -32,7 +32,7 @@ def test_nothing_is_lost_and_nothing_stands_twice_with_several_commits(
     assert world.standing() == world.expected()
 
 
-@given(documents=streams(), seed=st.integers(0, 2**32), trouble=st.integers(0, 8))
+@given(documents=streams(), seed=st.integers(0, 2**32), trouble=st.integers(0, 14))
 def test_watermarks_never_go_back(documents: list[bytes], seed: int, trouble: int) -> None:
     world = World(documents, TABLE, Random(seed))
     world.run(troubled_invocations=trouble)
@@ -40,7 +40,7 @@ def test_watermarks_never_go_back(documents: list[bytes], seed: int, trouble: in
         assert all(later[route] >= position for route, position in earlier.items())
 
 
-@given(documents=streams(), seed=st.integers(0, 2**32), trouble=st.integers(0, 8))
+@given(documents=streams(), seed=st.integers(0, 2**32), trouble=st.integers(0, 14))
 def test_order_inside_an_object_is_the_streams(documents: list[bytes], seed: int, trouble: int) -> None:
     world = World(documents, TABLE, Random(seed))
     world.run(troubled_invocations=trouble)

@@ -54,7 +54,7 @@ def test_same_records_make_the_same_key_and_bytes() -> None:
 
 
 def test_other_records_make_other_metadata() -> None:
-    """The metadata alone decides whether an object that is there already is the same."""
+    """So that two objects of one name can be told apart without a key."""
     (one,), (other,) = rendered(contact(n=1)), rendered(contact(n=2))
     assert one.key == other.key
     assert one.metadata != other.metadata

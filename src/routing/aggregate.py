@@ -34,9 +34,11 @@ def user_records(raw: bytes) -> list[bytes]:
     body, digest = raw[len(MAGIC) : -_DIGEST_BYTES], raw[-_DIGEST_BYTES:]
     if hashlib.md5(body, usedforsecurity=False).digest() != digest:
         raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: its digest does not fit")
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - as below
+
     try:
         message = _message_type().FromString(body)
-    except ValueError:  # protobuf's DecodeError; its text may quote the message
+    except DecodeError:
         raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: not protobuf") from None
     if not message.records:
         raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: it holds no record")
@@ -45,7 +47,8 @@ def user_records(raw: bytes) -> list[bytes]:
 
 @functools.cache
 def _message_type() -> Any:  # noqa: ANN401 - the class is made at run time
-    """Declare `AggregatedRecord`; imported late, since most streams never hold one."""
+    """Declare `AggregatedRecord`."""
+    # Imported late: most streams never hold an aggregate, and every cold start would pay.
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: PLC0415
 
     field = descriptor_pb2.FieldDescriptorProto

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ConnectTimeoutError
 
 from handlers.checkpoint import CheckpointTable
 from handlers.invocation import Invocation
@@ -122,6 +125,19 @@ def test_row_is_keyed_by_stream_and_shard_and_padded_and_expires(aws: Aws) -> No
         "watermarks": {"M": {"a": {"S": LONG.zfill(128)}}},
         "expires_at": {"N": str(1_000_000 + 400 * 86_400)},
     }
+
+
+@pytest.mark.usefixtures("aws")
+def test_table_out_of_reach_is_one_clear_transient_error() -> None:
+    def time_out(**_: object) -> None:
+        raise ConnectTimeoutError(endpoint_url="https://dynamodb")
+
+    client = boto3.client("dynamodb", config=Config(retries={"total_max_attempts": 1}))
+    client.meta.events.register("before-send.dynamodb.UpdateItem", time_out)
+    table = CheckpointTable(client, TABLE, Invocation("one", lambda: 60.0))
+    with pytest.raises(CheckpointError) as raised, table.claim(SHARD):
+        pass
+    assert str(raised.value) == "checkpoint: update failed with ConnectTimeoutError; Lambda sends again"
 
 
 def test_missing_table_is_one_clear_transient_error(aws: Aws) -> None:

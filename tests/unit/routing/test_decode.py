@@ -1,6 +1,7 @@
 """Decoding: kinds, original bytes, dead letters with a reason, and events that are refused."""
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -101,6 +102,11 @@ def test_record_is_delivered_as_its_original_bytes(document: bytes) -> None:
         (b"null", Reason.NOT_AN_OBJECT, "expected a JSON object, got NoneType"),
         (b"3", Reason.NOT_AN_OBJECT, "expected a JSON object, got int"),
         (b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}", Reason.TOO_DEEP, "nested too deeply in 400006 bytes"),
+        (
+            b'{"x":"\\ud83d","a":' + b"[" * 90_000 + b"]" * 90_000 + b"}",
+            Reason.TOO_DEEP,
+            "nested too deeply in 180019 bytes",
+        ),
         (b'{"Channel":' + b"[" * 90_000, Reason.TOO_DEEP, "nested too deeply in 90011 bytes"),
         (b"\xf3\x89\x9a\xc2", Reason.BAD_AGGREGATE, "KPL aggregate of 4 bytes: its digest does not fit"),
         (b"\xf3\x89\x9a\xc2" + b"x" * 40, Reason.BAD_AGGREGATE, "KPL aggregate of 44 bytes: its digest does not fit"),
@@ -210,6 +216,19 @@ def test_sequence_numbers_compare_as_integers() -> None:
     """As text, "99" comes after "100"."""
     _, records = Decoder([]).decode(numbered_event([(99, b"{}"), (100, b"{}")]))
     assert [r.position for r in records] == [99, 100]
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"\xff\xff", "KPL aggregate of 22 bytes: not protobuf"),
+        (b"\x0a\x01k", "KPL aggregate of 23 bytes: it holds no record"),
+    ],
+    ids=["no protobuf", "no record"],
+)
+def test_aggregate_with_a_good_digest_and_bad_content_becomes_a_dead_letter(body: bytes, detail: str) -> None:
+    (record,) = decode(b"\xf3\x89\x9a\xc2" + body + hashlib.md5(body).digest())
+    assert (letter(record)["errorCode"], letter(record)["errorMessage"]) == ("BadAggregate", detail)
 
 
 def _edited(path: str, value: object) -> dict[str, Any]:

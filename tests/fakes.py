@@ -79,7 +79,7 @@ class MemoryClaim:
             raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: the claim was lost")
         row = self.checkpoint.rows.setdefault(self.shard, {})
         for route, number in delivered.items():
-            row[route] = max(int(number), row.get(route, -1))
+            row[route] = int(number)
         self.checkpoint.commits.append(dict(row))
         if release:
             self.checkpoint.claims.pop(self.shard, None)

@@ -66,7 +66,7 @@ def keys(table: RouteTable) -> Block:
             "Type": "AWS::KMS::Key",
             **_KEPT,
             "Properties": {
-                "Description": Sub(f"${{Name}}, {_top(route)}/: {route.about}"),
+                "Description": Sub(f"${{Name}}, {_top(route)}/: {route.about.replace('${', '${!')}"),
                 "EnableKeyRotation": True,
                 "PendingWindowInDays": 30,
                 "KeyPolicy": {"Version": "2012-10-17", "Statement": _key_policy(route)},

@@ -58,6 +58,6 @@ def explain(data: bytes, source: str, table: RouteTable) -> Iterator[Explanation
             prefixes=tuple(f"{r.prefix}/{record.kind}/date={r.partition.date_of(record)}/" for r in taken),
             misses={route.name: route.misses(record.kind, record.fields) for route in others},
             is_dropped=not taken,
-            reason=record.failure.reason if record.failure else None,
-            detail=record.failure.detail if record.failure else None,
+            reason=record.kind if record.failure else None,
+            detail=record.failure,
         )

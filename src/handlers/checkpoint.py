@@ -66,7 +66,7 @@ class CheckpointTable:
             claim.let_go()
 
     def commit(self, key: dict[str, Any], delivered: Mapping[RouteName, SequenceNumber], *, release: bool) -> None:
-        """Move watermarks of a row that this invocation holds."""
+        """Set watermarks of a row that this invocation holds."""
         routes = {f"#r{i}": name for i, name in enumerate(delivered)}
         sets = [f"watermarks.{alias} = :w{i}" for i, alias in enumerate(routes)]
         marks = {f":w{i}": {"S": number.zfill(_WIDTH)} for i, number in enumerate(delivered.values())}
@@ -131,20 +131,19 @@ class ShardClaim:
         self.watermarks = watermarks
 
     def commit(self, delivered: Mapping[RouteName, SequenceNumber], *, release: bool) -> None:
-        """Move the watermarks forward, never back, and let go of the row if `release`.
+        """Set watermarks, and let go of the row if `release`.
 
         Call it after the puts: a crash in between repeats a put, it never loses a record.
 
         Args:
-            delivered: Last sequence number per route, decimal strings compared as integers.
+            delivered: Last sequence number of each route that moves forward.
             release: True with the last commit of an invocation.
 
         Raises:
             CheckpointError: The claim was lost or the table cannot be written.
         """
-        ahead = {route: n for route, n in delivered.items() if int(n) > self.watermarks.get(route, -1)}
-        self._table.commit(self._key, ahead, release=release)
-        self.watermarks = {**self.watermarks, **{route: int(number) for route, number in ahead.items()}}
+        self._table.commit(self._key, delivered, release=release)
+        self.watermarks = {**self.watermarks, **{route: int(number) for route, number in delivered.items()}}
         self._is_held = not release
 
     def let_go(self) -> None:

@@ -17,6 +17,8 @@ from routing.reasons import Reason
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 _DIGEST_BYTES = 16
+# A megabyte of ever so small records is a bomb: half a million of them, and a dead letter for each.
+_MOST_RECORDS = 20_000
 
 
 def user_records(raw: bytes) -> list[bytes]:
@@ -29,7 +31,7 @@ def user_records(raw: bytes) -> list[bytes]:
         The data of each user record, in order; never empty.
 
     Raises:
-        RecordError: The digest or the message is damaged, or it holds no record.
+        RecordError: The digest or the message is damaged, or it holds no record or far too many.
     """
     body, digest = raw[len(MAGIC) : -_DIGEST_BYTES], raw[-_DIGEST_BYTES:]
     if hashlib.md5(body, usedforsecurity=False).digest() != digest:
@@ -40,8 +42,10 @@ def user_records(raw: bytes) -> list[bytes]:
         message = _message_type().FromString(body)
     except DecodeError:
         raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: not protobuf") from None
-    if not message.records:
-        raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: it holds no record")
+    if not message.records or not message.IsInitialized():
+        raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: it holds no complete records")
+    if len(message.records) > _MOST_RECORDS:
+        raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: {len(message.records)} records")
     return [record.data for record in message.records]
 
 

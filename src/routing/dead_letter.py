@@ -49,7 +49,7 @@ def from_record(  # noqa: PLR0917 - five of the six are one envelope
         sequence_number=sequence_number,
         position=position,
         arrived_at=arrived_at,
-        failure=failure,
+        failure=failure.detail,
     )
 
 

@@ -23,6 +23,11 @@ class Node(Struct, frozen=True, gc=False):
     """An object of a record, holding only the fields that some route names."""
 
 
+def is_field_name(name: str) -> bool:
+    """Tell whether a field of this name can be decoded: msgspec compares names as JSON spells them."""
+    return name.isprintable() and not {'"', "\\"} & set(name)
+
+
 @functools.cache
 def attribute(name: str) -> str:
     """Return the Python attribute that holds the field `name`: any text, e.g. `connect:Subtype`."""
@@ -57,8 +62,8 @@ def node_type(paths: Iterable[Path]) -> type[Node]:
 def _field_type(node: type[Node]) -> Any:  # noqa: ANN401 - a union made at run time has no static type
     """Return the type of a field that may hold anything, with `node` for the objects in it.
 
-    An EventBridge pattern looks into arrays of arrays too; three deep is more than any contact record
-    has, and what lies deeper is decoded but matches nothing.
+    An EventBridge pattern looks into arrays of arrays too. Three deep is more than any contact record has;
+    objects that lie deeper are decoded as dictionaries, and no pattern looks into those.
     """
     array: Any = list[Any]
     for _ in range(3):
@@ -67,11 +72,19 @@ def _field_type(node: type[Node]) -> Any:  # noqa: ANN401 - a union made at run 
 
 
 def scalars_at(node: object, path: Path) -> list[Scalar]:
-    """Return the scalars that a field holds, e.g. `["VOICE"]`; none if it is absent or an object."""
-    if type(node) is list:
-        return [scalar for element in node for scalar in scalars_at(element, path)]
-    if isinstance(node, Node):
-        return scalars_at(getattr(node, attribute(path[0]), UNSET), path[1:]) if path else []
-    if path or node is UNSET:
-        return []
-    return [node] if node is None or isinstance(node, str | int | float) else []
+    """Return the scalars that a field holds, e.g. `["VOICE"]`; none if it is absent or an object.
+
+    An array stands for its elements, however deep; a loop follows it, since it may be deeper than Python's stack.
+    """
+    found: list[Scalar] = []
+    waiting = [(node, path)]
+    while waiting:
+        here, rest = waiting.pop()
+        if type(here) is list:
+            waiting += [(element, rest) for element in reversed(here)]
+        elif isinstance(here, Node):
+            if rest:
+                waiting.append((getattr(here, attribute(rest[0]), UNSET), rest[1:]))
+        elif not rest and (here is None or isinstance(here, str | int | float)):
+            found.append(here)
+    return found

@@ -9,7 +9,6 @@ from typing import NewType
 
 from msgspec import Struct
 
-from routing.errors import RecordError
 from routing.fields import Node
 from routing.reasons import Reason
 
@@ -60,7 +59,8 @@ class Record(Struct, frozen=True, gc=False):
         fields: The fields that routes name; none if it cannot be decoded.
         position: The sequence number as an integer, the only form that compares rightly.
         arrived_at: Seconds since 1970, UTC, when Kinesis took it.
-        failure: Why it cannot be decoded.
+        failure: Of a record that cannot be decoded, what is wrong with it. Never the exception: its
+            traceback would tie the batch into a cycle that nobody collects.
     """
 
     kind: Kind | Reason
@@ -69,7 +69,7 @@ class Record(Struct, frozen=True, gc=False):
     sequence_number: SequenceNumber
     position: int
     arrived_at: float
-    failure: RecordError | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

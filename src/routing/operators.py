@@ -139,7 +139,7 @@ def _numeric(argument: object, below: str) -> Test:
         raise BadTestError(below, 'expected ["=", n], [">", n] or [">", n, "<", m], got ' + kind_of(argument))
     bounds: list[tuple[str, float]] = []
     for sign, number in zip(argument[::2], argument[1::2], strict=True):
-        if sign not in _COMPARISONS or not _is_number(number):
+        if not (isinstance(sign, str) and sign in _COMPARISONS and _is_number(number)):
             raise BadTestError(below, f"expected one of {' '.join(_COMPARISONS)} before a number")
         bounds.append((sign, number))
     if len(bounds) == 2 and not (  # noqa: PLR2004 - a range has two ends
@@ -195,7 +195,9 @@ def _text_or_folded(argument: object, below: str) -> tuple[str, bool]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def kind_of(value: object) -> str:

@@ -15,13 +15,14 @@ from typing import Any
 from msgspec import UNSET
 
 from routing.errors import Fault
-from routing.fields import Node, Path, attribute, scalars_at
+from routing.fields import Node, Path, attribute, is_field_name, scalars_at
 from routing.operators import BadTestError, Test, compile_test, kind_of
 
 type Matcher = Callable[[Any, Node], bool]
 """A compiled part of a pattern: (the node it stands at, the whole record) -> does it match?"""
 
 _OR = "$or"
+_DEEPEST = 32  # five are the most in a contact record; the types and the matcher recurse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +126,17 @@ def _branch(document: object, path: Path, where: str, faults: list[Fault]) -> Br
     if not isinstance(document, Mapping) or not document:
         faults.append(Fault(where, f"expected a non-empty object of fields, got {kind_of(document)}"))
         return None
+    if len(path) >= _DEEPEST:
+        faults.append(Fault(where, f"expected at most {_DEEPEST} names, one below the other, got more"))
+        return None
     fields: list[tuple[str, Branch | Leaf]] = []
     alternatives: list[tuple[Branch, ...]] = []
     for name, below in document.items():
         place = f"{where}.{name}"
-        if name == _OR:
+        if not is_field_name(name):
+            what = "expected a field name without quotes, backslashes and control characters"
+            faults.append(Fault(f"{where}.{name!r}", what))
+        elif name == _OR:
             alternatives.append(_alternatives(below, path, place, faults))
         elif isinstance(below, Mapping):
             if (branch := _branch(below, (*path, name), place, faults)) is not None:
@@ -243,15 +250,15 @@ def _compile_leaf(field: str, leaf: Leaf) -> Matcher:
 
 def _objects_in(array: list[Any]) -> list[Node | None]:
     """Return the objects of an array, however nested; None stands for an array without any."""
-    return [*_nested_objects(array)] or [None]
-
-
-def _nested_objects(array: list[Any]) -> Iterator[Node]:
-    for element in array:
-        if isinstance(element, Node):
-            yield element
-        elif isinstance(element, list):
-            yield from _nested_objects(element)
+    objects: list[Node | None] = []
+    waiting = [array]
+    while waiting:
+        for element in waiting.pop():
+            if isinstance(element, Node):
+                objects.append(element)
+            elif isinstance(element, list):
+                waiting.append(element)
+    return objects or [None]
 
 
 # --- explaining ---------------------------------------------------------------------------------------

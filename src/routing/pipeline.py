@@ -4,7 +4,7 @@
 the world comes in as a `Sink` and a `Checkpoint`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from routing.batch import group, segments
 from routing.decode import Decoder
 from routing.deliver import Sink, deliver
 from routing.errors import CheckpointError
-from routing.model import RouteName, SequenceNumber, Shard
+from routing.model import Record, RouteName, SequenceNumber, Shard
 from routing.render import render
 from routing.report import Report
 from routing.routes import RouteTable
@@ -67,14 +67,14 @@ def process(
     try:
         with checkpoint.claim(shard) as claim:
             for segment in segments(records, table.limits):
-                first, last = segment[0].sequence_number, segment[-1].sequence_number
+                first = segment[0].sequence_number
                 routed = [(record, table.routes_for(record)) for record in segment]
                 batches = group(routed, claim.watermarks, report)
                 objects = [render(batch, shard) for batch in batches]
                 outcomes = deliver(objects, table, sink)
                 report.check(outcomes)
                 failed = {outcome.rendered.route for outcome in outcomes if outcome.is_failed}
-                delivered = {route.name: last for route in table.all_routes if route.name not in failed}
+                delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - failed)
                 with report.settling(outcomes):
                     claim.commit(delivered, release=bool(failed) or segment[-1] is records[-1])
                 if failed:
@@ -83,3 +83,10 @@ def process(
     except CheckpointError as err:
         report.fail(first, err.reason, str(err))
     return report
+
+
+def _ahead(
+    watermarks: Mapping[RouteName, int], last: Record, names: Iterable[RouteName]
+) -> dict[RouteName, SequenceNumber]:
+    """Return the new watermarks, of the routes only that move forward: a batch may come from long ago."""
+    return {name: last.sequence_number for name in names if last.position > watermarks.get(name, -1)}

@@ -147,6 +147,11 @@ class RouteTable:
         """The routes of the table and the one of dead letters."""
         return (*self.routes, DEAD_LETTER_ROUTE)
 
+    @property
+    def names(self) -> frozenset[RouteName]:
+        """The names of all routes, that of dead letters among them."""
+        return frozenset(route.name for route in self.all_routes)
+
     def routes_for(self, record: Record) -> tuple[Route, ...]:
         """Return every route that a record takes.
 
@@ -179,7 +184,7 @@ def load_routes(text: str, source: str = "routes.toml") -> RouteTable:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
+    except (ValueError, RecursionError) as err:  # tomllib's own error is a ValueError, as is an endless number
         raise ConfigurationError(source, [Fault("", f"expected TOML: {err}")]) from err
     faults: list[Fault] = []
     top = TomlReader(document, "", faults)
@@ -240,7 +245,7 @@ def _pattern_document(reader: TomlReader) -> object | None:
     if isinstance(document, str):
         try:
             document = json.loads(document)
-        except json.JSONDecodeError as err:
+        except (ValueError, RecursionError) as err:
             reader.fault("pattern", f"expected a table or JSON text, got text that is not JSON: {err}")
             return None
     return document

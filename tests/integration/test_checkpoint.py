@@ -61,14 +61,6 @@ def test_commit_of_one_route_leaves_the_others(make: Make) -> None:
     assert watermarks(make) == {"a": 9, "b": 5}
 
 
-def test_watermark_never_goes_back_and_compares_as_a_number(make: Make) -> None:
-    with make("one", 0).claim(SHARD) as claim:
-        claim.commit({A: SequenceNumber("100")}, release=True)
-    with make("two", 1).claim(SHARD) as claim:
-        claim.commit({A: SequenceNumber("99")}, release=True)
-    assert watermarks(make) == {"a": 100}
-
-
 def test_live_claim_refuses_another_invocation(make: Make) -> None:
     with make("one", 0).claim(SHARD):
         with pytest.raises(CheckpointError) as raised, make("two", 59).claim(SHARD):

@@ -1,8 +1,10 @@
 """Decoding: kinds, original bytes, dead letters with a reason, and events that are refused."""
 
 import base64
+import gc
 import hashlib
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -70,6 +72,9 @@ def test_kind_is_told_by_the_fields_that_connect_always_sends(document: bytes, k
         b'{"Channel":"\\ud83d","x":"\\ud83d"}',
         '{"Channel":"\u2028 \u00e9 山 🙂"}'.encode(),
         b'{"x":' + b"[" * 500 + b"]" * 500 + b"}",
+        b'{"Queue":' + b"[" * 1200 + b"]" * 1200 + b"}",
+        b'{"Queue":{"Name":' + b"[" * 5000 + b"]" * 5000 + b"}}",
+        b'{"Attributes":{"language":"\\ud83d","\\udc00":"x"},"\\ud800":1}',
         b'{"x":"' + b"a" * 1_048_000 + b'"}',
     ],
     ids=lambda document: f"{document[:24]!r}",
@@ -173,6 +178,21 @@ def test_named_fields_are_decoded_and_absence_differs_from_null() -> None:
     assert scalars_at(record.fields, ("Attributes", "language")) == []
 
 
+def test_batches_with_poison_leave_nothing_behind() -> None:
+    """An exception kept in a record would hold its whole batch for ever, by its traceback."""
+    batch = event(*[contact(filler="x" * 20_000)] * 50, b"poison")
+    decoder = Decoder(PATHS)
+    decoder.decode(batch)
+    gc.collect()
+    tracemalloc.start()
+    for _ in range(5):
+        decoder.decode(batch)
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 100_000
+
+
 def test_last_of_duplicate_keys_counts() -> None:
     (record,) = decode(b'{"Channel":"VOICE","Channel":"CHAT"}')
     assert scalars_at(record.fields, ("Channel",)) == ["CHAT"]
@@ -222,9 +242,11 @@ def test_sequence_numbers_compare_as_integers() -> None:
     ("body", "detail"),
     [
         (b"\xff\xff", "KPL aggregate of 22 bytes: not protobuf"),
-        (b"\x0a\x01k", "KPL aggregate of 23 bytes: it holds no record"),
+        (b"\x0a\x01k", "KPL aggregate of 23 bytes: it holds no complete records"),
+        (b"\x1a\x02\x08\x00", "KPL aggregate of 24 bytes: it holds no complete records"),
+        (b"\x1a\x04\x08\x00\x1a\x00" * 20_001, "KPL aggregate of 120026 bytes: 20001 records"),
     ],
-    ids=["no protobuf", "no record"],
+    ids=["no protobuf", "no record", "a record without data", "too many records"],
 )
 def test_aggregate_with_a_good_digest_and_bad_content_becomes_a_dead_letter(body: bytes, detail: str) -> None:
     (record,) = decode(b"\xf3\x89\x9a\xc2" + body + hashlib.md5(body).digest())
@@ -277,6 +299,11 @@ def _edited(path: str, value: object) -> dict[str, Any]:
             "event.Records[0]: expected eventID `<shard>:<number>` and a stream's eventSourceARN",
         ),
         (
+            _edited("Records.0.eventSourceARN", "arn:aws:kinesis:ap-northeast-1:111122223333:stream/\ud800"),
+            "event.Records[0]: expected eventID `<shard>:<number>` and a stream's eventSourceARN",
+        ),
+        ({"\ud800": 1, "Records": []}, "event: expected text as keys, got an unpaired surrogate"),
+        (
             _edited("Records.0.kinesis.approximateArrivalTimestamp", 1e15),
             "event.Records[0].kinesis.approximateArrivalTimestamp: expected seconds since 1970",
         ),
@@ -297,7 +324,7 @@ def _edited(path: str, value: object) -> dict[str, Any]:
             "event.Records: expected sequence numbers of at most 128 digits",
         ),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_event_that_lambda_would_not_send_is_one_clear_error(made: Any, error: str) -> None:
     with pytest.raises(EventError) as raised:

@@ -191,6 +191,21 @@ def test_records_that_are_not_accounted_for_fail_the_invocation_before_the_commi
     assert checkpoint.claims == {}
 
 
+@pytest.mark.parametrize("depth", [2, 990, 1200, 9000])
+@pytest.mark.parametrize("field", ["Queue", "DisconnectTimestamp"])
+def test_arrays_deeper_than_the_stack_in_a_field_that_routes_name_are_no_crash(field: str, depth: int) -> None:
+    sink = MemorySink()
+    document = contact()[:-1] + b',"%s":%s}' % (field.encode(), b"[" * depth + b"]" * depth)
+    assert run(contact(), document, sink=sink).response() == {"batchItemFailures": []}
+    assert lines(sink, "all") == [contact(), document]
+
+
+def test_commit_names_only_the_routes_that_move_forward() -> None:
+    checkpoint = MemoryCheckpoint(rows={SHARD: {RouteName("all"): 100}})
+    run(contact(n=1), contact(n=2), checkpoint=checkpoint, first=98)
+    assert checkpoint.rows[SHARD] == {"all": 100, "claims": 99, "speech": 99, "rest": 99, "dead-letter": 99}
+
+
 @pytest.mark.parametrize("failures", [{}, {"claims": DENIED}, {"all": DOWN}, {"dead-letter": DOWN}, {"speech": DENIED}])
 def test_every_record_of_every_route_is_accounted_for(failures: dict[str, DeliveryError]) -> None:
     documents = [claim(), contact(), agent_event(), segment(), b"{}", b"poison"]

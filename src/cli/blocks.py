@@ -74,7 +74,6 @@ def keys(table: RouteTable) -> Block:
         }
         block[f"{stem}KeyAlias"] = {
             "Type": "AWS::KMS::Alias",
-            **_KEPT,
             "Properties": {
                 "AliasName": Sub(f"alias/${{Name}}/{route.name}"),
                 "TargetKeyId": GetAtt(f"{stem}Key.Arn"),

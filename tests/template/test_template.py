@@ -49,8 +49,8 @@ def test_mapping_reads_in_one_lane_bisects_and_never_retries_for_ever(resources:
         "MaximumBatchingWindowInSeconds": "60",
         "ParallelizationFactor": 1,
         "BisectBatchOnFunctionError": True,
-        "MaximumRetryAttempts": "100",
-        "MaximumRecordAgeInSeconds": "86400",
+        "MaximumRetryAttempts": "10000",
+        "MaximumRecordAgeInSeconds": "604800",
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "MetricsConfig": {"Metrics": ["EventCount"]},
         "DestinationConfig": {"OnFailure": {"Destination": BUCKET}},
@@ -59,7 +59,7 @@ def test_mapping_reads_in_one_lane_bisects_and_never_retries_for_ever(resources:
 
 @pytest.mark.parametrize(
     "kind",
-    ["AWS::KMS::Key", "AWS::KMS::Alias", "AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::Kinesis::Stream",
+    ["AWS::KMS::Key", "AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::Kinesis::Stream",
      "AWS::DynamoDB::Table", "AWS::IAM::Role"],
 )  # fmt: skip
 def test_deleting_the_stack_deletes_no_record_and_no_key(resources: Resources, kind: str) -> None:
@@ -203,10 +203,10 @@ def test_function_finds_every_setting_it_reads(resources: Resources) -> None:
     assert set(settings.key_arns) == {route.name for route in ROUTES}
 
 
-def test_checkpoint_can_be_turned_off(template: Template) -> None:
+def test_checkpoint_can_be_turned_off_and_on_again(template: Template) -> None:
+    """The table stays: one that is kept when it leaves the stack could not be made again under its name."""
     resources = Resolver(template, {"Checkpoint": "off"}).resources()
-    assert "CheckpointTable" not in resources
-    assert statements(resources, "KeepTheCheckpoint") == []
+    assert "CheckpointTable" in resources
     variables = resources["FanOutFunction"]["Properties"]["Environment"]["Variables"]
     assert read_settings(variables, shipped_routes()).checkpoint_table is None
 
@@ -217,9 +217,154 @@ def test_checkpoint_rows_expire_by_the_attribute_that_the_function_writes(resour
     assert table["KeySchema"] == [{"AttributeName": "shard", "KeyType": "HASH"}]
 
 
-def test_function_waits_for_its_policies(template: Template) -> None:
+def test_function_waits_for_every_grant(template: Template) -> None:
     policies = {name for name, r in template["Resources"].items() if r["Type"] == "AWS::IAM::ManagedPolicy"}
-    assert set(template["Resources"]["FanOutFunction"]["DependsOn"]) == policies
+    assert set(template["Resources"]["FanOutFunction"]["DependsOn"]) == {*policies, "BucketPolicy"}
+
+
+def test_reader_policy_is_exactly_what_the_function_needs(template: Template, resources: Resources) -> None:
+    stream = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
+    key = Resolver(template, {}).arn
+    assert resources["ReaderPolicy"]["Properties"]["PolicyDocument"]["Statement"] == [
+        {
+            "Sid": "ReadTheStream",
+            "Effect": "Allow",
+            "Action": [
+                "kinesis:DescribeStream",
+                "kinesis:DescribeStreamSummary",
+                "kinesis:GetRecords",
+                "kinesis:GetShardIterator",
+                "kinesis:ListShards",
+            ],
+            "Resource": stream,
+        },
+        {
+            "Sid": "DecryptTheStream",
+            "Effect": "Allow",
+            "Action": "kms:Decrypt",
+            "Resource": key("StreamKey"),
+            "Condition": {
+                "StringEquals": {
+                    "kms:ViaService": "kinesis.ap-northeast-1.amazonaws.com",
+                    "kms:EncryptionContext:aws:kinesis:arn": stream,
+                }
+            },
+        },
+        {
+            "Sid": "LookAtObjects",
+            "Effect": "Allow",
+            "Action": "s3:GetObject",
+            "Resource": [f"{BUCKET}/{top(route.prefix)}/*" for route in ROUTES],
+        },
+        {
+            "Sid": "KeepTheCheckpoint",
+            "Effect": "Allow",
+            "Action": "dynamodb:UpdateItem",
+            "Resource": "arn:aws:dynamodb:ap-northeast-1:111122223333:table/ctr-fanout-checkpoint",
+        },
+        {
+            "Sid": "Log",
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": "arn:aws:logs:ap-northeast-1:111122223333:log-group:/aws/lambda/ctr-fanout:*",
+        },
+        {
+            "Sid": "HandOverWhatFailed",
+            "Effect": "Allow",
+            "Action": "s3:PutObject",
+            "Resource": f"{BUCKET}/aws/lambda/*",
+            "Condition": {"StringEquals": {"s3:ResourceAccount": "111122223333"}},
+        },
+        {
+            "Sid": "FindTheBucket",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": BUCKET,
+            "Condition": {"StringEquals": {"s3:ResourceAccount": "111122223333"}},
+        },
+        {
+            "Sid": "EncryptWhatFailed",
+            "Effect": "Allow",
+            "Action": "kms:GenerateDataKey",
+            "Resource": key("DeadLetterKey"),
+            "Condition": {
+                "StringEquals": {"kms:ViaService": "s3.ap-northeast-1.amazonaws.com"},
+                "StringLike": {"kms:EncryptionContext:aws:s3:arn": f"{BUCKET}/aws/lambda/*"},
+            },
+        },
+    ]
+
+
+def test_bucket_policy_denies_plain_http_unknown_prefixes_and_blind_writes(resources: Resources) -> None:
+    objects = [f"{BUCKET}/{top(route.prefix)}/*" for route in ROUTES]
+    fixed = [s for s in resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"] if "Key" not in s["Sid"]]
+    assert fixed[:3] == [
+        {
+            "Sid": "EncryptedTransportOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [BUCKET, f"{BUCKET}/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+        {
+            "Sid": "KnownPrefixesOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "NotResource": [f"{BUCKET}/aws/lambda/*", *objects],
+        },
+        {
+            "Sid": "ConditionalWritesOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": objects,
+            "Condition": {"Null": {"s3:if-none-match": "true", "s3:if-match": "true"}},
+        },
+    ]
+    assert {s["Sid"].removesuffix("Read").removesuffix("List") for s in fixed[3:]} == {
+        logical_id(route.name) for route in ROUTES[:-1]
+    }
+    assert all(s["Effect"] == "Allow" for s in fixed[3:])
+
+
+def test_stream_key_admits_its_administrators_connect_and_the_function(resources: Resources) -> None:
+    _, connect, function = resources["StreamKey"]["Properties"]["KeyPolicy"]["Statement"]
+    assert connect["Sid"] == "ConnectEncrypts"
+    assert function == {
+        "Sid": "FanOutReads",
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::111122223333:role/FanOutRole"},
+        "Action": "kms:Decrypt",
+        "Resource": "*",
+        "Condition": {
+            "StringEquals": {
+                "kms:ViaService": "kinesis.ap-northeast-1.amazonaws.com",
+                "kms:EncryptionContext:aws:kinesis:arn": "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout",
+            }
+        },
+    }
+
+
+def test_bucket_is_private_versioned_and_expires_no_current_object(resources: Resources) -> None:
+    properties = resources["Bucket"]["Properties"]
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    (rule,) = properties["LifecycleConfiguration"]["Rules"]
+    assert set(rule) == {"Id", "Status", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"}
+
+
+def test_nothing_is_forgotten_too_soon(resources: Resources) -> None:
+    """A deleted key could not be brought back, and a shorter retention leaves less time to mend a failure."""
+    keys = [resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::KMS::Key"]
+    assert {key["PendingWindowInDays"] for key in keys} == {30}
+    assert resources["Stream"]["Properties"]["RetentionPeriodHours"] == "168"
+    assert resources["CheckpointTable"]["Properties"]["PointInTimeRecoverySpecification"] == {
+        "PointInTimeRecoveryEnabled": True
+    }
+    assert resources["FanOutFunction"]["Properties"]["Timeout"] == 120
 
 
 def test_function_has_its_role_log_group_and_retention(resources: Resources) -> None:

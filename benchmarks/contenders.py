@@ -26,7 +26,8 @@ from routing.errors import DeliveryError
 from routing.fields import node_type
 from routing.model import RenderedObject, RouteName, SequenceNumber, Shard
 from routing.pipeline import process
-from routing.routes import RouteTable, load_routes
+from routing.route_reader import load_routes
+from routing.routes import RouteTable
 
 ROUTES = load_routes(Path(__file__).with_name("three-routes.toml").read_text())
 

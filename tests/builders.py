@@ -7,7 +7,8 @@ from typing import Any
 
 from cli.lambda_event import Event, event_of_documents, lambda_event
 from routing.model import RenderedObject
-from routing.routes import RouteTable, load_routes
+from routing.route_reader import load_routes
+from routing.routes import RouteTable
 
 ROUTES = """
 [[routes]]

@@ -15,7 +15,8 @@ from cli.explain import Explanation, explain
 from cli.template import refresh
 from handlers.route_file import shipped_routes
 from routing.errors import ConfigurationError, EventError, Fault
-from routing.routes import RouteTable, load_routes
+from routing.route_reader import load_routes
+from routing.routes import RouteTable
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate ctr-fanout.")
 routes = typer.Typer(no_args_is_help=True, help="Check routes.toml and try records on it.")

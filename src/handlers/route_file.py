@@ -2,7 +2,8 @@
 
 from importlib import resources
 
-from routing.routes import RouteTable, load_routes
+from routing.route_reader import load_routes
+from routing.routes import RouteTable
 
 
 def shipped_routes() -> RouteTable:

@@ -10,7 +10,8 @@ from cli import blocks
 from cli.cfn_yaml import cfn_yaml
 from local.resolve import Resolver
 from local.translate import TEMPLATE, translated
-from routing.routes import RouteTable, load_routes
+from routing.route_reader import load_routes
+from routing.routes import RouteTable
 
 _ROUTE = """
 [[routes]]

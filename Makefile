@@ -99,9 +99,10 @@ build: setup ## the Lambda bundle, below .aws-sam/ (ARCHITECTURE=arm64 for the o
 	$(SAM) build
 
 .PHONY: deploy
-deploy: build ## deploy to AWS (ENVIRONMENT=prod for another table of samconfig.toml)
-	$(SAM) deploy --config-env $(or $(ENVIRONMENT),default)
+deploy: build ## deploy to AWS (ENVIRONMENT=prod PARAMETERS="MappingEnabled=false ...")
+	$(SAM) deploy --config-env $(or $(ENVIRONMENT),default) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 
 .PHONY: clean
 clean: ## remove everything that is not committed and can be made again
-	rm -rf .venv .venvs .aws-sam .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venvs .aws-sam .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,8 @@ _SEED = 20260302
 
 def main(count: int = _RECORDS) -> int:
     """Run the demo; return the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` runs
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))  # so that `finally` runs
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = shipped_routes()
     try:

@@ -7,6 +7,7 @@ and sets them through the service's own API, so that what runs is what the templ
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -91,6 +92,11 @@ def deploy(emulator: Emulator, **parameters: str) -> Deployed:
 
 def mend(emulator: Emulator, deployed: Deployed) -> Iterator[str]:
     """Set what the emulator has dropped of the template, and yield what it was."""
+    functions = emulator.client("lambda")
+    if functions.get_event_source_mapping(UUID=deployed.mapping)["State"] != "Disabled":
+        # The emulator reads "false" as true, and its own poller keeps none of Lambda's rules.
+        functions.update_event_source_mapping(UUID=deployed.mapping, Enabled=False)
+        yield "StreamMapping.Enabled"
     kinesis, s3, dynamodb = (emulator.client(service) for service in ("kinesis", "s3", "dynamodb"))
     stream = kinesis.describe_stream_summary(StreamName=deployed.stream)["StreamDescriptionSummary"]
     if stream.get("EncryptionType") != "KMS":
@@ -121,9 +127,10 @@ def aliases(emulator: Emulator, deployed: Deployed, table: RouteTable) -> dict[s
 
 
 def _run(command: list[str], environ: Mapping[str, str]) -> None:
-    done = subprocess.run(  # noqa: S603 - our own pinned program
-        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-    )
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # SAM CLI leaves folders behind
+        done = subprocess.run(  # noqa: S603 - our own pinned program
+            command, cwd=ROOT, env={**environ, "TMPDIR": folder}, capture_output=True, text=True, check=False
+        )
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "Uploading to" not in line]
         shown = "\n".join(lines[-30:])

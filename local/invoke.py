@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: make invoke EVENT=events/lambda/mixed-kinds.json\n")
         return 2
     try:
+        _check_files(arguments)
         bridge = _bridge()
         build()
         with emulator(bridge) as running:
@@ -48,10 +49,7 @@ def main(arguments: list[str]) -> int:
 
 def _invoke(path: Path, running: Emulator, function: str) -> bool:
     """Invoke once; tell whether it failed."""
-    try:
-        event = event_in(path.read_bytes())
-    except OSError as err:
-        raise InvokeError(f"{path}: {err.strerror}") from err
+    event = event_in(path.read_bytes())[0]
     variables = running.client("lambda").get_function_configuration(FunctionName=function)["Environment"]["Variables"]
     with tempfile.TemporaryDirectory() as folder:
         event_file, variables_file = Path(folder, "event.json"), Path(folder, "variables.json")
@@ -81,6 +79,12 @@ def _answer(stdout: str) -> Any:  # noqa: ANN401 - JSON
         return None
 
 
+def _check_files(names: list[str]) -> None:
+    for name in names:
+        if not Path(name).is_file():
+            raise InvokeError(f"{name}: expected a file, got none")
+
+
 def _bridge() -> str:
     """Return the address by which containers reach this machine.
 
@@ -90,7 +94,10 @@ def _bridge() -> str:
     address = _docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
     if address is None:
         host = os.environ.get("DOCKER_HOST", "its default socket")
-        raise InvokeError(f"no container engine answers at {host}; start Docker, or see local/lambda-image.sh")
+        raise InvokeError(
+            f"no container engine answers at {host}; start Docker, or, as root on Debian:\n"
+            '  eval "$(local/lambda-image.sh up)" && local/lambda-image.sh image   # `down` stops it'
+        )
     return address or "172.17.0.1"  # an engine with its default network may not tell
 
 

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.check import failing_examples
-from cli.explain import Explanation, explain
+from cli.explain import KIND_HINT, Explanation, explain
 from cli.template import refresh
 from handlers.route_file import shipped_routes
 from routing.errors import ConfigurationError, EventError, Fault
+from routing.model import Kind
 from routing.route_reader import load_routes
 from routing.routes import RouteTable
 
@@ -34,12 +35,14 @@ def check(routes_file: RoutesFile = None) -> None:
     faults = list(failing_examples(table))
     if faults:
         _refuse(str(routes_file or "routes.toml"), faults)
-    shown = Table("route", "takes", "prefix", "dated by", "examples")
+    shown = Table(box=None, pad_edge=False)
+    for heading in ("route", "takes", "prefix", "dated by", "examples"):
+        shown.add_column(heading, no_wrap=True)
     for route in table.routes:
         dated_by = ".".join(route.partition.path or ("arrival",))
         kinds = ", ".join(sorted(route.kinds)) or "what no other route takes"
         shown.add_row(route.name, kinds, f"{route.prefix}/", dated_by, f"{len(route.examples)} hold")
-    _console().print(shown)
+    Console(width=200, highlight=False).print(shown)
 
 
 @routes.command("try")
@@ -102,6 +105,8 @@ def _print(explanation: Explanation) -> None:
     console.print(f"{explanation.kind}", markup=False)
     for name, prefix in zip(explanation.routes, explanation.prefixes, strict=True):
         console.print(f"  takes {name}: {prefix}", style="green", markup=False)
+    if explanation.kind == Kind.OTHER:
+        console.print(f"  is no record of Amazon Connect: {KIND_HINT}", style="dim", markup=False)
     if explanation.is_dropped:
         console.print("  dropped: no route takes it, and [unmatched] says so", style="yellow", markup=False)
     for name, misses in explanation.misses.items():

@@ -5,7 +5,14 @@ from dataclasses import asdict, dataclass
 
 from cli.lambda_event import event_in
 from routing.decode import Decoder
-from routing.routes import RouteTable
+from routing.model import Record
+from routing.routes import Route, RouteTable
+
+# What tells a record's kind (routing/decode.py), for people.
+KIND_HINT = (
+    "a contact record has ContactId and AWSContactTraceRecordFormatVersion, "
+    "an agent event EventId, EventType and AgentARN, a segment Version, ContactId and EventType"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +24,7 @@ class Explanation:
         number: Its place there, from 1.
         kind: The kind of the record; None if it cannot be decoded.
         routes: The routes that it takes, by name.
-        prefixes: Where its objects would stand, one for each route.
+        prefixes: Where its objects would stand, one for each route; `date=(arrival)` if only that decides.
         misses: By name of each other route, what keeps the record from it.
         is_dropped: True if the `unmatched` policy drops it.
         reason: Of a record that would be dead-lettered, the reason code.
@@ -45,7 +52,8 @@ def explain(data: bytes, source: str, table: RouteTable) -> Iterator[Explanation
     Raises:
         EventError: It is a Lambda event, but not one of a Kinesis shard.
     """
-    _, records = Decoder(table.paths).decode(event_in(data))
+    event, has_arrivals = event_in(data)
+    _, records = Decoder(table.paths).decode(event)
     for number, record in enumerate(records, start=1):
         takes = table.routes_for(record)
         taken = [route for route in table.all_routes if route in takes]
@@ -55,9 +63,14 @@ def explain(data: bytes, source: str, table: RouteTable) -> Iterator[Explanation
             number=number,
             kind=None if record.failure else record.kind,
             routes=tuple(route.name for route in taken),
-            prefixes=tuple(f"{r.prefix}/{record.kind}/date={r.partition.date_of(record)}/" for r in taken),
+            prefixes=tuple(_prefix(route, record, has_arrivals=has_arrivals) for route in taken),
             misses={route.name: route.misses(record.kind, record.fields) for route in others},
             is_dropped=not taken,
             reason=record.kind if record.failure else None,
             detail=record.failure,
         )
+
+
+def _prefix(route: Route, record: Record, *, has_arrivals: bool) -> str:
+    day = route.partition.date_of(record) if has_arrivals else route.partition.own_date_of(record) or "(arrival)"
+    return f"{route.prefix}/{record.kind}/date={day}/"

@@ -58,18 +58,21 @@ def event_of_documents(documents: Iterable[bytes]) -> Event:
     )
 
 
-def event_in(data: bytes) -> Event:
+def event_in(data: bytes) -> tuple[Event, bool]:
     """Read a whole Lambda event, or make one of a single record or of JSON Lines.
 
     What is neither is taken as one record, so that a poison record can be tried too.
+
+    Returns:
+        The event; True if its arrival times are real, False if they are made up here.
     """
     document = _json_or_none(data)
     if isinstance(document, dict) and "Records" in document:
-        return document
+        return document, True
     lines = [line for line in data.splitlines() if line.strip()]
     if document is None and len(lines) > 1 and _json_or_none(lines[0]) is not None:
-        return event_of_documents(lines)
-    return event_of_documents([data])
+        return event_of_documents(lines), False
+    return event_of_documents([data]), False
 
 
 def _json_or_none(data: bytes) -> object:

@@ -36,11 +36,14 @@ class Partition:
 
     def date_of(self, record: Record) -> str:
         """Return the date that a record stands under, UTC, e.g. `2026-03-02`."""
-        if self.path is not None:
-            found = scalars_at(record.fields, self.path)
-            if len(found) == 1 and type(found[0]) is str and (day := _date_in(found[0])) is not None:
-                return day
+        if self.path is not None and (day := self.own_date_of(record)) is not None:
+            return day
         return _date_at(record.arrived_at // _DAY_SECONDS)
+
+    def own_date_of(self, record: Record) -> str | None:
+        """Return the date in the record's own timestamp; None if it has none and its arrival counts."""
+        found = [] if self.path is None else scalars_at(record.fields, self.path)
+        return _date_in(found[0]) if len(found) == 1 and type(found[0]) is str else None
 
 
 def compile_partition(text: str, where: str, faults: list[Fault]) -> Partition:

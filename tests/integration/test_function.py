@@ -17,7 +17,7 @@ EVENTS = Path(__file__).parents[2] / "events"
 
 
 def sample(name: str) -> Any:
-    return event_in((EVENTS / name).read_bytes())
+    return event_in((EVENTS / name).read_bytes())[0]
 
 
 def places(aws: Aws) -> dict[str, int]:
@@ -92,7 +92,7 @@ def test_sample_event_lands_where_the_shipped_routes_say(
 
 @pytest.mark.parametrize("path", sorted(EVENTS.glob("*/*.json")), ids=lambda path: path.stem)
 def test_every_sample_is_processed_without_failure(aws: Aws, invocation: Invocation, path: Path) -> None:
-    response = aws.fan_out(shipped_routes())(event_in(path.read_bytes()), invocation)
+    response = aws.fan_out(shipped_routes())(event_in(path.read_bytes())[0], invocation)
     assert response == {"batchItemFailures": []}
 
 

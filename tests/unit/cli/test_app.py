@@ -97,7 +97,7 @@ def test_try_shows_routes_places_and_near_misses(tmp_path: Path, routes_file: Pa
         "number": 1,
         "kind": "contact_record",
         "routes": ["all"],
-        "prefixes": ["all/contacts/contact_record/date=2026-03-02/"],
+        "prefixes": ["all/contacts/contact_record/date=(arrival)/"],
         "misses": {
             "claims": ['Queue.Name: expected any of [{"prefix": "Claims"}], got string'],
             "speech": ["kind: expected contact_lens_segment, got contact_record"],
@@ -106,6 +106,24 @@ def test_try_shows_routes_places_and_near_misses(tmp_path: Path, routes_file: Pa
         "reason": None,
         "detail": None,
     }
+
+
+def test_try_dates_a_record_by_its_own_time_and_says_when_the_arrival_decides(
+    tmp_path: Path, routes_file: Path
+) -> None:
+    """A misspelt partition would look right if the made-up arrival of a bare record were shown as a date."""
+    dated = contact(DisconnectTimestamp="2025-01-31T00:00:00Z")
+    (own,) = try_json(tmp_path, routes_file, dated)
+    assert own["prefixes"] == ["all/contacts/contact_record/date=2025-01-31/"]
+    (arrived,) = try_json(tmp_path, routes_file, json.dumps(event(contact())).encode())
+    assert arrived["prefixes"] == ["all/contacts/contact_record/date=2026-03-02/"]
+
+
+def test_try_tells_what_makes_a_record_of_connect(routes_file: Path) -> None:
+    done = run("routes", "try", "--routes", str(routes_file), "-", stdin=b'{"Channel": "VOICE"}')
+    assert "is no record of Amazon Connect: a contact record has ContactId and AWSContactTraceRecordFormatVersion" in (
+        done.stdout
+    )
 
 
 def test_try_tells_the_reason_of_a_dead_letter(tmp_path: Path, routes_file: Path) -> None:
@@ -143,7 +161,7 @@ def test_try_reads_records_json_lines_and_events(
 
 def test_try_reads_standard_input(routes_file: Path) -> None:
     done = run("routes", "try", "--routes", str(routes_file), "-", stdin=claim())
-    assert "takes claims: claims/contact_record/date=2026-03-02/" in done.stdout
+    assert "takes claims: claims/contact_record/date=(arrival)/" in done.stdout
 
 
 def test_try_shows_a_pattern_as_it_is_written(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ Fresh processes on the built bundle, byte code in place:
 |---|---:|---:|
 | `boto3`, Powertools `Logger` and `Metrics` alone | {imports["base"]["median_ms"]} | 1 |
 | every module of the handler | {imports["handler"]["median_ms"]} | {imports["handler"]["times_base"]} |
-| the handler wired: routes compiled, both clients made | {imports["wired"]["median_ms"]} | {imports["wired"]["times_base"]} |
+| the handler itself: settings checked, routes compiled | {imports["wired"]["median_ms"]} | {imports["wired"]["times_base"]} |
 """
 
 

@@ -44,6 +44,7 @@ from handlers.route_file import shipped_routes
 from handlers.wiring import FanOut
 from tests.fakes import MemoryS3
 function = FanOut({**os.environ, "CHECKPOINT_TABLE": "off"}, shipped_routes())
+function._s3, function._dynamodb  # made, so that they count
 class Forgetful(MemoryS3):
     def put_object(self, **request): return {}
 function._s3 = Forgetful()

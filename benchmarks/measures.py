@@ -35,6 +35,7 @@ _FRESH_PROCESSES = 15
 _IMPORT_OF_THE_BASE = "import boto3; from aws_lambda_powertools import Logger, Metrics"
 _IMPORT_OF_THE_HANDLER = "import handlers.wiring"
 _START_OF_THE_HANDLER = "import handlers.fan_out"
+_WITH_CLIENTS = "from handlers.fan_out import _fan_out; _fan_out._s3, _fan_out._dynamodb"
 
 # A full batch through the wired function, with S3 and DynamoDB answered in memory.
 _MEMORY = """
@@ -69,10 +70,14 @@ def throughput(records: int, rounds: int) -> dict[str, object]:
     calls = {name: Calls() for name in CONTENDERS}
     runs = {name: make(event, calls[name]) for name, make in CONTENDERS.items()}
     for name, run in runs.items():
-        calls[name].puts = calls[name].dynamodb = 0
+        calls[name].puts = calls[name].put_bytes = calls[name].dynamodb = 0
         run()
     per_million = {
-        name: {"puts": c.puts * 1_000_000 // records, "dynamodb": c.dynamodb * 1_000_000 // records}
+        name: {
+            "puts": c.puts * 1_000_000 // records,
+            "put_bytes": c.put_bytes * 1_000_000 // records,
+            "dynamodb": c.dynamodb * 1_000_000 // records,
+        }
         for name, c in calls.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -131,8 +136,9 @@ def stages(records: int, rounds: int) -> dict[str, float]:
 
 
 def imports() -> dict[str, object]:
-    """Time imports of the built bundle in fresh processes, in turns: what a cold start imports."""
+    """Time the imports of the built bundle in fresh processes, in turns."""
     sources = {"base": _IMPORT_OF_THE_BASE, "handler": _IMPORT_OF_THE_HANDLER, "wired": _START_OF_THE_HANDLER}
+    sources["clients"] = _WITH_CLIENTS
     times: dict[str, list[float]] = {name: [] for name in sources}
     for _ in range(_FRESH_PROCESSES):
         for name, source in sources.items():
@@ -152,7 +158,7 @@ def memory() -> dict[str, object]:
     traffic, documents, size = Traffic(_SEED), [], 0
     while True:
         document = next(traffic.records(1))
-        size += len(document) * 4 // 3 + 500
+        size += len(json.dumps(event_of_documents([document])["Records"][0])) + 2
         if size > _PAYLOAD_BYTES:
             break
         documents.append(document)

@@ -15,6 +15,10 @@ _RECORDS_A_PUT = 500
 _BYTES_A_PUT = 4 * 1024 * 1024
 
 
+class RefusedError(Exception):
+    """The stream refused a record."""
+
+
 class ConnectStandIn:
     """Sends records as Connect does: at least once, updates as whole records, kinds mixed."""
 
@@ -35,7 +39,7 @@ class ConnectStandIn:
             Every document that the stream now holds, those inside aggregates one by one.
 
         Raises:
-            RuntimeError: The stream refused a record.
+            RefusedError: The stream refused a record.
         """
         sent: list[bytes] = []
         put: list[tuple[bytes, str]] = []
@@ -85,4 +89,4 @@ class ConnectStandIn:
             StreamName=self._stream, Records=[{"Data": data, "PartitionKey": key} for data, key in records]
         )
         if answer["FailedRecordCount"]:
-            raise RuntimeError(f"the stream refused {answer['FailedRecordCount']} of {len(records)} records")
+            raise RefusedError(f"the stream refused {answer['FailedRecordCount']} of {len(records)} records")

@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from handlers.route_file import shipped_routes
-from local.connect import ConnectStandIn
+from local.connect import ConnectStandIn, RefusedError
 from local.deployment import Deployed, DeploymentError, aliases, build, deploy, mend
 from local.emulator import Emulator, EmulatorError, emulator
-from local.event_source import EventSource
-from local.reconcile import Reconciliation, Standing, reconcile, standing_objects
+from local.event_source import EventSource, EventSourceError
+from local.reconcile import UNEXPECTED, Reconciliation, Standing, reconcile, standing_objects
 from routing.routes import RouteTable
 
 _RECORDS = 5000
@@ -38,8 +38,8 @@ def main(count: int = _RECORDS) -> int:
                 dropped = ", ".join(mend(running, deployed))
             console.print(f"  dropped by the emulator, set again: {dropped or 'nothing'}", style="dim")
             return _run(console, running, deployed, table, count)
-    except (EmulatorError, DeploymentError) as err:
-        console.print(f"[red]{err}[/red]")
+    except (EmulatorError, DeploymentError, EventSourceError, RefusedError) as err:
+        console.print(str(err), style="red", markup=False)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted; everything is stopped")
@@ -83,7 +83,8 @@ def _table(objects: list[Standing], alias_of: dict[str, str], deployed: Deployed
 
 
 def _key_of(found: Standing, deployed: Deployed) -> str:
-    return deployed.key_id(found.route).rpartition("/")[2]
+    """Return the key that an object has to stand under; what is out of place has none."""
+    return "" if found.route == UNEXPECTED else deployed.key_id(found.route).rpartition("/")[2]
 
 
 def _is_empty(result: Reconciliation) -> bool:

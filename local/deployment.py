@@ -83,6 +83,7 @@ def deploy(emulator: Emulator, **parameters: str) -> Deployed:
         Bucket=_BUCKET_OF_BUNDLES, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
     overrides = {"StreamMode": "PROVISIONED", "ShardCount": "2", "MappingEnabled": "false"}
+    overrides["MaximumRetryAttempts"] = "5"  # nobody waits for ten thousand on a laptop
     overrides |= {"EndpointUrl": emulator.url, **parameters}
     command = [str(SAM), "deploy", "--config-env", "local", "--parameter-overrides"]
     _run([*command, *(f"{name}={value}" for name, value in overrides.items())], emulator.environ)

@@ -73,10 +73,11 @@ class EventSource:
             rest, failures = batch, 0
             while rest:
                 invocations += 1
-                kept = self._invoke(shard_id, rest)
+                kept, answer = self._invoke(shard_id, rest)
                 failures = failures + 1 if len(kept) == len(rest) else 0
                 if failures > self._mapping.retries:
-                    raise EventSourceError(f"{shard_id}: a batch of {len(rest)} failed {failures} times")
+                    what = f"{shard_id}: a batch of {len(rest)} records failed {failures} times; the last answer was"
+                    raise EventSourceError(f"{what} {json.dumps(answer)[:500]}")
                 rest = kept
             progress(len(batch))
         return invocations
@@ -92,8 +93,8 @@ class EventSource:
                 return
             iterator = answer.get("NextShardIterator")
 
-    def _invoke(self, shard_id: str, batch: list[StreamRecord]) -> list[StreamRecord]:
-        """Invoke the function and return the records that have to be sent again."""
+    def _invoke(self, shard_id: str, batch: list[StreamRecord]) -> tuple[list[StreamRecord], object]:
+        """Invoke the function and return the records that have to be sent again, and its answer."""
         event = lambda_event(
             (
                 (r["SequenceNumber"], r["Data"], r["PartitionKey"], r["ApproximateArrivalTimestamp"].timestamp())
@@ -105,17 +106,17 @@ class EventSource:
         answer = self._lambda.invoke(FunctionName=self._deployed.function, Payload=json.dumps(event))
         payload = json.loads(answer["Payload"].read() or "null")
         if answer.get("FunctionError"):
-            return batch
+            return batch, payload
         if not self._mapping.reports_failures:
-            return []
+            return [], payload
         failures = (payload or {}).get("batchItemFailures") or []
         numbers = [failure.get("itemIdentifier") for failure in failures]
         if not numbers:
-            return []
+            return [], payload
         positions = [int(record["SequenceNumber"]) for record in batch]
         if not all(isinstance(n, str) and n.isdecimal() and int(n) in positions for n in numbers):
-            return batch
-        return batch[positions.index(min(int(n) for n in numbers)) :]
+            return batch, payload
+        return batch[positions.index(min(int(n) for n in numbers)) :], payload
 
 
 def _batches(records: Iterator[StreamRecord], size: int) -> Iterator[list[StreamRecord]]:

@@ -18,6 +18,9 @@ from routing import dead_letter
 from routing.decode import Decoder
 from routing.routes import RouteTable
 
+UNEXPECTED = "unexpected"
+"""In place of a route: an object that stands below no route's prefix, e.g. one that was refused."""
+
 type Line = tuple[str, bytes]
 """A route, and what has to stand there on one line; of dead letters the raw bytes."""
 
@@ -96,9 +99,9 @@ def reconcile(sent: Iterable[bytes], objects: Iterable[Standing], table: RouteTa
 
 
 def _standing(key: str, answer: dict[str, Any], routes: dict[str, str]) -> Standing:
-    route = next((name for prefix, name in routes.items() if key.startswith(prefix)), "unexpected")
+    route = next((name for prefix, name in routes.items() if key.startswith(prefix)), UNEXPECTED)
     body = answer["Body"].read()
-    lines = gzip.decompress(body).splitlines()
+    lines = gzip.decompress(body).splitlines() if key.endswith(".gz") else [body]
     if route == dead_letter.ROUTE:
         lines = [base64.b64decode(json.loads(line)["rawData"]) for line in lines]
     return Standing(route, key, len(body), answer["SSEKMSKeyId"], tuple(lines))

@@ -41,7 +41,8 @@ def speed() -> str:
     return (
         f"One core of this machine ({machine['processor']}) takes {measured['pipeline']['median_us']:.0f} µs a record "
         f"for three routes in batches of 500: {over_floor:.1f} times the floor of base64, JSON and gzip alone, "
-        f"{measured['stdlib']['times_pipeline']:.0f} times as fast as grouped stdlib `json` and `gzip`, and with "
+        f"{measured['stdlib']['times_pipeline']:.0f} times as fast as grouped stdlib `json` and `gzip` (level 9), and for records "
+        "of one kind and date with "
         f"{puts:.0f} times fewer puts and KMS requests than one object a record "
         f"([benchmarks](docs/benchmarks.md), `make bench`).\n"
     )

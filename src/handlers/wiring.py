@@ -42,7 +42,7 @@ class FanOut:
         self._telemetry.publish(report, invocation)
         return report.response()
 
-    # Made by the first batch: a third of the import, and a stream's function never keeps anybody waiting.
+    # Made by the first batch (docs/adr/0004-bundle.md); nobody waits for the function of a stream.
     _s3 = cached_property(lambda _: s3_client())
     _dynamodb = cached_property(lambda _: dynamodb_client())
 

@@ -17,8 +17,10 @@ from routing.reasons import Reason
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 _DIGEST_BYTES = 16
-# A megabyte of ever so small records is a bomb: half a million of them, and a dead letter for each.
-_MOST_RECORDS = 20_000
+# Ever so small records are a bomb: half a million fit a megabyte, and each would be a dead letter. The least
+# record of Connect has some hundred bytes.
+_FEW_RECORDS = 1000
+_LEAST_RECORD_BYTES = 64
 
 
 def user_records(raw: bytes) -> list[bytes]:
@@ -44,8 +46,9 @@ def user_records(raw: bytes) -> list[bytes]:
         raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: not protobuf") from None
     if not message.records or not message.IsInitialized():
         raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: it holds no complete records")
-    if len(message.records) > _MOST_RECORDS:
-        raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: {len(message.records)} records")
+    count = len(message.records)
+    if count > _FEW_RECORDS and len(raw) < count * _LEAST_RECORD_BYTES:
+        raise RecordError(Reason.BAD_AGGREGATE, f"KPL aggregate of {len(raw)} bytes: {count} records")
     return [record.data for record in message.records]
 
 

@@ -16,6 +16,9 @@ type Path = tuple[str, ...]
 
 type Scalar = str | int | float | bool | None
 
+DEEPEST = 32
+"""How many names a path may have: five are the most in a contact record, and types and matchers recurse."""
+
 _SCALARS = (str, int, float, bool, None, UnsetType)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from routing.errors import Fault
-from routing.fields import Path, is_field_name, scalars_at
+from routing.fields import DEEPEST, Path, is_field_name, scalars_at
 from routing.model import Record
 
 ARRIVAL = "arrival"
@@ -50,8 +50,11 @@ def compile_partition(text: str, where: str, faults: list[Fault]) -> Partition:
     """Read `arrival` or the dotted path of a timestamp field, e.g. `Agent.ConnectedToAgentTimestamp`."""
     if text == ARRIVAL:
         return Partition(None)
-    if not (_FIELD.fullmatch(text) and is_field_name(text)):
-        faults.append(Fault(where, f"expected {ARRIVAL!r} or a dotted field name, got {text!r}"))
+    if not (_FIELD.fullmatch(text) and is_field_name(text) and text.count(".") < DEEPEST):
+        faults.append(
+            Fault(where, f"expected {ARRIVAL!r} or a dotted field name of at most {DEEPEST} names, got {text!r}")
+        )
+        return Partition(None)
     return Partition(tuple(text.split(".")))
 
 

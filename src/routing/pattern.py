@@ -15,14 +15,13 @@ from typing import Any
 from msgspec import UNSET
 
 from routing.errors import Fault
-from routing.fields import Node, Path, attribute, is_field_name, scalars_at
+from routing.fields import DEEPEST, Node, Path, attribute, is_field_name, scalars_at
 from routing.operators import BadTestError, Test, compile_test, kind_of
 
 type Matcher = Callable[[Any, Node], bool]
 """A compiled part of a pattern: (the node it stands at, the whole record) -> does it match?"""
 
 _OR = "$or"
-_DEEPEST = 32  # five are the most in a contact record; the types and the matcher recurse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +121,12 @@ def compile_pattern(document: object, where: str, faults: list[Fault]) -> Patter
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def _branch(document: object, path: Path, where: str, faults: list[Fault]) -> Branch | None:
+def _branch(document: object, path: Path, where: str, faults: list[Fault], depth: int = 0) -> Branch | None:
     if not isinstance(document, Mapping) or not document:
         faults.append(Fault(where, f"expected a non-empty object of fields, got {kind_of(document)}"))
         return None
-    if len(path) >= _DEEPEST:
-        faults.append(Fault(where, f"expected at most {_DEEPEST} names, one below the other, got more"))
+    if depth >= DEEPEST:
+        faults.append(Fault(where, f"expected at most {DEEPEST} names, one below the other, got more"))
         return None
     fields: list[tuple[str, Branch | Leaf]] = []
     alternatives: list[tuple[Branch, ...]] = []
@@ -137,20 +136,20 @@ def _branch(document: object, path: Path, where: str, faults: list[Fault]) -> Br
             what = "expected a field name without quotes, backslashes and control characters"
             faults.append(Fault(f"{where}.{name!r}", what))
         elif name == _OR:
-            alternatives.append(_alternatives(below, path, place, faults))
+            alternatives.append(_alternatives(below, path, place, faults, depth))
         elif isinstance(below, Mapping):
-            if (branch := _branch(below, (*path, name), place, faults)) is not None:
+            if (branch := _branch(below, (*path, name), place, faults, depth + 1)) is not None:
                 fields.append((name, branch))
         else:
             fields.append((name, _leaf(below, (*path, name), place, faults)))
     return Branch(fields=tuple(fields), alternatives=tuple(alternatives))
 
 
-def _alternatives(document: object, path: Path, where: str, faults: list[Fault]) -> tuple[Branch, ...]:
+def _alternatives(document: object, path: Path, where: str, faults: list[Fault], depth: int) -> tuple[Branch, ...]:
     if not isinstance(document, list) or len(document) < 2:  # noqa: PLR2004 - one alternative is none
         faults.append(Fault(where, f"expected an array of two or more patterns, got {kind_of(document)}"))
         return ()
-    branches = (_branch(part, path, f"{where}[{i}]", faults) for i, part in enumerate(document))
+    branches = (_branch(part, path, f"{where}[{i}]", faults, depth + 1) for i, part in enumerate(document))
     return tuple(branch for branch in branches if branch is not None)
 
 

@@ -11,7 +11,7 @@ from routing.batch import Batch
 from routing.model import ObjectKey, Record, RenderedObject, Shard
 
 FORMAT_VERSION = "1"
-# Level 2 of ISA-L has the size of zlib's level 6 at ten times its speed (benchmarks/).
+# ISA-L's best level but one: ten times as fast as zlib and somewhat larger (docs/benchmarks.md shows both).
 _GZIP_LEVEL = 2
 _GZIP_WITHOUT_TIME = 31  # window bits of a gzip member; zlib's header has no time and no name
 _LINES_AT_ONCE = 64

@@ -97,10 +97,20 @@ def _pattern_document(reader: TomlReader) -> object | None:
     document: object = reader.get("pattern")
     if isinstance(document, str):
         try:
-            document = json.loads(document)
+            document = json.loads(document, object_pairs_hook=_without_repetition)
+            if document is None:  # not the same as no pattern, which takes every record
+                reader.fault("pattern", "expected a non-empty object of fields, got null")
         except (ValueError, RecursionError) as err:
-            reader.fault("pattern", f"expected a table or JSON text, got text that is not JSON: {err}")
+            reader.fault("pattern", f"expected a table or JSON text, got text that is not: {err}")
             return None
+    return document
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a key that stands twice: the earlier one would be a restriction that nobody keeps."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError("a key stands twice in one object")
     return document
 
 

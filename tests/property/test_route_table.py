@@ -71,14 +71,21 @@ UNMATCHED = '\n[unmatched]\ncontact_record="drop"\nagent_event="drop"\ncontact_l
         ("pattern = {a = [" + "9" * 5000 + "]}", "expected TOML: Exceeds the limit"),
         (
             'pattern = \'{"a": [' + "9" * 5000 + "]}'",
-            "expected a table or JSON text, got text that is not JSON: Exceeds",
+            "expected a table or JSON text, got text that is not: Exceeds",
         ),
+        ("pattern = 'null'", "route 'a': pattern: expected a non-empty object of fields, got null"),
+        ('pattern = \'{"a": [1], "a": [2]}\'', "got text that is not: a key stands twice in one object"),
+        ("pattern = '" + '{"$or": [{"a": [1]}, ' * 300 + '{"a": [1]}' + "]}" * 300 + "'", "at most 32"),
+        ('partition = "' + ".".join("a" * 40) + '"', "expected 'arrival' or a dotted field name of at most 32"),
         ("pattern = {a = [{numeric = [[1], 2]}]}", "pattern.a[0].numeric: expected one of = > >= < <= before a number"),
         ("pattern = '{\"\\ud800\": [1]}'", "pattern.'\\ud800': expected a field name without quotes, backslashes and"),
         ('pattern = {"a\\"b" = [1]}', "expected a field name without quotes, backslashes and control characters"),
-        ('partition = "a\\u0000b"', "route 'a': partition: expected 'arrival' or a dotted field name, got 'a\\x00b'"),
+        (
+            'partition = "a\\u0000b"',
+            "route 'a': partition: expected 'arrival' or a dotted field name of at most 32 names, got 'a\\x00b'",
+        ),
     ],
-    ids=range(9),
+    ids=range(13),
 )
 def test_hostile_file_is_refused_with_a_message_that_can_be_printed(line: str, fault: str) -> None:
     with pytest.raises(ConfigurationError) as raised:

@@ -360,7 +360,9 @@ def test_nothing_is_forgotten_too_soon(resources: Resources) -> None:
     """A deleted key could not be brought back, and a shorter retention leaves less time to mend a failure."""
     keys = [resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::KMS::Key"]
     assert {key["PendingWindowInDays"] for key in keys} == {30}
-    assert resources["Stream"]["Properties"]["RetentionPeriodHours"] == "168"
+    retention = int(resources["Stream"]["Properties"]["RetentionPeriodHours"]) * 3600
+    age = int(resources["StreamMapping"]["Properties"]["MaximumRecordAgeInSeconds"])
+    assert retention >= 2 * age, "records would expire in the stream before Lambda hands them over"
     assert resources["CheckpointTable"]["Properties"]["PointInTimeRecoverySpecification"] == {
         "PointInTimeRecoveryEnabled": True
     }

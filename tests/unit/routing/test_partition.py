@@ -62,4 +62,6 @@ def test_nested_field_dates_the_record() -> None:
 def test_partition_that_is_no_field_name_is_refused(text: str) -> None:
     faults: list[Fault] = []
     compile_partition(text, "partition", faults)
-    assert [str(fault) for fault in faults] == [f"partition: expected 'arrival' or a dotted field name, got {text!r}"]
+    assert [str(fault) for fault in faults] == [
+        f"partition: expected 'arrival' or a dotted field name of at most 32 names, got {text!r}"
+    ]

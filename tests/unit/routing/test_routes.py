@@ -117,7 +117,7 @@ BAD_TABLES = {
             "route '#1': kinds: expected an array of contact_record, agent_event, contact_lens_segment, other, got string",
             "route '#1': about: expected a non-empty string, got an empty string",
             "route '#1': partition: expected a non-empty string, got int",
-            "route '#1': partition: expected 'arrival' or a dotted field name, got ''",
+            "route '#1': partition: expected 'arrival' or a dotted field name of at most 32 names, got ''",
             "route '#1': on_key_denied: expected one of dead_letter, block, got 'stop'",
             "route '': kinds: expected at least one kind, or the route's name under [unmatched]; it can take no record",
         ],
@@ -152,7 +152,7 @@ BAD_TABLES = {
         [
             "route 'claims': pattern.a: expected a non-empty array of what is accepted, got an empty array",
             "route 'claims': pattern.b.c[0].prefix: expected a non-empty string, got int",
-            "route 'b': pattern: expected a table or JSON text, got text that is not JSON: Expecting property name "
+            "route 'b': pattern: expected a table or JSON text, got text that is not: Expecting property name "
             "enclosed in double quotes: line 1 column 2 (char 1)",
         ],
     ),

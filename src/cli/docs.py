@@ -39,7 +39,7 @@ def speed() -> str:
     puts = measured["powertools"]["calls_per_million"]["puts"] / measured["pipeline"]["calls_per_million"]["puts"]
     over_floor = 1 / measured["floor"]["times_pipeline"]
     return (
-        f"One core of this machine ({machine['processor']}) takes {measured['pipeline']['median_us']:.0f} µs a record "
+        f"One core ({machine['processor']}) takes {measured['pipeline']['median_us']:.0f} µs a record "
         f"for three routes in batches of 500: {over_floor:.1f} times the floor of base64, JSON and gzip alone, "
         f"{measured['stdlib']['times_pipeline']:.0f} times as fast as grouped stdlib `json` and `gzip` (level 9), and for records "
         "of one kind and date with "

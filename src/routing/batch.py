@@ -58,17 +58,18 @@ def group(routed: Sequence[Routed], watermarks: Mapping[RouteName, int], report:
     Args:
         routed: In stream order.
         watermarks: The last position committed per route; a route without one has committed nothing.
-        report: Gains the counts.
+        report: Gains the counts; what is dropped counts with the commit.
 
     Returns:
         Batches in the order of their first records.
     """
     groups: dict[tuple[RouteName, Kind | Reason, str], tuple[Route, list[Record]]] = {}
     pairs = 0
+    committed = max(watermarks.values(), default=-1)  # a drop has no watermark of its own, but the furthest covers it
     for record, routes in routed:
         pairs += len(routes)
-        if not routes:
-            report.dropped[record.kind] += 1
+        if not routes and record.position > committed:
+            report.to_drop[record.kind] += 1
         for route in routes:
             if record.position <= watermarks.get(route.name, -1):
                 report.of(route.name).skipped += 1

@@ -93,7 +93,8 @@ class Report:
         received: Records of the event, those inside aggregates counted each.
         attempted: Those that were routed; the rest waits behind a failure.
         pairs: (record, route) pairs of the attempted records.
-        dropped: Attempted records that the `unmatched` policy dropped, by kind.
+        to_drop: Records of the segment under way that the `unmatched` policy drops, by kind.
+        dropped: Those of the segments that are committed; a batch that comes again drops nothing twice.
         routes: Counts by route, the route of dead letters included.
         troubles: What went wrong, one entry a failure.
         failed_from: The record that Lambda is to send again first; None if all went well.
@@ -102,6 +103,7 @@ class Report:
     received: int = 0
     attempted: int = 0
     pairs: int = 0
+    to_drop: Counter[Kind | Reason] = field(default_factory=Counter)
     dropped: Counter[Kind | Reason] = field(default_factory=Counter)
     routes: dict[RouteName, RouteCounts] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
@@ -113,7 +115,7 @@ class Report:
 
     @contextmanager
     def settling(self, outcomes: Sequence[Outcome]) -> Iterator[None]:
-        """Count what became of the objects of one segment, by whether the commit inside succeeds.
+        """Count what became of one segment, by whether the commit inside succeeds.
 
         An object that landed without a commit counts as failed: Lambda sends its records again, and then
         they are counted for good.
@@ -124,6 +126,8 @@ class Report:
             self._settle(outcomes, is_committed=False)
             raise
         self._settle(outcomes, is_committed=True)
+        self.dropped += self.to_drop
+        self.to_drop.clear()
 
     def _settle(self, outcomes: Sequence[Outcome], *, is_committed: bool) -> None:
         for outcome in outcomes:

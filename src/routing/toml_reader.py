@@ -13,7 +13,7 @@ class TomlReader:
     """Reads one table; `done` complains about the keys that nobody asked for.
 
     Attributes:
-        table: What TOML read, e.g. `{"name": "orders", "prefix": "claims"}`.
+        table: What TOML read, e.g. `{"name": "orders", "prefix": "departments/orders"}`.
         where: Path of the table in its file, e.g. `route 'orders'`; empty at the top.
         faults: Shared by all readers of one file.
     """

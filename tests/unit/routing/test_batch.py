@@ -77,7 +77,7 @@ def test_records_at_or_below_a_routes_watermark_are_skipped_for_that_route_only(
     assert (report.attempted, report.pairs) == (3, 6)
 
 
-def test_dropped_records_are_counted_by_kind() -> None:
+def test_records_to_drop_are_counted_by_kind() -> None:
     report = Report()
     assert groups(b"{}", b'{"a":1}', report=report) == []
-    assert report.dropped == {"other": 2}
+    assert report.to_drop == {"other": 2}

@@ -161,6 +161,24 @@ def test_commit_that_fails_counts_nothing_as_delivered() -> None:
     assert (report.of(RouteName("all")).delivered, report.of(RouteName("all")).failed) == (0, 1)
 
 
+def test_dropped_record_is_counted_once_however_often_its_batch_comes() -> None:
+    """It comes again after a commit that failed, after a route that failed, and after a restart."""
+    sink, checkpoint = MemorySink({"claims": DOWN}), MemoryCheckpoint()
+    checkpoint.before = lambda step: checkpoint.claims.clear() if step == "commit" else None
+    documents = [claim(), b"{}", contact()]
+    counted = [run(*documents, sink=sink, checkpoint=checkpoint).dropped.total()]
+    checkpoint.before = lambda _: None
+    counted.append(run(*documents, sink=sink, checkpoint=checkpoint).dropped.total())
+    sink.failures.clear()
+    counted += [run(*documents, sink=sink, checkpoint=checkpoint).dropped.total() for _ in range(2)]
+    assert counted == [0, 1, 0, 0]
+
+
+def test_dropped_records_of_every_segment_are_counted() -> None:
+    report = run(b"{}", b"{}", contact(), b"{}", routes=table(ROUTES + "[limits]\nrecords = 1\n"))
+    assert report.dropped == {"other": 3}
+
+
 def test_each_segment_is_committed_before_the_next_is_put() -> None:
     routes = table(ROUTES + "[limits]\nrecords = 2\n")
     checkpoint, sink = MemoryCheckpoint(), MemorySink()

@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 UV_VERSION := 0.13.9
+CHECKOV_VERSION := 3.3.30
 export PATH := $(CURDIR)/.venvs/uv/bin:$(PATH)
 # uv finds a Python 3.13 on the PATH, among its own, or downloads one; it does not look into pyenv.
 export UV_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13) 3.13)
@@ -35,8 +36,19 @@ $(UV):
 	UV_PROJECT_ENVIRONMENT=.venvs/sam $(UV) sync --frozen --quiet --only-group sam
 	@touch $@
 
+.venvs/engine/.synced: uv.lock tests/grants/engine/package-lock.json | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venvs/engine $(UV) sync --frozen --quiet --only-group engine
+	PATH="$(CURDIR)/.venvs/engine/bin:$$PATH" npm ci --prefix tests/grants/engine --no-audit --no-fund --silent
+	@touch $@
+
+# Checkov pins a boto3 of its own, which no lock can hold beside ours.
+.venvs/checkov/.synced: tests/template/checkov.txt | $(UV)
+	$(UV) venv --quiet --clear .venvs/checkov
+	$(UV) pip sync --quiet --require-hashes --python .venvs/checkov/bin/python tests/template/checkov.txt
+	@touch $@
+
 .PHONY: setup
-setup: .venv/.synced .venvs/emulator/.synced .venvs/sam/.synced ## install all that the other targets need
+setup: .venv/.synced .venvs/emulator/.synced .venvs/sam/.synced .venvs/engine/.synced .venvs/checkov/.synced ## install all that the other targets need
 
 # --- see it run ------------------------------------------------------------------------------------------
 
@@ -58,6 +70,8 @@ template: .venv/.synced ## write the per-route blocks from src/routing/routes.to
 lock: $(UV) ## update uv.lock and what is exported from it
 	$(UV) lock
 	$(MAKE) src/requirements.txt
+	echo checkov==$(CHECKOV_VERSION) | $(UV) pip compile --quiet --no-header --generate-hashes --python-version 3.13 \
+		--output-file tests/template/checkov.txt -
 
 src/requirements.txt: uv.lock | $(UV)
 	$(UV) export --frozen --quiet --no-default-groups --no-emit-project --output-file $@
@@ -104,5 +118,5 @@ deploy: build ## deploy to AWS (ENVIRONMENT=prod PARAMETERS="MappingEnabled=fals
 
 .PHONY: clean
 clean: ## remove everything that is not committed and can be made again
-	rm -rf .venv .venvs .aws-sam .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage
+	rm -rf .venv .venvs tests/grants/engine/node_modules .aws-sam .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -36,7 +36,9 @@ class Resolver:
             is_list = declared["Type"] == "CommaDelimitedList"
             self._parameters[name] = value.split(",") if is_list else value
         conditions = template.get("Conditions", {})
-        self._holds = {name: bool(self._resolve(condition)) for name, condition in conditions.items()}
+        self._holds: dict[str, bool] = {}
+        for name, condition in conditions.items():  # in the template's order: one may name those before it
+            self._holds[name] = bool(self._resolve(condition))
 
     def resources(self) -> dict[str, Any]:
         """Return the resources whose condition holds, by logical id, with concrete properties."""
@@ -65,8 +67,18 @@ class Resolver:
                 return f"arn:aws:lambda:{here}:function:{self._resolve(properties['FunctionName'])}"
             case "AWS::Logs::LogGroup":
                 return f"arn:aws:logs:{here}:log-group:{self._resolve(properties['LogGroupName'])}:*"
+            case "AWS::Events::Rule":
+                return f"arn:aws:events:{here}:rule/{self._resolve(properties['Name'])}"
+            case "AWS::KinesisFirehose::DeliveryStream":
+                return f"arn:aws:firehose:{here}:deliverystream/{self._resolve(properties['DeliveryStreamName'])}"
+            case "AWS::Lambda::EventSourceMapping":
+                return f"arn:aws:lambda:{here}:event-source-mapping:{logical_id}"
             case other:
                 raise ResolveError(f"{logical_id}: the ARN of {other} is not known here")
+
+    def function_arn(self, name: str) -> str:
+        """Return the ARN of a function by its name."""
+        return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
 
     def _resolve(self, value: Any) -> Any:  # noqa: ANN401 - JSON
         if isinstance(value, list):
@@ -98,6 +110,8 @@ class Resolver:
                 return re.sub(r"\$\{([^}]+)\}", lambda match: str(self._named(match[1])), argument)
             case "If":
                 return self._resolve(argument[1] if self._holds[argument[0]] else argument[2])
+            case "And":
+                return all(self._resolve(argument))
             case "Equals":
                 first, second = self._resolve(argument)
                 return first == second

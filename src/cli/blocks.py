@@ -2,15 +2,18 @@
 
 Pure builders: a route table in, parts of a template out, as the values that `cfn_yaml` writes. What is the
 same for any table stands in the template itself, written by hand. Every statement here says who may do
-what to which key or prefix, and `docs/adr/0002-grants.md` says why it is bound three times.
+what to which key or prefix; `docs/grants.md` shows them at work, `docs/adr/0002-grants.md` and
+`docs/adr/0006-two-locks.md` say why each is bound three times.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import batched
 from typing import Any
 
 from cli.cfn_yaml import Function, GetAtt, Inline, Ref, Sub
+from handlers.canary import CHECKED_BESIDE_ROUTES
 from handlers.settings import key_variable
+from handlers.telemetry import NAMESPACE, SERVICE
 from routing import dead_letter
 from routing.routes import DEAD_LETTER_ROUTE, Route, RouteTable, logical_id
 
@@ -29,6 +32,7 @@ _ADMINISTRATION = (
     "ListResourceTags PutKeyPolicy RevokeGrant RotateKeyOnDemand ScheduleKeyDeletion TagResource "
     "UntagResource UpdateAlias UpdateKeyDescription"
 )
+_ACCOUNT = {"AWS": Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root")}
 _THIS_KEY = "*"  # in a key policy, the key that it is attached to
 _BUCKET = "arn:${AWS::Partition}:s3:::${Name}-${AWS::AccountId}-${AWS::Region}"
 _KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
@@ -88,7 +92,7 @@ def administration() -> list[Statement]:
         {
             "Sid": "AdministratorsManage",
             "Effect": "Allow",
-            "Principal": {"AWS": Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root")},
+            "Principal": _ACCOUNT,
             "Action": Inline(f"kms:{action}" for action in _ADMINISTRATION.split()),
             "Resource": _THIS_KEY,
         }
@@ -142,20 +146,20 @@ def routed_objects(table: RouteTable) -> list[Sub]:
 
 
 def writer_policies(table: RouteTable) -> Block:
-    """What the function may write: managed policies of a few routes each, to stay below IAM's limit."""
+    """What may be written to the routes: managed policies of a few routes each, to stay below IAM's limit."""
     return {
         f"WriterPolicy{number}": {
             "Type": "AWS::IAM::ManagedPolicy",
             "Properties": {
                 "Description": Sub("${Name} writes each prefix with its own key and decrypts nothing"),
-                "Roles": [Ref("FanOutRole")],
+                "Roles": [Ref("FanOutRole"), _if_replayed(Ref("ReplayRole"))],
                 "PolicyDocument": {
                     "Version": "2012-10-17",
-                    "Statement": [statement for route in routes for statement in _write(route)],
+                    "Statement": [*(statement for route in routes for statement in _write(route)), _look(routes)],
                 },
             },
         }
-        for number, routes in enumerate(batched(table.all_routes, _ROUTES_PER_POLICY, strict=False), start=1)
+        for number, routes in enumerate(batched(table.routes, _ROUTES_PER_POLICY, strict=False), start=1)
     }
 
 
@@ -167,6 +171,41 @@ def writer_policy_names(table: RouteTable) -> list[str]:
 def environment(table: RouteTable) -> Block:
     """The function's variables: the key of every route."""
     return {key_variable(route.name): GetAtt(f"{logical_id(route.name)}Key.Arn") for route in table.all_routes}
+
+
+def grant_alarms(table: RouteTable) -> Block:
+    """One alarm per route and other thing that the grant check tries.
+
+    A check that does not come counts as failed: what watches the grants has to be watched, too.
+
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+    """
+    topic = Function(("If", ["HasAlarmTopic", [Ref("AlarmTopicArn")], Ref("AWS::NoValue")]))
+    return {
+        f"{logical_id(name)}GrantAlarm": {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Condition": "ChecksGrants",
+            "Properties": {
+                "AlarmName": Sub(f"${{Name}} grant check: {name}"),
+                "AlarmDescription": Sub(
+                    f"The grant check of {name} fails or does not run. Its log line names the cause; "
+                    "run `ctr-fanout doctor --stack ${AWS::StackName}` for the statement that mends it."
+                ),
+                "Namespace": NAMESPACE,
+                "MetricName": "GrantCheckFailed",
+                "Dimensions": [{"Name": "service", "Value": SERVICE}, {"Name": "Route", "Value": name}],
+                "Statistic": "Maximum",
+                "Period": 900,
+                "EvaluationPeriods": 1,
+                "Threshold": 0,
+                "ComparisonOperator": "GreaterThanThreshold",
+                "TreatMissingData": "breaching",
+                "AlarmActions": topic,
+                "OKActions": topic,
+            },
+        }
+        for name in (*(route.name for route in table.all_routes), *CHECKED_BESIDE_ROUTES)
+    }
 
 
 def outputs(table: RouteTable) -> Block:
@@ -181,18 +220,15 @@ def outputs(table: RouteTable) -> Block:
 
 
 def _key_policy(route: Route) -> list[Statement | Function]:
-    writes: Statement = {
-        "Sid": "FanOutWrites",
-        "Effect": "Allow",
-        "Principal": {"AWS": GetAtt("FanOutRole.Arn")},
-        "Action": "kms:GenerateDataKey",
-        "Resource": _THIS_KEY,
-        "Condition": _via_s3_below(_objects(route)),
-    }
+    function = GetAtt("FanOutRole.Arn")
     if route is DEAD_LETTER_ROUTE:
         # Lambda puts the batches that it gave up on with the function's role and the bucket's default key.
-        on_failure = {**writes, "Sid": "LambdaWritesWhatItGaveUp", "Condition": _via_s3_below(_sub("aws/lambda/*"))}
-        return [*administration(), writes, on_failure]
+        objects = [_objects(route), _sub("aws/lambda/*")]
+        return [
+            *administration(),
+            _roles_may("FunctionEncrypts", function, "kms:GenerateDataKey", objects),
+            _if_replayed(_roles_may("ReplayDecrypts", GetAtt("ReplayRole.Arn"), "kms:Decrypt", objects)),
+        ]
     reads: Statement = {
         "Sid": "ReadersDecrypt",
         "Effect": "Allow",
@@ -201,7 +237,29 @@ def _key_policy(route: Route) -> list[Statement | Function]:
         "Resource": _THIS_KEY,
         "Condition": _via_s3_below(_objects(route)),
     }
-    return [*administration(), writes, _if_read(route, reads)]
+    writers = [function, _if_replayed(GetAtt("ReplayRole.Arn"))]
+    return [
+        *administration(),
+        _roles_may("WritersEncrypt", writers, "kms:GenerateDataKey", _objects(route)),
+        _if_read(route, reads),
+    ]
+
+
+def _roles_may(sid: str, roles: object, action: str, objects: object) -> Statement:
+    """Admit roles of the account, if their own policies do as well: two locks, each bound to the prefix.
+
+    Naming a role as principal would admit it whatever its own policy says.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+    """
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Principal": _ACCOUNT,
+        "Action": action,
+        "Resource": _THIS_KEY,
+        "Condition": {"ArnEquals": {"aws:PrincipalArn": roles}, **_via_s3_below(objects)},
+    }
 
 
 def _write(route: Route) -> list[Statement]:
@@ -225,7 +283,17 @@ def _write(route: Route) -> list[Statement]:
     ]
 
 
-def _via_s3_below(objects: Sub) -> Mapping[str, Any]:
+def _look(routes: Sequence[Route]) -> Statement:
+    """See what a put would replace: its ETag, which needs no decryption."""
+    return {
+        "Sid": "Look",
+        "Effect": "Allow",
+        "Action": "s3:GetObject",
+        "Resource": [_objects(route) for route in routes],
+    }
+
+
+def _via_s3_below(objects: object) -> Mapping[str, Any]:
     """Only through S3, and only for objects below a prefix: their ARN is S3's encryption context.
 
     It is the object's ARN only while S3 Bucket Keys are off.
@@ -235,6 +303,10 @@ def _via_s3_below(objects: Sub) -> Mapping[str, Any]:
         "StringEquals": {"kms:ViaService": Sub("s3.${AWS::Region}.amazonaws.com")},
         "StringLike": {"kms:EncryptionContext:aws:s3:arn": objects},
     }
+
+
+def _if_replayed(value: object) -> Function:
+    return Function(("If", ["HasReplayOperators", value, Ref("AWS::NoValue")]))
 
 
 def _if_read(route: Route, statement: Statement) -> Function:

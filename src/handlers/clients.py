@@ -7,6 +7,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
 
 PARALLEL_PUTS = 16
@@ -32,3 +33,8 @@ def s3_client() -> "S3Client":
 def dynamodb_client() -> "DynamoDBClient":
     """Make the client of the checkpoint table."""
     return boto3.client("dynamodb", config=_CONFIG)
+
+
+def lambda_client() -> "LambdaClient":
+    """Make the client that reads the state of the mapping."""
+    return boto3.client("lambda", config=_CONFIG)

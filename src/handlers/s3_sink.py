@@ -67,7 +67,7 @@ class S3Sink:
         try:
             self._put(rendered)
         except ClientError as err:
-            return _classified(rendered, err)
+            return classified(f"route {rendered.route!r}", rendered.route, err)
         except BotoCoreError as err:  # connections and time-outs, after the SDK's retries
             message = f"route {rendered.route!r}: put failed with {type(err).__name__}"
             return DeliveryError(message, reason=Reason.UNAVAILABLE, is_transient=True)
@@ -116,15 +116,21 @@ def make_workers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=PARALLEL_PUTS, thread_name_prefix="put")
 
 
-def _classified(rendered: RenderedObject, err: ClientError) -> DeliveryError:
-    """Tell by code whether a retry can help. AWS's own text is not passed on; it may quote anything."""
+def classified(what: str, key_of: str, err: ClientError) -> DeliveryError:
+    """Tell by code whether a retry can help. AWS's own text is not passed on; it may quote anything.
+
+    Args:
+        what: What was put, for the message.
+        key_of: The route whose key should have encrypted it.
+        err: What S3 answered.
+    """
     code = err.response["Error"]["Code"]
     reason = _PERMANENT.get(code)
     if reason is None:
-        message = f"route {rendered.route!r}: {err.operation_name} failed with {code}"
+        message = f"{what}: {err.operation_name} failed with {code}"
         return DeliveryError(message, reason=Reason.UNAVAILABLE, is_transient=True)
     if reason is Reason.ACCESS_DENIED and "kms:" in err.response["Error"].get("Message", ""):
         reason = Reason.KMS_KEY_ACCESS_DENIED  # S3 names the action that KMS refused only in its text
-    cure = _CURES[reason].format(key=f"{logical_id(rendered.route)}Key")
-    message = f"route {rendered.route!r}: {err.operation_name} refused with {code}; {cure}"
+    cure = _CURES[reason].format(key=f"{logical_id(key_of)}Key")
+    message = f"{what}: {err.operation_name} refused with {code}; {cure}"
     return DeliveryError(message, reason=reason, is_transient=False)

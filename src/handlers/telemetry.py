@@ -4,11 +4,12 @@ Log events are constant sentences with structured fields, and hold no value of a
 invocation, one line a failure. Metrics are EMF lines with the dimensions `service`, `Route` and `Reason`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from handlers.canary import Check
 from handlers.invocation import Invocation
 from routing.report import Report, RouteCounts
 
@@ -37,6 +38,15 @@ class Telemetry:
             _emit({"Route": route}, _of_route(counts, invocation.now()))
             for reason, count in counts.dead_lettered.items():
                 _emit({"Route": route, "Reason": reason}, {"RecordsDeadLettered": (MetricUnit.Count, count)})
+
+    def publish_checks(self, checks: Sequence[Check]) -> None:
+        """Log and count what the grant check found; of what is unknown there is no number, only a line."""
+        for check in checks:
+            if check.reason is not None:
+                fields = {"route": check.name, "reason": check.reason, "detail": check.detail}
+                self._logger.error("grant check failed", extra=fields)
+            if not check.is_unknown:
+                _emit({"Route": check.name}, {"GrantCheckFailed": (MetricUnit.Count, int(check.reason is not None))})
 
     def _of_invocation(self, report: Report) -> Measures:
         is_cold, self._is_cold = self._is_cold, False

@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
-from handlers.clients import dynamodb_client, s3_client
+from handlers.canary import check_checkpoint, check_on_failure, check_routes, check_stream
+from handlers.clients import dynamodb_client, lambda_client, s3_client
 from handlers.invocation import Invocation
 from handlers.s3_sink import S3Sink, make_workers
 from handlers.settings import read_settings
 from handlers.telemetry import Telemetry
 from routing.decode import Decoder
+from routing.errors import ConfigurationError, Fault
 from routing.pipeline import process
 from routing.report import BatchResponse
 from routing.routes import RouteTable
 
 
-class FanOut:
-    """The function: everything that outlives an invocation, and one call per invocation."""
+class _Wired:
+    """Everything that outlives an invocation of either function: settings, table, workers, clients."""
 
     def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
         """Wire it.
@@ -26,9 +28,29 @@ class FanOut:
         """
         self._settings = read_settings(environ, table)
         self._table = table
-        self._decoder = Decoder(table.paths)
         self._workers = make_workers()
         self._telemetry = Telemetry()
+
+    # Made by the first batch (docs/adr/0004-bundle.md); nobody waits for the function of a stream.
+    _s3 = cached_property(lambda _: s3_client())
+    _dynamodb = cached_property(lambda _: dynamodb_client())
+
+    def _sink(self, invocation: Invocation) -> S3Sink:
+        return S3Sink(self._s3, self._settings, invocation, self._workers)
+
+    def _checkpoint(self, invocation: Invocation) -> CheckpointTable | NoCheckpoint:
+        if self._settings.checkpoint_table is None:
+            return NoCheckpoint()
+        return CheckpointTable(self._dynamodb, self._settings.checkpoint_table, invocation)
+
+
+class FanOut(_Wired):
+    """The function that delivers: one call per batch."""
+
+    def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
+        """Wire it, and compile the table's paths."""
+        super().__init__(environ, table)
+        self._decoder = Decoder(table.paths)
 
     def __call__(self, event: Mapping[str, object], invocation: Invocation) -> BatchResponse:
         """Process one event and tell Lambda what to send again."""
@@ -36,17 +58,36 @@ class FanOut:
             event,
             decoder=self._decoder,
             table=self._table,
-            sink=S3Sink(self._s3, self._settings, invocation, self._workers),
+            sink=self._sink(invocation),
             checkpoint=self._checkpoint(invocation),
         )
         self._telemetry.publish(report, invocation)
         return report.response()
 
-    # Made by the first batch (docs/adr/0004-bundle.md); nobody waits for the function of a stream.
-    _s3 = cached_property(lambda _: s3_client())
-    _dynamodb = cached_property(lambda _: dynamodb_client())
 
-    def _checkpoint(self, invocation: Invocation) -> CheckpointTable | NoCheckpoint:
-        if self._settings.checkpoint_table is None:
-            return NoCheckpoint()
-        return CheckpointTable(self._dynamodb, self._settings.checkpoint_table, invocation)
+class GrantCheck(_Wired):
+    """The function that tries every grant: one call per schedule."""
+
+    def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
+        """Wire it, with the mapping to ask for.
+
+        Raises:
+            ConfigurationError: With every problem of the environment.
+        """
+        super().__init__(environ, table)
+        self._mapping_id = environ.get("MAPPING_ID", "")
+        if not self._mapping_id:
+            raise ConfigurationError("environment", [Fault("MAPPING_ID", "expected the UUID of the mapping")])
+
+    _lambda = cached_property(lambda _: lambda_client())
+
+    def __call__(self, invocation: Invocation) -> dict[str, str]:
+        """Try every grant; return the reason of each that failed."""
+        checks = [
+            *check_routes(self._sink(invocation), self._table.all_routes),
+            check_on_failure(self._s3, self._settings),
+            check_checkpoint(self._checkpoint(invocation)),
+            check_stream(self._lambda, self._mapping_id),
+        ]
+        self._telemetry.publish_checks(checks)
+        return {check.name: check.reason for check in checks if check.reason is not None}

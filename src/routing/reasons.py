@@ -27,6 +27,11 @@ class Reason(StrEnum):
     KMS_KEY_INVALID_STATE = "KmsKeyInvalidState"
     KMS_KEY_NOT_FOUND = "KmsKeyNotFound"
 
+    # What the grant check found out about the mapping that reads the stream.
+    MAPPING_DISABLED = "MappingDisabled"
+    MAPPING_PROBLEM = "MappingProblem"
+    MAPPING_UNKNOWN = "MappingUnknown"
+
     # Lambda sends the batch again.
     UNAVAILABLE = "Unavailable"
     OUT_OF_TIME = "OutOfTime"

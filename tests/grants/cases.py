@@ -1,0 +1,75 @@
+"""Rows of the matrix as cases that policy engines decide."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cli.grants.matrix import Row
+from local.policies import Attached, Deployed, Policy
+
+EVERYTHING: Policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+def default_key_policy(account: str) -> Policy:
+    """Return what a key has whose creator says nothing: IAM decides.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+    """
+    root = {"AWS": f"arn:aws:iam::{account}:root"}
+    statement = {"Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One action of a row, with the policies that decide it, as places in `Cases.policies`."""
+
+    row: Row
+    action: str
+    identity: tuple[int, ...]
+    resource_policy: int | None
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What the request carries, and what AWS adds about its caller."""
+        who = self.row.who
+        added = {"aws:PrincipalArn": who.role, "aws:PrincipalAccount": who.role.split(":")[4]} if who.role else {}
+        return {**added, **who.context, **self.row.request.context}
+
+
+class Cases:
+    """All cases of one stack."""
+
+    def __init__(self, deployed: Deployed, rows: Sequence[Row]) -> None:
+        """Find the policies of each row."""
+        self.deployed = deployed
+        self.attached = deployed.policies
+        loose = default_key_policy(deployed.stack.account)
+        self.policies: list[Policy] = [*(one.document for one in self.attached), EVERYTHING, loose]
+        self._everything, self._loose = len(self.attached), len(self.attached) + 1
+        self.cases = [case for row in rows for case in self._of(row)]
+
+    def _of(self, row: Row) -> Iterator[Case]:
+        for action in row.request.actions:
+            yield Case(row, action, self._identity(row), self._resource_policy(row))
+
+    def _identity(self, row: Row) -> tuple[int, ...]:
+        if row.who.policies == "everything":
+            return (self._everything,)
+        if row.who.policies == "none":
+            return ()
+        return tuple(i for i, one in enumerate(self.attached) if row.who.role in one.roles)
+
+    def _resource_policy(self, row: Row) -> int | None:
+        resource = row.request.resource
+        if row.assuming == "default key policy":
+            return self._loose
+        if row.assuming == "no bucket policy":
+            return None
+        if not self.deployed.stack.makes_stream_key and resource == self.deployed.stack.keys["stream"]:
+            return self._loose  # an existing key: its policy is not ours
+        return next((i for i, one in enumerate(self.attached) if _carries(one, resource)), None)
+
+
+def _carries(policy: Attached, resource: str) -> bool:
+    return bool(policy.resource) and (resource == policy.resource or resource.startswith(f"{policy.resource}/"))

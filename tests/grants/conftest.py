@@ -1,0 +1,17 @@
+"""The stack in every setting, and the rows that hold for it."""
+
+import pytest
+
+from cli.grants.matrix import matrix
+from handlers.route_file import shipped_routes
+from local.policies import settings
+from local.translate import translated
+from tests.grants.cases import Cases
+
+
+@pytest.fixture(scope="session")
+def every_setting() -> dict[str, Cases]:
+    table = shipped_routes()
+    return {
+        name: Cases(deployed, matrix(table, deployed.stack)) for name, deployed in settings(translated(), table).items()
+    }

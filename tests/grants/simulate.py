@@ -1,0 +1,52 @@
+"""The independent engine, in its own process: cases in, decisions out."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.grants.cases import Cases
+from tests.grants.mutants import Mutant
+
+_HERE = Path(__file__).parent / "engine"
+_NODE = Path(__file__).parents[2] / ".venvs" / "engine" / "bin" / "node"
+
+
+def decide(cases: Cases, mutants: Sequence[tuple[int, Mutant]] = ()) -> tuple[list[bool], list[int]]:
+    """Decide all cases, and tell for each mutant of the policy at a place which case notices it, or -1."""
+    question = {
+        "policies": cases.policies,
+        "cases": [_case(cases, index) for index in range(len(cases.cases))],
+        "mutants": [
+            {"place": place, "policy": mutant.policy, "likely": _likely(cases, mutant)} for place, mutant in mutants
+        ],
+    }
+    answer = subprocess.run(
+        [_NODE, "decide.mjs"], cwd=_HERE, input=json.dumps(question), capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    decided = json.loads(answer.stdout)
+    return decided["decisions"], decided["noticed"]
+
+
+def _case(cases: Cases, index: int) -> dict[str, Any]:
+    case = cases.cases[index]
+    who = case.row.who
+    # A session's ARN leaves the role's path out, and the engine knows the role by the session only.
+    principal = who.role if "/aws-service-role/" in who.role else who.arn
+    return {
+        "principal": principal,
+        "action": case.action,
+        "resource": case.row.request.resource,
+        "account": cases.deployed.stack.account,
+        "identity": case.identity,
+        "resourcePolicy": case.resource_policy,
+        "context": case.context,
+    }
+
+
+def _likely(cases: Cases, mutant: Mutant) -> list[int]:
+    """Return the cases to ask first: those about a prefix or name that the statement speaks of."""
+    text = json.dumps(mutant.statement)
+    return [index for index, case in enumerate(cases.cases) if f"/{case.row.request.on}" in text]

@@ -21,7 +21,8 @@ from botocore.config import Config
 from cli.lambda_event import ACCOUNT, REGION
 
 ROOT = Path(__file__).parent.parent
-_PROGRAM = ROOT / ".venvs" / "emulator" / "bin" / "ministack"
+_PROGRAMS = ROOT / ".venvs" / "emulator" / "bin"
+_ENFORCING = ROOT / "local" / "enforcing.py"
 _SECONDS_TO_START = 30
 
 
@@ -52,38 +53,55 @@ class Emulator:
             "SAM_CLI_TELEMETRY": "0",
         }
 
-    def client(self, service: str, *, read_timeout: float = 150) -> Any:  # noqa: ANN401
-        """Make a boto3 client; the time-out is longer than the function's."""
+    def client(self, service: str, *, role: str = "", through: str = "", read_timeout: float = 150) -> Any:  # noqa: ANN401
+        """Make a boto3 client; the time-out is longer than the function's.
+
+        Args:
+            service: e.g. `s3`.
+            role: The ARN of a role to call as; by default the account's root, whom nothing is refused.
+            through: The ARN of the role that takes it; by default the root.
+            read_timeout: Seconds.
+        """
         make: Any = boto3.client  # typed by literals, one for each service
+        credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        if role:
+            session = self.client("sts", role=through).assume_role(RoleArn=role, RoleSessionName="local")["Credentials"]
+            credentials = {
+                "aws_access_key_id": session["AccessKeyId"],
+                "aws_secret_access_key": session["SecretAccessKey"],
+                "aws_session_token": session["SessionToken"],
+            }
         return make(
             service,
             endpoint_url=self.url,
             region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 - what the emulator takes
+            **credentials,
             config=Config(read_timeout=read_timeout, retries={"total_max_attempts": 1}, max_pool_connections=32),
         )
 
 
 @contextmanager
-def emulator(host: str = "127.0.0.1") -> Iterator[Emulator]:
+def emulator(host: str = "127.0.0.1", *, is_enforcing: bool = False) -> Iterator[Emulator]:
     """Run an emulator on a free port, empty, and stop it with everything it has started.
 
     Args:
         host: The address to listen on; containers do not reach 127.0.0.1.
+        is_enforcing: True to refuse what the policies do not allow (local/enforcing.py).
 
     Raises:
         EmulatorError: It is not installed, or does not answer within 30 seconds.
     """
-    if not _PROGRAM.exists():
-        raise EmulatorError(f"{_PROGRAM.relative_to(ROOT)} is missing; run `make setup`")
+    program = _PROGRAMS / "ministack"
+    if not program.exists():
+        raise EmulatorError(f"{program.relative_to(ROOT)} is missing; run `make setup`")
+    command = [_PROGRAMS / "python", _ENFORCING] if is_enforcing else [program]
     with tempfile.TemporaryDirectory(prefix="ctr-fanout-", ignore_cleanup_errors=True) as folder:
         running = Emulator(host, _free_port(host))
         log = Path(folder) / "emulator.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - our own pinned program
-                [_PROGRAM],
-                env=_environment(running, folder),
+                command,
+                env=_environment(running, folder) | {"AUTH": str(is_enforcing).lower()},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

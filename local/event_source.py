@@ -43,7 +43,7 @@ class EventSource:
 
     def __init__(self, emulator: Emulator, deployed: Deployed) -> None:
         """Read the deployed mapping."""
-        self._kinesis = emulator.client("kinesis")
+        self._emulator = emulator
         self._lambda = emulator.client("lambda")
         self._deployed = deployed
         deployed_as = self._lambda.get_event_source_mapping(UUID=deployed.mapping)
@@ -53,6 +53,8 @@ class EventSource:
             reports_failures=deployed_as.get("FunctionResponseTypes") == ["ReportBatchItemFailures"],
         )
         self._stream_arn = deployed_as["EventSourceArn"]
+        # Lambda polls with the function's role, so its grants count here as well.
+        self._role = self._lambda.get_function_configuration(FunctionName=deployed.function)["Role"]
 
     def drain(self, progress: Callable[[int], None]) -> int:
         """Deliver everything that the stream holds now, all shards at once.
@@ -63,7 +65,8 @@ class EventSource:
         Returns:
             The number of invocations.
         """
-        shards = [shard["ShardId"] for shard in self._kinesis.list_shards(StreamName=self._deployed.stream)["Shards"]]
+        kinesis = self._emulator.client("kinesis", role=self._role)
+        shards = [shard["ShardId"] for shard in kinesis.list_shards(StreamARN=self._stream_arn)["Shards"]]
         with ThreadPoolExecutor(len(shards)) as lanes:
             return sum(lanes.map(lambda shard_id: self._drain_shard(shard_id, progress), shards))
 
@@ -83,11 +86,12 @@ class EventSource:
         return invocations
 
     def _records(self, shard_id: str) -> Iterator[StreamRecord]:
-        iterator = self._kinesis.get_shard_iterator(
-            StreamName=self._deployed.stream, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
+        kinesis = self._emulator.client("kinesis", role=self._role)
+        iterator = kinesis.get_shard_iterator(
+            StreamARN=self._stream_arn, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
         )["ShardIterator"]
         while iterator:
-            answer = self._kinesis.get_records(ShardIterator=iterator, Limit=2000)
+            answer = kinesis.get_records(ShardIterator=iterator, Limit=2000, StreamARN=self._stream_arn)
             yield from answer["Records"]
             if not answer["Records"] and not answer.get("MillisBehindLatest"):
                 return

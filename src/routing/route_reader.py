@@ -24,7 +24,20 @@ _MOST_ROUTES = 16
 DROP = "drop"
 # Names that resources of the template, other prefixes or the unmatched policy already have.
 RESERVED_NAMES = frozenset(
-    {"archive", "athena", "canary", "checkpoint", dead_letter.ROUTE, DROP, "fan-out", "grant-check", "on-failure", "records", "replay", "stream"}
+    {
+        "archive",
+        "athena",
+        "canary",
+        "checkpoint",
+        dead_letter.ROUTE,
+        DROP,
+        "fan-out",
+        "grant-check",
+        "on-failure",
+        "records",
+        "replay",
+        "stream",
+    }
 )
 # `aws/lambda/` is where Lambda itself puts the batches that it gave up on.
 RESERVED_PREFIXES = ("archive", "athena-results", "aws", "canary", dead_letter.PREFIX)

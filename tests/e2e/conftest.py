@@ -7,12 +7,19 @@ from typing import Any
 
 import pytest
 
-from cli.lambda_event import Event
+from cli.lambda_event import ACCOUNT, REGION, Event
 from handlers.route_file import shipped_routes
 from local.deployment import Deployed, build, deploy, mend
 from local.emulator import Emulator, emulator
 from local.reconcile import Standing, standing_objects
 from routing.routes import RouteTable
+
+
+TRUST = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+
+
+def role_arn(name: str) -> str:
+    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
 
 
 @dataclass
@@ -26,6 +33,16 @@ class Stack:
     def invoke(self, event: Event) -> Any:
         answer = self.emulator.client("lambda").invoke(FunctionName=self.deployed.function, Payload=json.dumps(event))
         return json.loads(answer["Payload"].read())
+
+    def role(self, logical_id: str) -> str:
+        """Return the ARN of a role of the stack."""
+        name = self.deployed.resources[logical_id]
+        arn: str = self.emulator.client("iam").get_role(RoleName=name)["Role"]["Arn"]
+        return arn
+
+    def key(self, name: str) -> str:
+        """Return the ARN of the key of a route, or of the stream."""
+        return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{self.deployed.key_id(name)}"
 
     def objects(self) -> list[Standing]:
         return list(standing_objects(self.emulator, self.deployed, self.table))
@@ -41,12 +58,45 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def deployed_stack() -> Iterator[Stack]:
+def bundle() -> None:
     build()
+
+
+@pytest.fixture(scope="session")
+def deployed_stack(bundle: None) -> Iterator[Stack]:
     with emulator() as running:
         deployed = deploy(running)
         list(mend(running, deployed))
         yield Stack(running, deployed, shipped_routes())
+
+
+@pytest.fixture(scope="session")
+def enforcing_stack(bundle: None) -> Iterator[Stack]:
+    """Deploy where nothing passes that the policies do not allow, with readers and a replay role."""
+    with emulator(is_enforcing=True) as running:
+        for name in ("ReaderOf-orders", "ReaderOf-billing", "ReplayOperator"):
+            trust = {"Version": "2012-10-17", "Statement": [TRUST]}
+            running.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        takes = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+        running.client("iam").put_role_policy(
+            RoleName="ReplayOperator",
+            PolicyName="takes-roles",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [takes]}),
+        )
+        deployed = deploy(
+            running,
+            ReadersOfOrders=role_arn("ReaderOf-orders"),
+            ReadersOfBilling=role_arn("ReaderOf-billing"),
+            ReplayOperators=role_arn("ReplayOperator"),
+        )
+        list(mend(running, deployed))
+        yield Stack(running, deployed, shipped_routes())
+
+
+@pytest.fixture
+def enforced(enforcing_stack: Stack) -> Stack:
+    enforcing_stack.clear()
+    return enforcing_stack
 
 
 @pytest.fixture

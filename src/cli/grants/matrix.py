@@ -132,7 +132,9 @@ class _Matrix:
             yield Row(section, bold, directly, False, "the key serves through Kinesis only")
             yield Row(section, bold, encrypt, False, "the key lets it write nothing")
             nothing = poller.given_nothing()
-            yield Row(section, nothing, ask.via_kinesis("kms:Decrypt"), False, "the key alone lets nobody in: two locks")
+            yield Row(
+                section, nothing, ask.via_kinesis("kms:Decrypt"), False, "the key alone lets nobody in: two locks"
+            )
             yield Row(
                 section, who.administrator, ask.via_kinesis("kms:Decrypt"), False,
                 "may call GetRecords, and gets nothing that the key protects",
@@ -145,7 +147,10 @@ class _Matrix:
     def _function(self) -> Iterator[Row]:
         ask, who, stack = self._ask, self._who, self._stack
         section, function = "The function", who.function
-        table, log_group = stack.here("dynamodb", f"table/{stack.name}-checkpoint"), f"log-group:/aws/lambda/{stack.name}"
+        table, log_group = (
+            stack.here("dynamodb", f"table/{stack.name}-checkpoint"),
+            f"log-group:/aws/lambda/{stack.name}",
+        )
         yield Row(
             section, who.service("lambda"), ask.plain("sts:AssumeRole", function.role, "the function's role"), True,
             "Lambda runs the function with it",
@@ -177,12 +182,16 @@ class _Matrix:
         first = self._table.routes[0].prefix
         yield Row(section, function, ask.names(first), False, "nor below a prefix")
         for action in ("s3:DeleteObject", "s3:GetObjectVersion", "s3:PutObjectAcl", "s3:PutObjectTagging"):
-            yield Row(section, function, ask.objects(action, first), False, "it puts, and looks at what it would replace")
+            yield Row(
+                section, function, ask.objects(action, first), False, "it puts, and looks at what it would replace"
+            )
         policy = ask.bucket("s3:PutBucketPolicy s3:DeleteBucketPolicy s3:PutEncryptionConfiguration")
         yield Row(section, function, policy, False, "it cannot change what guards it")
         yield Row(section, function, ask.manage("kms:CreateGrant kms:PutKeyPolicy kms:DisableKey", _DEAD_LETTER), False,
                   "nor the keys")  # fmt: skip
-        escalate = ask.plain("iam:AttachRolePolicy iam:PutRolePolicy iam:PassRole", function.role, "the function's role")
+        escalate = ask.plain(
+            "iam:AttachRolePolicy iam:PutRolePolicy iam:PassRole", function.role, "the function's role"
+        )
         yield Row(section, function, escalate, False, "nor its own rights")
         unknown = ask.put(_UNKNOWN_PREFIX, _DEAD_LETTER)
         yield Row(section, function, unknown, False, "its own policy names the prefixes", "no bucket policy")
@@ -194,10 +203,14 @@ class _Matrix:
         put = ask.put(_DEAD_LETTERS, _DEAD_LETTER)
         encrypt = ask.via_s3("kms:GenerateDataKey", _DEAD_LETTER, _DEAD_LETTERS)
         yield Row(section, function, put, True, "what cannot be delivered is kept with a reason")
-        yield Row(section, function, ask.put(_DEAD_LETTERS, _DEAD_LETTER, write="replaces"), True, "and put again by a retry")
+        yield Row(
+            section, function, ask.put(_DEAD_LETTERS, _DEAD_LETTER, write="replaces"), True, "and put again by a retry"
+        )
         yield Row(section, function, encrypt, True, "under the dead-letter key")
         yield Row(section, function, ask.objects("s3:GetObject", _DEAD_LETTERS), True, "sees the ETag of what is there")
-        yield Row(section, function, ask.via_s3("kms:Decrypt", _DEAD_LETTER, _DEAD_LETTERS), False, "and not the content")
+        yield Row(
+            section, function, ask.via_s3("kms:Decrypt", _DEAD_LETTER, _DEAD_LETTERS), False, "and not the content"
+        )
         yield from self._bound(section, _DEAD_LETTER, _DEAD_LETTERS, self._table.routes[0])
         yield Row(section, poller, ask.put(HANDED_OVER, None, write="overwrites"), True,
                   "Lambda puts a batch that it gave up on, naming no key: the bucket's default is the dead-letter key")  # fmt: skip
@@ -209,7 +222,13 @@ class _Matrix:
         yield Row(section, poller, taken, False, "a bucket whose name somebody else has taken gets nothing")
         yield Row(section, poller, ask.put(_UNKNOWN_PREFIX, None), False, "only below aws/lambda/", "no bucket policy")
         yield Row(section, poller, ask.bucket("s3:DeleteBucket s3:PutBucketPolicy"), False, "and nothing else")
-        yield Row(section, function, ask.objects("s3:GetObject s3:DeleteObject", HANDED_OVER), False, "replay takes it from there")
+        yield Row(
+            section,
+            function,
+            ask.objects("s3:GetObject s3:DeleteObject", HANDED_OVER),
+            False,
+            "replay takes it from there",
+        )
         for reader in self._readers():
             yield Row(section, reader, ask.objects("s3:GetObject", _DEAD_LETTERS), False, "dead letters mix all routes")
             yield Row(section, reader, ask.via_s3("kms:Decrypt", _DEAD_LETTER, _DEAD_LETTERS), False, "nor their key")
@@ -225,9 +244,13 @@ class _Matrix:
         other = stack.here("lambda", "event-source-mapping:other")
         elsewhere = ask.plain("lambda:GetEventSourceMapping", other, "another mapping")
         yield Row(section, who.function, elsewhere, False, "this mapping only")
-        change = ask.plain("lambda:UpdateEventSourceMapping lambda:DeleteEventSourceMapping", stack.mapping, "the mapping")
+        change = ask.plain(
+            "lambda:UpdateEventSourceMapping lambda:DeleteEventSourceMapping", stack.mapping, "the mapping"
+        )
         yield Row(section, who.function, change, False, "and changes nothing of it")
-        invoke = ask.plain("lambda:InvokeFunction", function, "the grant check", "from its schedule", aws_SourceArn=rule)
+        invoke = ask.plain(
+            "lambda:InvokeFunction", function, "the grant check", "from its schedule", aws_SourceArn=rule
+        )
         yield Row(section, who.service("events"), invoke, True, "the schedule calls it")
         from_other = ask.plain(
             "lambda:InvokeFunction", function, "the grant check", "from another schedule",
@@ -297,8 +320,16 @@ class _Matrix:
                   aws_SourceArn=source), False, "no other service")  # fmt: skip
         yield Row(section, who.service("firehose"), ask.plain("sts:TagSession", firehose.role, "the archive role",
                   "for its stream", aws_SourceArn=source), False, "and only takes it")  # fmt: skip
-        yield Row(section, who.administrator, ask.plain(assume, firehose.role, "the archive role"), False, "no person takes it")
-        yield Row(section, firehose, ask.plain(_READ_STREAM, stack.stream, "the stream"), True, "reads the whole stream")
+        yield Row(
+            section,
+            who.administrator,
+            ask.plain(assume, firehose.role, "the archive role"),
+            False,
+            "no person takes it",
+        )
+        yield Row(
+            section, firehose, ask.plain(_READ_STREAM, stack.stream, "the stream"), True, "reads the whole stream"
+        )
         yield Row(section, firehose, ask.via_kinesis("kms:Decrypt"), True, "with the stream's key: trap 2, first half")
         put = ask.put(ARCHIVE, ARCHIVE_KEY, write="overwrites")
         yield Row(section, firehose, put, True, "writes archive/ with its key")
@@ -310,10 +341,16 @@ class _Matrix:
         yield Row(section, firehose, ask.names(None), True, "likewise")
         yield Row(section, firehose, ask.names(None, bucket=self._other_bucket), False, "no other bucket")
         log = stack.here("logs", f"log-group:/aws/kinesisfirehose/{stack.name}-archive:log-stream:delivery")
-        yield Row(section, firehose, ask.plain("logs:PutLogEvents", log, "its log stream"), True, "so that a denial is seen")
-        yield Row(section, firehose, ask.plain("logs:DeleteLogStream", log, "its log stream"), False, "what is logged stays")
+        yield Row(
+            section, firehose, ask.plain("logs:PutLogEvents", log, "its log stream"), True, "so that a denial is seen"
+        )
+        yield Row(
+            section, firehose, ask.plain("logs:DeleteLogStream", log, "its log stream"), False, "what is logged stays"
+        )
         other_log = stack.here("logs", "log-group:/aws/lambda/other:log-stream:x")
-        yield Row(section, firehose, ask.plain("logs:PutLogEvents", other_log, "another log group"), False, "its own only")
+        yield Row(
+            section, firehose, ask.plain("logs:PutLogEvents", other_log, "another log group"), False, "its own only"
+        )
         loose: Assumption = "default key policy"
         directly, first = ask.direct_for("kms:Decrypt kms:GenerateDataKey", ARCHIVE_KEY, ARCHIVE), self._table.routes[0]
         elsewhere = ask.via_s3("kms:Decrypt kms:GenerateDataKey", ARCHIVE_KEY, first.prefix)
@@ -322,10 +359,14 @@ class _Matrix:
         yield Row(section, firehose, elsewhere, False, "its own policy: archive/ only", loose)
         foreign = ask.via_s3("kms:Decrypt kms:GenerateDataKey", first.name, ARCHIVE)
         yield Row(section, firehose, foreign, False, "its own policy names the archive key", loose)
-        yield Row(section, firehose, ask.via_s3("kms:ReEncryptFrom", ARCHIVE_KEY, ARCHIVE), False, "and nothing else", loose)
+        yield Row(
+            section, firehose, ask.via_s3("kms:ReEncryptFrom", ARCHIVE_KEY, ARCHIVE), False, "and nothing else", loose
+        )
         yield Row(section, bold, directly, False, "the key serves through S3 only")
         yield Row(section, bold, elsewhere, False, "the key serves archive/ only")
-        yield Row(section, bold, ask.via_s3("kms:Encrypt kms:ReEncryptFrom", ARCHIVE_KEY, ARCHIVE), False, "and nothing else")
+        yield Row(
+            section, bold, ask.via_s3("kms:Encrypt kms:ReEncryptFrom", ARCHIVE_KEY, ARCHIVE), False, "and nothing else"
+        )
         yield Row(section, firehose.given_nothing(), both, False, "the key alone lets nobody in: two locks")
         yield Row(section, firehose, ask.put(first.prefix, ARCHIVE_KEY), False, "no other prefix", "no bucket policy")
         yield Row(section, firehose, ask.objects("s3:DeleteObject", ARCHIVE), False, "what is archived stays")
@@ -342,7 +383,9 @@ class _Matrix:
                 yield Row(section, who_reads, ask.names(ARCHIVE), True, "finds the objects")
             yield Row(section, reader, directly, False, "the key serves readers through S3 only")
             yield Row(section, reader, elsewhere, False, "and for archive/ only")
-            yield Row(section, reader, ask.via_s3("kms:GenerateDataKey", ARCHIVE_KEY, ARCHIVE), False, "readers write nothing")
+            yield Row(
+                section, reader, ask.via_s3("kms:GenerateDataKey", ARCHIVE_KEY, ARCHIVE), False, "readers write nothing"
+            )
             yield Row(section, reader, ask.objects("s3:GetObject", first.prefix), False, "nor read another prefix")
             yield Row(section, reader, ask.names(first.prefix), False, "no names of other prefixes")
             yield Row(section, reader, ask.names(ARCHIVE, action="s3:ListBucketVersions"), False, "nor old versions")
@@ -357,7 +400,9 @@ class _Matrix:
         yield Row(section, who.function, put, False, "TLS or nothing")
         http = ask.objects("s3:GetObject", first.prefix, secure=False)
         yield Row(section, who.administrator, http, False, "TLS or nothing")
-        yield Row(section, who.administrator, ask.names(None, secure=False), False, "TLS or nothing, for the bucket, too")
+        yield Row(
+            section, who.administrator, ask.names(None, secure=False), False, "TLS or nothing, for the bucket, too"
+        )
         if self._stack.has_readers:
             yield Row(section, who.reader(first.name), http, False, "for readers, too")
         yield Row(section, who.administrator, ask.put(_UNKNOWN_PREFIX, first.name), False,
@@ -393,28 +438,59 @@ class _Matrix:
         yield Row(section, who.function, ask.via_s3(encrypt, other.name, prefix), False,
                   "its own policy: this key only", loose)  # fmt: skip
         yield Row(section, who.function, ask.via_s3("kms:Decrypt", key, prefix), False, "it never decrypts", loose)
-        yield Row(section, who.function, ask.put(prefix, other.name), False, "its own policy: this key only", "no bucket policy")
-        yield Row(section, who.function, ask.objects("s3:DeleteObject", prefix), False, "it deletes nothing", "no bucket policy")
-        yield Row(section, who.function, ask.put(prefix, key, action="s3:ReplicateObject"), False, "and only puts", "no bucket policy")
+        yield Row(
+            section,
+            who.function,
+            ask.put(prefix, other.name),
+            False,
+            "its own policy: this key only",
+            "no bucket policy",
+        )
+        yield Row(
+            section,
+            who.function,
+            ask.objects("s3:DeleteObject", prefix),
+            False,
+            "it deletes nothing",
+            "no bucket policy",
+        )
+        yield Row(
+            section,
+            who.function,
+            ask.put(prefix, key, action="s3:ReplicateObject"),
+            False,
+            "and only puts",
+            "no bucket policy",
+        )
         yield Row(section, who.function.given_nothing(), ask.via_s3(encrypt, key, prefix), False,
                   "the key alone lets nobody in: two locks")  # fmt: skip
         yield Row(section, bold, elsewhere, False, "the key serves this prefix only")
         yield Row(section, bold, directly, False, "the key serves through S3 only")
-        yield Row(section, bold, ask.via_s3("kms:Decrypt", key, prefix), False, "the key never decrypts for the function")
+        yield Row(
+            section, bold, ask.via_s3("kms:Decrypt", key, prefix), False, "the key never decrypts for the function"
+        )
         yield Row(section, who.administrator, ask.via_s3(encrypt, key, prefix), False, "nobody else writes under it")
         yield Row(section, who.administrator, ask.put(prefix, other.name), False, "another key than the prefix's")
         yield Row(section, who.administrator, ask.put(prefix, None), False, "no key named")
         yield Row(section, who.administrator, ask.put(prefix, "aws/s3", algorithm="AES256"), False, "SSE-S3 instead")
         managed = self._stack.here("kms", "alias/aws/s3")
         yield Row(section, who.administrator, ask.put(prefix, managed), False, "aws:kms without a key means aws/s3")
-        yield Row(section, who.administrator, ask.put(prefix, key, write="overwrites"), False, "a put that could undo a newer one")
+        yield Row(
+            section,
+            who.administrator,
+            ask.put(prefix, key, write="overwrites"),
+            False,
+            "a put that could undo a newer one",
+        )
 
     def _route(self, route: Route, other: Route) -> Iterator[Row]:
         ask, who, stack = self._ask, self._who, self._stack
         section, function, key, prefix = f"Route {route.name}", who.function, route.name, top(route)
         encrypt, decrypt = ask.via_s3("kms:GenerateDataKey", key, prefix), ask.via_s3("kms:Decrypt", key, prefix)
         yield Row(section, function, ask.put(prefix, key), True, "delivers")
-        yield Row(section, function, ask.put(prefix, key, write="replaces"), True, "and puts again what a retry cuts anew")
+        yield Row(
+            section, function, ask.put(prefix, key, write="replaces"), True, "and puts again what a retry cuts anew"
+        )
         yield Row(section, function, encrypt, True, "under the route's key")
         yield Row(section, function, ask.objects("s3:GetObject", prefix), True, "sees the ETag of what is there")
         yield Row(section, function, decrypt, False, "and not the content: so it can copy nothing either")
@@ -436,7 +512,9 @@ class _Matrix:
             yield Row(section, who_reads, read, True, "named by the route's parameter")
             yield Row(section, who_reads, decrypt, True, "and by its key")
             yield Row(section, who_reads, names, True, "finds the objects")
-        yield Row(section, reader, ask.direct_for("kms:Decrypt", key, prefix), False, "the key serves readers through S3 only")
+        yield Row(
+            section, reader, ask.direct_for("kms:Decrypt", key, prefix), False, "the key serves readers through S3 only"
+        )
         yield Row(section, reader, ask.via_s3("kms:Decrypt", key, other.prefix), False, "and for this prefix only")
         yield Row(section, reader, encrypt, False, "readers write nothing")
         yield Row(section, reader, ask.objects("s3:PutObject s3:DeleteObject", prefix), False, "nor delete")

@@ -1,4 +1,4 @@
-"""The independent engine, in its own process: cases in, decisions out."""
+"""The policy engines, each in its own process: cases in, decisions out."""
 
 import json
 import subprocess
@@ -10,7 +10,9 @@ from tests.grants.cases import Cases
 from tests.grants.mutants import Mutant
 
 _HERE = Path(__file__).parent / "engine"
-_NODE = Path(__file__).parents[2] / ".venvs" / "engine" / "bin" / "node"
+_VENVS = Path(__file__).parents[2] / ".venvs"
+_NODE = _VENVS / "engine" / "bin" / "node"
+_EMULATORS_PYTHON = _VENVS / "emulator" / "bin" / "python"
 
 
 def decide(cases: Cases, mutants: Sequence[tuple[int, Mutant]] = ()) -> tuple[list[bool], list[int]]:
@@ -22,12 +24,21 @@ def decide(cases: Cases, mutants: Sequence[tuple[int, Mutant]] = ()) -> tuple[li
             {"place": place, "policy": mutant.policy, "likely": _likely(cases, mutant)} for place, mutant in mutants
         ],
     }
-    answer = subprocess.run(
-        [_NODE, "decide.mjs"], cwd=_HERE, input=json.dumps(question), capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr[-2000:]
-    decided = json.loads(answer.stdout)
+    decided = _ask([_NODE, "decide.mjs"], question)
     return decided["decisions"], decided["noticed"]
+
+
+def decide_by_emulator(cases: Cases) -> list[bool]:
+    """Decide all cases by the second engine."""
+    question = {"policies": cases.policies, "cases": [_case(cases, index) for index in range(len(cases.cases))]}
+    decisions: list[bool] = _ask([_EMULATORS_PYTHON, "evaluate.py"], question)
+    return decisions
+
+
+def _ask(command: list[str | Path], question: dict[str, Any]) -> Any:
+    answer = subprocess.run(command, cwd=_HERE, input=json.dumps(question), capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    return json.loads(answer.stdout)
 
 
 def _case(cases: Cases, index: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from handlers.route_file import shipped_routes
 from tests.grants.cases import Cases
 from tests.grants.mutants import Statement, detached, mutants
-from tests.grants.simulate import decide
+from tests.grants.simulate import decide, decide_by_emulator
 
 SETTINGS = ("everything", "an existing stream key", "nothing optional")
 
@@ -32,6 +32,12 @@ def test_every_row_is_decided_as_it_says(every_setting: dict[str, Cases], settin
     cases = every_setting[setting]
     decisions, _ = decide(cases)
     assert wrong(cases, decisions) == []
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_second_engine_agrees_on_every_row(every_setting: dict[str, Cases], setting: str) -> None:
+    cases = every_setting[setting]
+    assert wrong(cases, decide_by_emulator(cases)) == []
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

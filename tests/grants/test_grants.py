@@ -5,8 +5,10 @@ from collections import Counter
 
 import pytest
 
+from cli.policy import Answer, Request
+from cli.policy import decide as evaluate
 from handlers.route_file import shipped_routes
-from tests.grants.cases import Cases
+from tests.grants.cases import Case, Cases
 from tests.grants.mutants import Statement, detached, mutants
 from tests.grants.simulate import decide, decide_by_emulator
 
@@ -87,3 +89,24 @@ def test_no_wildcard_but_where_aws_has_nothing_narrower(every_setting: dict[str,
         or (statement.get("Resource") == "*" and not attached.name.endswith("Key"))
     }
     assert wild == {("BucketPolicy", "EncryptedTransportOnly")}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_doctors_evaluator_agrees_on_every_row(every_setting: dict[str, Cases], setting: str) -> None:
+    cases = every_setting[setting]
+    answers = [decide_by_doctor(cases, case) for case in cases.cases]
+    assert Answer.MAYBE not in answers
+    assert wrong(cases, [answer is Answer.YES for answer in answers]) == []
+
+
+def decide_by_doctor(cases: Cases, case: Case) -> Answer:
+    who = case.row.who
+    request = Request(
+        principal=who.role or who.arn,
+        action=case.action,
+        resource=case.row.request.resource,
+        account=cases.deployed.stack.account,
+        context=case.context,
+    )
+    resource = None if case.resource_policy is None else cases.policies[case.resource_policy]
+    return evaluate(request, [cases.policies[place] for place in case.identity], resource)

@@ -1,0 +1,257 @@
+"""What would AWS say? IAM's evaluation of identity and resource policies, with a third answer: unknown.
+
+The doctor reads policies of a live account and says which statement is missing. Where a condition looks at
+something that only AWS knows, e.g. the caller's address, the answer is `MAYBE` and not a guess.
+`tests/grants` holds it against two independent engines on every row of the matrix.
+
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any
+
+type Policy = Mapping[str, Any]
+type Statement = Mapping[str, Any]
+
+
+class Answer(IntEnum):
+    """Three-valued: `min` is and, `max` is or."""
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request as AWS sees it.
+
+    Attributes:
+        principal: The ARN of the calling role or user, or a service's name.
+        action: e.g. `kms:Decrypt`.
+        resource: An ARN.
+        account: The account that owns the resource.
+        context: The condition keys that the request carries; what is not in it is absent.
+    """
+
+    principal: str
+    action: str
+    resource: str
+    account: str
+    context: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def is_service(self) -> bool:
+        """True if an AWS service calls by itself."""
+        return not self.principal.startswith("arn:")
+
+    @property
+    def is_of_account(self) -> bool:
+        """True if the caller and the resource belong to the same account."""
+        return self.principal.split(":")[4:5] == [self.account]
+
+
+# Keys that AWS fills in and that nobody outside can know: a condition on one that is absent here is open.
+_UNKNOWABLE = re.compile(
+    r"aws:(source(ip|vpc|vpce|identity)|vpcsourceip|principal(org|tag|type|isaws|service).*|userid|username|useragent|"
+    r"(request|resource)tag/.*|resourceorg.*|current?time|epochtime|tokenissuetime|multifactor.*|calledvia.*|"
+    r"viaawsservice|requestedregion|referer|ec2.*)"
+)
+
+
+def decide(request: Request, identity: Iterable[Policy], resource: Policy | None, *limits: Policy) -> Answer:
+    """Decide a request.
+
+    Args:
+        request: Who asks for what.
+        identity: The policies of the caller.
+        resource: The policy of the resource; None if it has none.
+        limits: Permissions boundaries: each has to allow as well.
+    """
+    own = [statement for policy in identity for statement in statements(policy)]
+    theirs = [] if resource is None else list(statements(resource))
+    denied = max(
+        _matching(own, "Deny", request, by_name=None),
+        _matching(theirs, "Deny", request, by_name=False),
+    )
+    if denied is Answer.YES:
+        return Answer.NO
+    by_identity = min(
+        [_matching(own, "Allow", request, by_name=None)]
+        + [_matching(list(statements(limit)), "Allow", request, by_name=None) for limit in limits]
+    )
+    allowed = _combined(request, by_identity, theirs, has_policy=resource is not None)
+    return min(allowed, Answer.MAYBE) if denied is Answer.MAYBE else allowed
+
+
+def _combined(request: Request, by_identity: Answer, theirs: list[Statement], *, has_policy: bool) -> Answer:
+    """Combine what the caller's and the resource's policies allow.
+
+    In one account either suffices, but a key's policy (and a role's trust) has to let in as well: by name, or
+    by its account, which leaves the choice to IAM. Across accounts both have to allow.
+    """
+    by_name = _matching(theirs, "Allow", request, by_name=True)
+    by_account = _matching(theirs, "Allow", request, by_name=False)
+    if request.is_service:
+        return by_name
+    if not request.is_of_account:
+        return min(by_identity, by_account)
+    if has_policy and request.action.startswith(("kms:", "sts:")):
+        return max(by_name, min(by_identity, by_account))
+    return max(by_name, by_identity)
+
+
+def statements(policy: Policy) -> Iterator[Statement]:
+    """Return the statements of a policy; one alone may stand without a list."""
+    found = policy.get("Statement", [])
+    yield from [found] if isinstance(found, Mapping) else found
+
+
+def read_policy(text: str | Policy) -> Policy:
+    """Read a policy as an API returns it, as text or parsed."""
+    parsed: Policy = json.loads(text) if isinstance(text, str) else text
+    return parsed
+
+
+def matching_statements(request: Request, policy: Policy | None, effect: str) -> list[Statement]:
+    """Return the statements of a policy that speak of a request, certainly or perhaps, for people to look at."""
+    found = [] if policy is None else list(statements(policy))
+    return [one for one in found if _matching([one], effect, request, by_name=False) is not Answer.NO]
+
+
+def nearly_matching(request: Request, policy: Policy) -> list[Statement]:
+    """Return the statements that would allow a request but for their conditions."""
+    return [
+        one
+        for one in statements(policy)
+        if one["Effect"] == "Allow"
+        and _matching([{**one, "Condition": {}}], "Allow", request, by_name=None if "Principal" not in one else False)
+        is Answer.YES
+    ]
+
+
+def _matching(found: list[Statement], effect: str, request: Request, *, by_name: bool | None) -> Answer:
+    """Tell whether any statement matches.
+
+    Args:
+        found: Statements.
+        effect: Only those.
+        request: The request.
+        by_name: None for identity policies; True to count principals only that name the caller itself.
+    """
+    answers = (_match(one, request, by_name=by_name) for one in found if one["Effect"] == effect)
+    return max(answers, default=Answer.NO)
+
+
+def _match(statement: Statement, request: Request, *, by_name: bool | None) -> Answer:
+    fits = (
+        (by_name is None or _names(statement, request, by_name=by_name))
+        and _listed(statement, "Action", request.action.lower(), lower=True)
+        and _listed(statement, "Resource", request.resource)
+    )
+    return _conditions(statement.get("Condition", {}), request) if fits else Answer.NO
+
+
+def _names(statement: Statement, request: Request, *, by_name: bool) -> bool:
+    if "NotPrincipal" in statement:
+        return not _is_named(statement["NotPrincipal"], request, by_name=True)
+    return _is_named(statement.get("Principal", {}), request, by_name=by_name)
+
+
+def _is_named(principal: object, request: Request, *, by_name: bool) -> bool:
+    if principal == "*":
+        return True
+    if not isinstance(principal, Mapping):
+        return False
+    if request.is_service:
+        return request.principal in _listing(principal.get("Service", [])) or "*" in _listing(principal.get("AWS", []))
+    account = request.principal.split(":")[4]
+    accounts = set() if by_name else {account, f"arn:aws:iam::{account}:root"}
+    return any(name in {"*", request.principal} | accounts for name in _listing(principal.get("AWS", [])))
+
+
+def _listed(statement: Statement, element: str, value: str, *, lower: bool = False) -> bool:
+    """Match `Action` or `Resource`, or what `NotAction` or `NotResource` leaves."""
+    if element not in statement and f"Not{element}" not in statement:
+        return True  # a role's trust names no resource: it is the role's
+    patterns = _listing(statement.get(element, statement.get(f"Not{element}", [])))
+    found = any(like(pattern.lower() if lower else pattern, value) for pattern in patterns)
+    return found != (f"Not{element}" in statement)
+
+
+def _conditions(conditions: Mapping[str, Mapping[str, Any]], request: Request) -> Answer:
+    context = {name.lower(): value for name, value in request.context.items()}
+    context.setdefault("aws:principalarn", request.principal)
+    answers = [
+        _condition(operator, key.lower(), [str(value) for value in _listing(values, text=False)], context)
+        for operator, keys in conditions.items()
+        for key, values in keys.items()
+    ]
+    return min(answers, default=Answer.YES)
+
+
+def _condition(operator: str, key: str, wanted: list[str], context: Mapping[str, str | Sequence[str]]) -> Answer:
+    """Decide one condition.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+    """
+    given = context.get(key)
+    if given is None and _UNKNOWABLE.fullmatch(key):
+        return Answer.MAYBE
+    if operator == "Null":
+        return _answer((given is None) == (wanted[0].lower() == "true"))
+    base = operator.removesuffix("IfExists")
+    test = _TESTS.get(base)
+    if test is None or (given is not None and not isinstance(given, str)):
+        return Answer.MAYBE  # numbers, dates, addresses, sets: not what grants of this kind are bound by
+    is_negated = "Not" in base
+    if given is None:
+        return _answer(is_negated or base != operator)
+    return _answer(any(test(value, given) for value in wanted) != is_negated)
+
+
+def like(pattern: str, value: str) -> bool:
+    """Match with `*` and `?`, as IAM does."""
+    return _compiled(pattern).fullmatch(value) is not None
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile("".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern), re.DOTALL)
+
+
+def _equal(wanted: str, given: str) -> bool:
+    return wanted == given
+
+
+def _equal_ignoring_case(wanted: str, given: str) -> bool:
+    return wanted.lower() == given.lower()
+
+
+_TESTS = {
+    "StringEquals": _equal,
+    "StringNotEquals": _equal,
+    "StringEqualsIgnoreCase": _equal_ignoring_case,
+    "StringNotEqualsIgnoreCase": _equal_ignoring_case,
+    "StringLike": like,
+    "StringNotLike": like,
+    "ArnEquals": like,
+    "ArnNotEquals": like,
+    "ArnLike": like,
+    "ArnNotLike": like,
+    "Bool": _equal_ignoring_case,
+}
+
+
+def _answer(holds: bool) -> Answer:
+    return Answer.YES if holds else Answer.NO
+
+
+def _listing(value: Any, *, text: bool = True) -> list[Any]:  # noqa: ANN401 - JSON
+    """Return a value that may stand alone or in a list as a list."""
+    return value if isinstance(value, list) else [value] if not text or isinstance(value, str) else []

@@ -27,8 +27,17 @@ class ResolveError(Exception):
 class Resolver:
     """Resolves one template with one set of parameters."""
 
-    def __init__(self, template: Template, parameters: Mapping[str, str]) -> None:
-        """Take parameters as `sam deploy` takes them: text, lists joined by commas."""
+    def __init__(
+        self, template: Template, parameters: Mapping[str, str], *, arns: Mapping[str, str] | None = None
+    ) -> None:
+        """Take a template.
+
+        Args:
+            template: Plain CloudFormation.
+            parameters: As `sam deploy` takes them: text, lists joined by commas.
+            arns: Of resources that stand already, by logical id.
+        """
+        self._arns = arns or {}
         self._template = template
         self._parameters: dict[str, Any] = {}
         for name, declared in template["Parameters"].items():
@@ -50,6 +59,8 @@ class Resolver:
 
     def arn(self, logical_id: str) -> str:  # noqa: PLR0911 - one per type
         """Return the ARN of a resource; keys get an invented id, the same each time."""
+        if logical_id in self._arns:
+            return self._arns[logical_id]
         properties = self._template["Resources"][logical_id]["Properties"]
         here = f"{REGION}:{ACCOUNT}"
         match self._template["Resources"][logical_id]["Type"]:

@@ -31,6 +31,8 @@ def main(bundle: Path) -> None:
     endpoints = json.loads((data / "endpoints.json").read_text())
     for partition in endpoints["partitions"]:
         partition["services"] = {n: s for n, s in partition["services"].items() if n in SERVICES}
+    # A new file, never the old one written over: an installer may have linked it from a cache that others share.
+    (data / "endpoints.json").unlink()
     (data / "endpoints.json").write_text(json.dumps(endpoints))
     # By hash and never checked: packaging changes the times that byte code is checked by otherwise.
     if not compileall.compile_dir(bundle, quiet=1, force=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH):

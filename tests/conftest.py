@@ -1,7 +1,10 @@
 """What all tests share: markers by folder, no network outside e2e, and no AWS account of the user's."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ["MOTO_ACCOUNT_ID"] = "111122223333"  # before moto is imported: the account of our templates
 
 import pytest
 from hypothesis import settings

@@ -6,12 +6,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import boto3
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
 from cli.check import failing_examples
+from cli.doctor.account import Account
+from cli.doctor.examine import examine
+from cli.doctor.finding import Severity, worst
+from cli.doctor.report import show
 from cli.explain import KIND_HINT, Explanation, explain
+from cli.grants.matrix import matrix
+from cli.grants.stack import example_stack
+from cli.grants.tables import as_object, as_table, is_asked
 from cli.template import refresh
 from handlers.route_file import shipped_routes
 from routing.errors import ConfigurationError, EventError, Fault
@@ -83,6 +92,65 @@ def template(
     _load(None)
     if not refresh(paths, is_check=is_check):
         _fail("the blocks are out of date; run `make template`")
+
+
+@app.command()
+def grants(
+    *,
+    principal: Annotated[
+        str, typer.Option("--for", help="Only rows of one caller, e.g. function, lambda, replay, 'reader of orders'.")
+    ] = "",
+    section: Annotated[str, typer.Option("--section", help="Only one section, e.g. 'route orders'.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a row.")] = False,
+    routes_file: RoutesFile = None,
+) -> None:
+    """Show who may do what to which key and prefix, and why: the matrix that the tests prove."""
+    table = _load(routes_file)
+    rows = matrix(table, example_stack(table))
+    chosen = [row for row in rows if is_asked(row, principal, section)]
+    if not chosen:
+        callers = ", ".join(sorted({row.who.label for row in rows}))
+        _fail(f"no such row; callers are: {callers}")
+    if as_json:
+        for row in chosen:
+            typer.echo(json.dumps(as_object(row), ensure_ascii=False))
+    else:
+        _console().print(as_table(chosen))
+
+
+@app.command()
+def doctor(
+    *,
+    stack: Annotated[str, typer.Option(help="A stack of ours; by default ctr-fanout if nothing else is given.")] = "",
+    instance: Annotated[str, typer.Option(help="Id or ARN of an Amazon Connect instance.")] = "",
+    stream: Annotated[str, typer.Option(help="Name or ARN of a data stream, of whomever.")] = "",
+    region: Annotated[str | None, typer.Option(help="By default that of the profile.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A profile of the AWS configuration.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a finding.")] = False,
+    with_ok: Annotated[bool, typer.Option("--all", help="Also show what is as it should be.")] = False,
+    routes_file: RoutesFile = None,
+) -> None:
+    """Check a live account, read only, from Amazon Connect to the last key, and say what mends it.
+
+    Exits with 0 if all is well, 1 on warnings, 2 on failures, 3 if something could not be looked at.
+    """
+    table = _load(routes_file)
+    if not (stack or instance or stream):
+        stack = "ctr-fanout"
+    try:
+        account = Account(boto3.Session(region_name=region, profile_name=profile))
+        account.identify()
+    except (BotoCoreError, ClientError) as err:
+        code = err.response["Error"]["Code"] if isinstance(err, ClientError) else str(err)
+        typer.echo(f"expected working AWS credentials and a Region, got: {code}", err=True)
+        raise typer.Exit(Severity.UNKNOWN) from err
+    findings = examine(account, table, stack=stack or None, instance=instance or None, stream=stream or None)
+    if as_json:
+        for finding in findings:
+            typer.echo(json.dumps(finding.as_json(), ensure_ascii=False))
+    else:
+        show(findings, _console(), with_ok=with_ok)
+    raise typer.Exit(worst(findings))
 
 
 def _load(file: Path | None) -> RouteTable:

@@ -6,12 +6,14 @@ what to which key or prefix; `docs/grants.md` shows them at work, `docs/adr/0002
 `docs/adr/0006-two-locks.md` say why each is bound three times.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import batched
 from typing import Any
 
 from cli.cfn_yaml import Function, GetAtt, Inline, Ref, Sub
 from handlers.canary import CHECKED_BESIDE_ROUTES
+from handlers.route_file import routes_text
 from handlers.settings import key_variable
 from handlers.telemetry import NAMESPACE, SERVICE
 from routing import dead_letter
@@ -171,6 +173,11 @@ def writer_policy_names(table: RouteTable) -> list[str]:
 def environment(table: RouteTable) -> Block:
     """The function's variables: the key of every route."""
     return {key_variable(route.name): GetAtt(f"{logical_id(route.name)}Key.Arn") for route in table.all_routes}
+
+
+def routes_digest() -> Block:
+    """The digest of the route table, by which `ctr-fanout doctor` knows what is deployed."""
+    return {"ROUTES_SHA256": hashlib.sha256(routes_text().encode()).hexdigest()}
 
 
 def grant_alarms(table: RouteTable) -> Block:

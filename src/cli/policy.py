@@ -56,6 +56,20 @@ class Request:
         return self.principal.split(":")[4:5] == [self.account]
 
 
+EVERYTHING: Policy = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+"""AdministratorAccess."""
+
+
+def default_key_policy(account: str) -> Policy:
+    """Return what a key has whose creator says nothing: IAM decides.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+    """
+    root = {"AWS": f"arn:aws:iam::{account}:root"}
+    statement = {"Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
 # Keys that AWS fills in and that nobody outside can know: a condition on one that is absent here is open.
 _UNKNOWABLE = re.compile(
     r"aws:(source(ip|vpc|vpce|identity)|vpcsourceip|principal(org|tag|type|isaws|service).*|userid|username|useragent|"
@@ -112,6 +126,12 @@ def statements(policy: Policy) -> Iterator[Statement]:
     yield from [found] if isinstance(found, Mapping) else found
 
 
+def principals(one: Statement) -> list[str]:
+    """Return the AWS principals that a statement names."""
+    principal = one.get("Principal", {})
+    return ["*"] if principal == "*" else list(_listing(principal.get("AWS", [])))
+
+
 def read_policy(text: str | Policy) -> Policy:
     """Read a policy as an API returns it, as text or parsed."""
     parsed: Policy = json.loads(text) if isinstance(text, str) else text
@@ -120,8 +140,8 @@ def read_policy(text: str | Policy) -> Policy:
 
 def matching_statements(request: Request, policy: Policy | None, effect: str) -> list[Statement]:
     """Return the statements of a policy that speak of a request, certainly or perhaps, for people to look at."""
-    found = [] if policy is None else list(statements(policy))
-    return [one for one in found if _matching([one], effect, request, by_name=False) is not Answer.NO]
+    found = () if policy is None else statements(policy)
+    return [one for one in found if _matching([one], effect, request, by_name=_naming(one)) is not Answer.NO]
 
 
 def nearly_matching(request: Request, policy: Policy) -> list[Statement]:
@@ -129,10 +149,13 @@ def nearly_matching(request: Request, policy: Policy) -> list[Statement]:
     return [
         one
         for one in statements(policy)
-        if one["Effect"] == "Allow"
-        and _matching([{**one, "Condition": {}}], "Allow", request, by_name=None if "Principal" not in one else False)
-        is Answer.YES
+        if _matching([{**one, "Condition": {}}], "Allow", request, by_name=_naming(one)) is Answer.YES
     ]
+
+
+def _naming(one: Statement) -> bool | None:
+    """Tell a statement of a resource policy, which names principals, from one of an identity policy."""
+    return False if "Principal" in one or "NotPrincipal" in one else None
 
 
 def _matching(found: list[Statement], effect: str, request: Request, *, by_name: bool | None) -> Answer:

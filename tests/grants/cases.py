@@ -5,19 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.grants.matrix import Row
-from local.policies import Attached, Deployed, Policy
-
-EVERYTHING: Policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-
-
-def default_key_policy(account: str) -> Policy:
-    """Return what a key has whose creator says nothing: IAM decides.
-
-    Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
-    """
-    root = {"AWS": f"arn:aws:iam::{account}:root"}
-    statement = {"Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*"}
-    return {"Version": "2012-10-17", "Statement": [statement]}
+from cli.policy import EVERYTHING, Policy, default_key_policy
+from local.policies import Attached, Deployed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,268 @@
+"""A whole account on moto: the stack as its template makes it, Connect in front, Firehose beside it.
+
+Keys, policies, stream, bucket, table, functions, mapping and delivery stream are real calls to moto; their
+policies are those of template.yaml, resolved. CloudFormation's own listing is replayed, since moto makes
+only a part of such a template.
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+
+from cli.lambda_event import ACCOUNT, REGION
+from local.resolve import Resolver
+from local.translate import Template
+from tests.doctor.connect_api import ConnectApi
+
+INSTANCE = "11111111-2222-4333-8444-555555555555"
+INSTANCE_ARN = f"arn:aws:connect:{REGION}:{ACCOUNT}:instance/{INSTANCE}"
+CONNECT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/connect.amazonaws.com/AWSServiceRoleForAmazonConnect_x"
+READER = f"arn:aws:iam::{ACCOUNT}:role/OrdersReader"
+STREAM_ARN = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/ctr-fanout"
+STACK = "ctr-fanout"
+PARAMETERS = {
+    "ConnectInstanceArn": INSTANCE_ARN,
+    "ConnectServiceRoleArn": CONNECT_ROLE,
+    "ReadersOfOrders": READER,
+    "ReplayOperators": f"arn:aws:iam::{ACCOUNT}:role/Operator",
+    "ArchiveRawStream": "true",
+}
+
+
+@dataclass
+class World:
+    """A healthy account, and handles to break it by."""
+
+    session: boto3.Session
+    connect: ConnectApi = field(default_factory=ConnectApi)
+    keys: dict[str, str] = field(default_factory=dict)
+    policies: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=lambda: dict(PARAMETERS))
+
+    def client(self, service: str) -> Any:
+        make: Any = self.session.client
+        return make(service)
+
+    @property
+    def mapping(self) -> str:
+        return self.resources["StreamMapping"]
+
+    @property
+    def bucket(self) -> str:
+        return self.resources["Bucket"]
+
+    def key_policy(self, key: str) -> dict[str, Any]:
+        found = self.client("kms").get_key_policy(KeyId=self.keys[key], PolicyName="default")["Policy"]
+        policy: dict[str, Any] = json.loads(found)
+        return policy
+
+    def set_key_policy(self, key: str, policy: dict[str, Any]) -> None:
+        self.client("kms").put_key_policy(KeyId=self.keys[key], PolicyName="default", Policy=json.dumps(policy))
+
+    def edit_key(self, key: str, sid: str, **changes: Any) -> None:
+        """Change a statement of a key policy; without changes take it out."""
+        self.set_key_policy(key, _edited(self.key_policy(key), sid, changes))
+
+    def edit_policy(self, policy: str, sid: str, **changes: Any) -> None:
+        """Change a statement of a managed policy; without changes take it out."""
+        iam, arn = self.client("iam"), self.policies[policy]
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        changed = json.dumps(_edited(document, sid, changes))
+        iam.create_policy_version(PolicyArn=arn, PolicyDocument=changed, SetAsDefault=True)
+
+    def edit_bucket(self, sid: str, **changes: Any) -> None:
+        """Change a statement of the bucket policy; without changes take it out."""
+        s3 = self.client("s3")
+        policy = json.loads(s3.get_bucket_policy(Bucket=self.bucket)["Policy"])
+        s3.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(_edited(policy, sid, changes)))
+
+
+def _edited(policy: dict[str, Any], sid: str, changes: dict[str, Any]) -> dict[str, Any]:
+    found = [one for one in policy["Statement"] if one.get("Sid") == sid]
+    assert found, f"no statement {sid}"
+    rest = [one for one in policy["Statement"] if one.get("Sid") != sid]
+    return {**policy, "Statement": rest + ([{**found[0], **changes}] if changes else [])}
+
+
+def healthy(template: Template) -> World:
+    """Build an account where everything is as it should be."""
+    session = boto3.Session(region_name=REGION)
+    world = World(session)
+    world.connect.serve(session)
+    session.events.register("before-call.cloudformation.DescribeStacks", lambda **_: _replayed(_stacks(world)))
+    session.events.register("before-call.cloudformation.ListStackResources", lambda **_: _replayed(_listed(world)))
+    _make_keys(world, template)
+    arns = {f"{name}Key": arn for name, arn in world.keys.items()}
+    resolver = Resolver(template, PARAMETERS, arns=arns)
+    resources = resolver.resources()
+    _make_roles(world, resources)
+    _make_stream(world)
+    _make_bucket(world, resources)
+    _make_table(world, resources)
+    _make_functions(world, resources)
+    mapping = world.mapping
+    # The policies name the mapping by its UUID, which is known only now.
+    resources = Resolver(template, PARAMETERS, arns=arns | {"StreamMapping": _mapping_arn(mapping)}).resources()
+    _make_policies(world, resources)
+    _make_firehose(world, resources)
+    _make_connect(world)
+    return world
+
+
+def _make_keys(world: World, template: Template) -> None:
+    kms = world.client("kms")
+    for name, resource in Resolver(template, PARAMETERS).resources().items():
+        if resource["Type"] == "AWS::KMS::Key":
+            made = kms.create_key(Policy=json.dumps(resource["Properties"]["KeyPolicy"]))["KeyMetadata"]
+            kms.enable_key_rotation(KeyId=made["KeyId"])
+            world.keys[name.removesuffix("Key")] = made["Arn"]
+            world.resources[name] = made["KeyId"]
+
+
+def _make_roles(world: World, resources: dict[str, Any]) -> None:
+    iam = world.client("iam")
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::IAM::Role":
+            trust = json.dumps(resource["Properties"]["AssumeRolePolicyDocument"])
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+            world.resources[name] = name
+
+
+def _make_policies(world: World, resources: dict[str, Any]) -> None:
+    iam = world.client("iam")
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::IAM::ManagedPolicy":
+            document = json.dumps(resource["Properties"]["PolicyDocument"])
+            arn = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
+            for role in resource["Properties"]["Roles"]:
+                iam.attach_role_policy(RoleName=role, PolicyArn=arn)
+            world.policies[name] = world.resources[name] = arn
+
+
+def _make_stream(world: World) -> None:
+    kinesis = world.client("kinesis")
+    kinesis.create_stream(StreamName="ctr-fanout", ShardCount=1)
+    kinesis.increase_stream_retention_period(StreamName="ctr-fanout", RetentionPeriodHours=336)
+    kinesis.start_stream_encryption(StreamName="ctr-fanout", EncryptionType="KMS", KeyId=world.keys["Stream"])
+    world.resources["Stream"] = "ctr-fanout"
+
+
+def _make_bucket(world: World, resources: dict[str, Any]) -> None:
+    s3, name = world.client("s3"), resources["Bucket"]["Properties"]["BucketName"]
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    encryption = resources["Bucket"]["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [{
+        "ApplyServerSideEncryptionByDefault": encryption["ServerSideEncryptionByDefault"], "BucketKeyEnabled": False,
+    }]})  # fmt: skip
+    policy = resources["BucketPolicy"]["Properties"]["PolicyDocument"]
+    s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
+    world.resources["Bucket"] = name
+
+
+def _make_table(world: World, resources: dict[str, Any]) -> None:
+    properties = dict(resources["CheckpointTable"]["Properties"])
+    ttl = properties.pop("TimeToLiveSpecification")
+    properties.pop("PointInTimeRecoverySpecification")
+    dynamodb = world.client("dynamodb")
+    dynamodb.create_table(**properties)
+    dynamodb.update_time_to_live(TableName=properties["TableName"], TimeToLiveSpecification=ttl)
+    world.resources["CheckpointTable"] = properties["TableName"]
+
+
+def _make_functions(world: World, resources: dict[str, Any]) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("handler.py", "")
+    functions = world.client("lambda")
+    for name in ("FanOutFunction", "GrantCheckFunction"):
+        properties = resources[name]["Properties"]
+        functions.create_function(
+            FunctionName=properties["FunctionName"],
+            Runtime="python3.13",
+            Role=properties["Role"],
+            Handler="handler.handler",
+            Code={"ZipFile": packed.getvalue()},
+            Environment={"Variables": {n: str(v) for n, v in properties["Environment"]["Variables"].items()}},
+        )
+        world.resources[name] = properties["FunctionName"]
+    permission = resources["GrantCheckPermission"]["Properties"]
+    functions.add_permission(
+        FunctionName=permission["FunctionName"], StatementId="schedule", Action=permission["Action"],
+        Principal=permission["Principal"], SourceArn=permission["SourceArn"],
+    )  # fmt: skip
+    mapping = resources["StreamMapping"]["Properties"]
+    made = functions.create_event_source_mapping(
+        FunctionName=mapping["FunctionName"],
+        EventSourceArn=mapping["EventSourceArn"],
+        Enabled=True,
+        StartingPosition="TRIM_HORIZON",
+        MaximumRetryAttempts=int(mapping["MaximumRetryAttempts"]),
+        MaximumRecordAgeInSeconds=int(mapping["MaximumRecordAgeInSeconds"]),
+        ParallelizationFactor=1,
+        FunctionResponseTypes=mapping["FunctionResponseTypes"],
+        DestinationConfig=mapping["DestinationConfig"],
+    )
+    world.resources["StreamMapping"] = made["UUID"]
+
+
+def _make_firehose(world: World, resources: dict[str, Any]) -> None:
+    properties = resources["ArchiveStream"]["Properties"]
+    s3 = properties["ExtendedS3DestinationConfiguration"]
+    world.client("firehose").create_delivery_stream(
+        DeliveryStreamName=properties["DeliveryStreamName"],
+        DeliveryStreamType="KinesisStreamAsSource",
+        KinesisStreamSourceConfiguration=properties["KinesisStreamSourceConfiguration"],
+        ExtendedS3DestinationConfiguration=s3,
+    )
+    world.resources["ArchiveStream"] = properties["DeliveryStreamName"]
+
+
+def _make_connect(world: World) -> None:
+    world.connect.instances[INSTANCE] = {
+        "Id": INSTANCE,
+        "Arn": INSTANCE_ARN,
+        "IdentityManagementType": "SAML",
+        "InstanceAlias": "example",
+        "ServiceRole": CONNECT_ROLE,
+        "InstanceStatus": "ACTIVE",
+        "InboundCallsEnabled": True,
+        "OutboundCallsEnabled": True,
+    }
+    recordings = world.client("kms").create_key(Description="call recordings")["KeyMetadata"]["Arn"]
+    world.keys["Recordings"] = recordings
+    stream = {"StorageType": "KINESIS_STREAM", "KinesisStreamConfig": {"StreamArn": STREAM_ARN}}
+    for kind in ("CONTACT_TRACE_RECORDS", "AGENT_EVENTS"):
+        world.connect.storage[INSTANCE, kind] = [{"AssociationId": kind.lower(), **stream}]
+    encryption = {"EncryptionType": "KMS", "KeyId": recordings}
+    s3 = {"BucketName": "recordings", "BucketPrefix": "calls", "EncryptionConfig": encryption}
+    world.connect.storage[INSTANCE, "CALL_RECORDINGS"] = [
+        {"AssociationId": "recordings", "StorageType": "S3", "S3Config": s3}
+    ]
+
+
+def _mapping_arn(uuid: str) -> str:
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{uuid}"
+
+
+def _replayed(answer: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    class Http:
+        status_code = 200
+
+    return Http(), answer
+
+
+def _stacks(world: World) -> dict[str, Any]:
+    parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in world.parameters.items()]
+    stack = {"StackName": STACK, "StackStatus": "CREATE_COMPLETE", "Parameters": parameters}
+    return {"Stacks": [stack]}
+
+
+def _listed(world: World) -> dict[str, Any]:
+    found = [{"LogicalResourceId": n, "PhysicalResourceId": physical} for n, physical in world.resources.items()]
+    return {"StackResourceSummaries": found}

@@ -92,5 +92,7 @@ class ConnectApi:
     def _response(status: int, body: Mapping[str, Any], headers: dict[str, str]) -> AWSResponse:
         raw = json.dumps(body, default=str).encode()
         made: Any = AWSResponse
-        answer: AWSResponse = made("https://connect", status, {"content-type": "application/json", **headers}, _Raw(raw))
+        answer: AWSResponse = made(
+            "https://connect", status, {"content-type": "application/json", **headers}, _Raw(raw)
+        )
         return answer

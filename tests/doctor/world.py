@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 
 from cli.lambda_event import ACCOUNT, REGION
 from local.resolve import Resolver
@@ -24,6 +26,7 @@ CONNECT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/connect.amazonaws.
 READER = f"arn:aws:iam::{ACCOUNT}:role/OrdersReader"
 STREAM_ARN = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/ctr-fanout"
 STACK = "ctr-fanout"
+_MODELS = botocore.loaders.create_loader()  # AWS's service models, read once for all tests
 PARAMETERS = {
     "ConnectInstanceArn": INSTANCE_ARN,
     "ConnectServiceRoleArn": CONNECT_ROLE,
@@ -39,14 +42,17 @@ class World:
 
     session: boto3.Session
     connect: ConnectApi = field(default_factory=ConnectApi)
+    _clients: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     policies: dict[str, str] = field(default_factory=dict)
     resources: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=lambda: dict(PARAMETERS))
 
     def client(self, service: str) -> Any:
-        make: Any = self.session.client
-        return make(service)
+        if service not in self._clients:
+            make: Any = self.session.client
+            self._clients[service] = make(service)
+        return self._clients[service]
 
     @property
     def mapping(self) -> str:
@@ -92,7 +98,9 @@ def _edited(policy: dict[str, Any], sid: str, changes: dict[str, Any]) -> dict[s
 
 def healthy(template: Template) -> World:
     """Build an account where everything is as it should be."""
-    session = boto3.Session(region_name=REGION)
+    core = botocore.session.Session()
+    core.register_component("data_loader", _MODELS)
+    session = boto3.Session(botocore_session=core, region_name=REGION)
     world = World(session)
     world.connect.serve(session)
     session.events.register("before-call.cloudformation.DescribeStacks", lambda **_: _replayed(_stacks(world)))

@@ -178,10 +178,11 @@ def _check_s3(account: Account, arn: str, s3: Mapping[str, Any]) -> Iterator[Fin
         context = _via_s3(account.region, objects)
         for action in ("kms:GenerateDataKey", "kms:Decrypt"):
             yield from check_use(role, action, key, context, f"Firehose writes {bucket}/{prefix}", "DestinationKey")
+    configured = _configured_key(s3)
     put = Request(
         principal=role.arn, action="s3:PutObject", resource=objects, account=role.arn.split(":")[4],
         context={**_bucket_context(role.arn.split(":")[4]), "s3:x-amz-server-side-encryption": "aws:kms",
-                 **({_KEY_HEADER: key.arn} if key else {})},
+                 **({_KEY_HEADER: key.arn if key else configured} if key or configured else {})},
     )  # fmt: skip
     policy = _bucket_policy(account, name)
     if role.policies is not None and decide(put, role.policies, policy, *limits_of(role)) is Answer.NO:
@@ -200,11 +201,16 @@ def _check_s3(account: Account, arn: str, s3: Mapping[str, Any]) -> Iterator[Fin
             )  # fmt: skip
 
 
+def _configured_key(s3: Mapping[str, Any]) -> str:
+    """Return the key of a Firehose destination, as it is configured; empty for the bucket's default."""
+    return str(s3.get("EncryptionConfiguration", {}).get("KMSEncryptionConfig", {}).get("AWSKMSKeyARN", ""))
+
+
 def _key_of_destination(
     account: Account, arn: str, s3: Mapping[str, Any], bucket: str
 ) -> Generator[Finding, None, Key | None]:
     """Find the key that encrypts what Firehose writes: its own, or the bucket's default."""
-    key_id = s3.get("EncryptionConfiguration", {}).get("KMSEncryptionConfig", {}).get("AWSKMSKeyARN", "")
+    key_id = _configured_key(s3)
     if not key_id:
         try:
             default = account.ask("s3", "get_bucket_encryption", Bucket=bucket)

@@ -1,0 +1,39 @@
+"""A healthy account on moto, new for each test."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from moto import mock_aws
+
+from cli.doctor.account import Account
+from cli.doctor.examine import examine
+from cli.doctor.finding import Finding, Severity
+from handlers.route_file import shipped_routes
+from local.translate import Template, translated
+from tests.doctor.world import STACK, World, healthy
+
+type Examine = Callable[..., list[Finding]]
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    return translated()
+
+
+@pytest.fixture
+def world(template: Template, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws(config={"lambda": {"use_docker": False}}):
+        yield healthy(template)
+
+
+@pytest.fixture
+def doctor(world: World) -> Examine:
+    """Examine the world; what is as it should be is left out."""
+
+    def run(**given: str) -> list[Finding]:
+        found = examine(Account(world.session), shipped_routes(), **(given or {"stack": STACK}))  # type: ignore[arg-type]
+        return [finding for finding in found if finding.severity is not Severity.OK]
+
+    return run

@@ -1,0 +1,596 @@
+"""Broken accounts: each is built, and the doctor names the right cause first."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from moto.awslambda_simple.models import lambda_simple_backends
+
+from cli.doctor.account import Account
+from cli.doctor.examine import examine
+from cli.doctor.finding import Severity, worst
+from cli.lambda_event import ACCOUNT, REGION
+from handlers.route_file import shipped_routes
+from tests.doctor.conftest import Examine
+from tests.doctor.world import CONNECT_ROLE, INSTANCE, INSTANCE_ARN, READER, STACK, STREAM_ARN, World
+
+ROOT = f"arn:aws:iam::{ACCOUNT}:root"
+DEFAULT = {"Sid": "Default", "Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "kms:*", "Resource": "*"}
+
+
+def statement(sid: str, principal: str, action: str, **rest: Any) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Allow", "Principal": {"AWS": principal}, "Action": action, "Resource": "*", **rest}
+
+
+def add(world: World, key: str, *statements: dict[str, Any]) -> None:
+    policy = world.key_policy(key)
+    world.set_key_policy(key, {**policy, "Statement": [*policy["Statement"], *statements]})
+
+
+def mapping(world: World) -> Any:
+    """Return moto's own mapping, for what no API sets."""
+    return lambda_simple_backends[ACCOUNT][REGION]._event_source_mappings[world.mapping]
+
+
+def move_stream_to(world: World, key: str) -> None:
+    """Encrypt the stream with another key; the function may decrypt with it, as its policy is changed, too."""
+    kinesis = world.client("kinesis")
+    kinesis.stop_stream_encryption(StreamName="ctr-fanout", EncryptionType="KMS", KeyId=world.keys["Stream"])
+    kinesis.start_stream_encryption(StreamName="ctr-fanout", EncryptionType="KMS", KeyId=world.keys[key])
+    world.edit_policy("StreamConsumerPolicy", "DecryptTheStream", Resource=world.keys[key])
+    world.parameters["ExistingStreamKeyArn"] = world.keys[key]
+    del world.resources["StreamKey"]
+    if world.key_policy(key)["Statement"][0].get("Sid") != "Default":
+        world.set_key_policy(key, {"Version": "2012-10-17", "Statement": [DEFAULT]})
+
+
+# --- Connect ------------------------------------------------------------------------------------------------
+
+
+def instance_is_gone(world: World) -> None:
+    world.connect.instances.clear()
+
+
+def instance_is_being_made(world: World) -> None:
+    world.connect.instances[INSTANCE]["InstanceStatus"] = "CREATION_IN_PROGRESS"
+
+
+def instance_has_no_service_linked_role(world: World) -> None:
+    world.connect.instances[INSTANCE]["ServiceRole"] = f"arn:aws:iam::{ACCOUNT}:role/connect-of-2017"
+    add(world, "Stream", statement("Old", f"arn:aws:iam::{ACCOUNT}:role/connect-of-2017", "kms:GenerateDataKey"))
+
+
+def contact_records_are_not_streamed(world: World) -> None:
+    del world.connect.storage[INSTANCE, "CONTACT_TRACE_RECORDS"]
+
+
+def agent_events_are_not_streamed(world: World) -> None:
+    del world.connect.storage[INSTANCE, "AGENT_EVENTS"]
+
+
+def contact_records_go_to_firehose(world: World) -> None:
+    firehose = {"FirehoseArn": f"arn:aws:firehose:{REGION}:{ACCOUNT}:deliverystream/other"}
+    world.connect.storage[INSTANCE, "CONTACT_TRACE_RECORDS"] = [
+        {"AssociationId": "a", "StorageType": "KINESIS_FIREHOSE", "KinesisFirehoseConfig": firehose}
+    ]
+
+
+def contact_records_go_to_another_stream(world: World) -> None:
+    other = {"StreamArn": f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/other"}
+    world.connect.storage[INSTANCE, "CONTACT_TRACE_RECORDS"] = [
+        {"AssociationId": "a", "StorageType": "KINESIS_STREAM", "KinesisStreamConfig": other}
+    ]
+
+
+# --- the stream and its key ---------------------------------------------------------------------------------
+
+
+def stream_is_gone(world: World) -> None:
+    world.client("kinesis").delete_stream(StreamName="ctr-fanout")
+
+
+def stream_is_not_encrypted(world: World) -> None:
+    key = world.keys["Stream"]
+    world.client("kinesis").stop_stream_encryption(StreamName="ctr-fanout", EncryptionType="KMS", KeyId=key)
+
+
+def stream_key_is_disabled(world: World) -> None:
+    world.client("kms").disable_key(KeyId=world.keys["Stream"].rpartition("/")[2])
+
+
+def stream_key_is_going(world: World) -> None:
+    world.client("kms").schedule_key_deletion(KeyId=world.keys["Stream"].rpartition("/")[2], PendingWindowInDays=7)
+
+
+def stream_key_does_not_exist(world: World) -> None:
+    kinesis = world.client("kinesis")
+    kinesis.stop_stream_encryption(StreamName="ctr-fanout", EncryptionType="KMS", KeyId=world.keys["Stream"])
+    gone = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/00000000-0000-4000-8000-000000000000"
+    kinesis.start_stream_encryption(StreamName="ctr-fanout", EncryptionType="KMS", KeyId=gone)
+
+
+def classic_trap(world: World) -> None:
+    """A key of its own for the stream, no storage key, and nothing about Connect in its policy."""
+    world.edit_key("Stream", "ConnectEncrypts")
+
+
+def only_the_account_is_named(world: World) -> None:
+    """The default policy looks generous, and Connect's role has no policy of its own that allows it."""
+    world.keys["Default"] = world.client("kms").create_key()["KeyMetadata"]["Arn"]
+    move_stream_to(world, "Default")
+
+
+def recordings_key_with_its_grant(world: World) -> None:
+    world.client("kms").create_grant(
+        KeyId=world.keys["Recordings"], GranteePrincipal=CONNECT_ROLE,
+        Operations=["GenerateDataKey", "Decrypt", "Encrypt"],
+    )  # fmt: skip
+    move_stream_to(world, "Recordings")
+
+
+def recordings_key_whose_grant_is_gone(world: World) -> None:
+    move_stream_to(world, "Recordings")
+
+
+def key_with_a_grant_by_hand(world: World) -> None:
+    world.edit_key("Stream", "ConnectEncrypts")
+    world.client("kms").create_grant(
+        KeyId=world.keys["Stream"], GranteePrincipal=CONNECT_ROLE, Operations=["GenerateDataKey"]
+    )
+
+
+def grant_is_too_small(world: World) -> None:
+    world.edit_key("Stream", "ConnectEncrypts")
+    world.client("kms").create_grant(KeyId=world.keys["Stream"], GranteePrincipal=CONNECT_ROLE, Operations=["Decrypt"])
+
+
+def grant_is_for_another_stream(world: World) -> None:
+    world.edit_key("Stream", "ConnectEncrypts")
+    world.client("kms").create_grant(
+        KeyId=world.keys["Stream"], GranteePrincipal=CONNECT_ROLE, Operations=["GenerateDataKey"],
+        Constraints={"EncryptionContextEquals": {"aws:kinesis:arn": "arn:aws:kinesis:eu-west-2:1:stream/x"}},
+    )  # fmt: skip
+
+
+def key_names_a_deleted_role(world: World) -> None:
+    world.edit_key("Stream", "ConnectEncrypts", Principal={"AWS": "AROAEXAMPLEEXAMPLE123"})
+
+
+def key_names_another_instances_role(world: World) -> None:
+    world.edit_key("Stream", "ConnectEncrypts", Principal={"AWS": CONNECT_ROLE.replace("_x", "_y")})
+
+
+def key_lets_connect_only_decrypt(world: World) -> None:
+    world.edit_key("Stream", "ConnectEncrypts", Action="kms:Decrypt")
+
+
+def key_denies_connect(world: World) -> None:
+    denial = statement("NoServices", "*", "kms:GenerateDataKey", Effect="Deny",
+                       Condition={"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/aws-service-role/*"}})  # fmt: skip
+    add(world, "Stream", denial)
+
+
+def key_admits_connect_from_an_organization(world: World) -> None:
+    world.edit_key("Stream", "ConnectEncrypts", Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1"}})
+
+
+# --- who reads it -------------------------------------------------------------------------------------------
+
+
+def nobody_reads(world: World) -> None:
+    world.client("lambda").delete_event_source_mapping(UUID=world.mapping)
+    world.client("firehose").delete_delivery_stream(DeliveryStreamName="ctr-fanout-archive")
+
+
+def mapping_is_disabled(world: World) -> None:
+    mapping(world).enabled = False
+
+
+def mapping_has_a_problem(world: World) -> None:
+    def replayed(parsed: dict[str, Any], **_: object) -> None:
+        """Say what moto never says."""
+        for one in parsed["EventSourceMappings"]:
+            one["LastProcessingResult"] = "PROBLEM: Function call failed"
+
+    world.session.events.register("after-call.lambda.ListEventSourceMappings", replayed)
+
+
+def mapping_retries_for_ever(world: World) -> None:
+    mapping(world).max_retry_attempts = -1
+    mapping(world).max_record_age = -1
+
+
+def retention_is_short(world: World) -> None:
+    world.client("kinesis").decrease_stream_retention_period(StreamName="ctr-fanout", RetentionPeriodHours=24)
+
+
+def partial_failures_are_ignored(world: World) -> None:
+    mapping(world).function_response_types = []
+
+
+def nothing_takes_what_fails(world: World) -> None:
+    mapping(world).destination_config = {}
+
+
+def on_failure_is_not_allowed(world: World) -> None:
+    world.edit_policy("FunctionPolicy", "HandOverWhatFailed")
+
+
+def on_failure_is_denied(world: World) -> None:
+    denial = {"Sid": "HeaderOrNothing", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
+              "Resource": f"arn:aws:s3:::{world.bucket}/*",
+              "Condition": {"Null": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "true"}}}  # fmt: skip
+    policy = json.loads(world.client("s3").get_bucket_policy(Bucket=world.bucket)["Policy"])
+    policy["Statement"].append(denial)
+    world.client("s3").put_bucket_policy(Bucket=world.bucket, Policy=json.dumps(policy))
+
+
+def function_may_not_read(world: World) -> None:
+    world.edit_policy("StreamConsumerPolicy", "ReadTheStream")
+
+
+def function_may_not_decrypt(world: World) -> None:
+    world.edit_policy("StreamConsumerPolicy", "DecryptTheStream")
+
+
+def stream_key_admits_no_consumer(world: World) -> None:
+    world.edit_key("Stream", "ConsumersDecrypt")
+
+
+def function_decrypts_another_stream(world: World) -> None:
+    other = {"StringEquals": {"kms:EncryptionContext:aws:kinesis:arn": STREAM_ARN + "-of-last-year"}}
+    world.edit_policy("StreamConsumerPolicy", "DecryptTheStream", Condition=other)
+
+
+def stream_key_wants_another_region(world: World) -> None:
+    world.edit_key("Stream", "ConsumersDecrypt",
+                   Condition={"StringEquals": {"kms:ViaService": "kinesis.eu-west-2.amazonaws.com"}})  # fmt: skip
+
+
+def function_is_out_of_bounds(world: World) -> None:
+    bounds = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*", "kinesis:*", "logs:*",
+              "dynamodb:*", "lambda:*"], "Resource": "*"}]}  # fmt: skip
+    iam = world.client("iam")
+    arn = iam.create_policy(PolicyName="bounds", PolicyDocument=json.dumps(bounds))["Policy"]["Arn"]
+    iam.put_role_permissions_boundary(RoleName="FanOutRole", PermissionsBoundary=arn)
+
+
+def function_is_denied(world: World) -> None:
+    denial = {
+        "Version": "2012-10-17",
+        "Statement": [{"Sid": "NoKms", "Effect": "Deny", "Action": "kms:Decrypt", "Resource": "*"}],
+    }
+    world.client("iam").put_role_policy(
+        RoleName="FanOutRole", PolicyName="guardrail", PolicyDocument=json.dumps(denial)
+    )
+
+
+# --- Firehose -----------------------------------------------------------------------------------------------
+
+
+def firehose_may_not_decrypt(world: World) -> None:
+    """Trap 2, first half."""
+    iam = world.client("iam")
+    iam.detach_role_policy(RoleName="ArchiveRole", PolicyArn=world.policies["StreamConsumerPolicy"])
+    read = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kinesis:*", "Resource": STREAM_ARN}]}
+    iam.put_role_policy(RoleName="ArchiveRole", PolicyName="read", PolicyDocument=json.dumps(read))
+
+
+def archive_key_does_not_admit_firehose(world: World) -> None:
+    """Trap 2, second half."""
+    world.edit_key("Archive", "FirehoseWrites")
+
+
+def firehose_may_not_encrypt(world: World) -> None:
+    world.edit_policy("ArchivePolicy", "ArchiveEncrypt")
+
+
+def firehose_may_not_put(world: World) -> None:
+    world.edit_policy("ArchivePolicy", "ArchivePut")
+
+
+def bucket_denies_firehose(world: World) -> None:
+    world.edit_bucket("KnownPrefixesOnly", NotResource=[f"arn:aws:s3:::{world.bucket}/aws/lambda/*"])
+
+
+def archive_key_is_disabled(world: World) -> None:
+    world.client("kms").disable_key(KeyId=world.keys["Archive"].rpartition("/")[2])
+
+
+def firehose_role_is_gone(world: World) -> None:
+    iam = world.client("iam")
+    for policy in ("StreamConsumerPolicy", "ArchivePolicy"):
+        iam.detach_role_policy(RoleName="ArchiveRole", PolicyArn=world.policies[policy])
+    iam.delete_role(RoleName="ArchiveRole")
+
+
+# --- the stack's destinations -------------------------------------------------------------------------------
+
+
+def route_key_is_disabled(world: World) -> None:
+    world.client("kms").disable_key(KeyId=world.keys["Orders"].rpartition("/")[2])
+
+
+def route_key_is_going(world: World) -> None:
+    world.client("kms").schedule_key_deletion(KeyId=world.keys["Orders"].rpartition("/")[2], PendingWindowInDays=7)
+
+
+def route_key_does_not_rotate(world: World) -> None:
+    world.client("kms").disable_key_rotation(KeyId=world.keys["Orders"])
+
+
+def route_key_admits_no_writer(world: World) -> None:
+    world.edit_key("Orders", "WritersEncrypt")
+
+
+def function_may_not_encrypt_a_route(world: World) -> None:
+    world.edit_policy("WriterPolicy1", "OrdersEncrypt")
+
+
+def function_may_not_put_a_route(world: World) -> None:
+    world.edit_policy("WriterPolicy1", "OrdersPut")
+
+
+def bucket_denies_a_route(world: World) -> None:
+    world.edit_bucket("KeyOfOrders", Condition={"ArnNotEquals": {
+        "s3:x-amz-server-side-encryption-aws-kms-key-id": world.keys["Billing"]}})  # fmt: skip
+
+
+def bucket_takes_any_key(world: World) -> None:
+    world.edit_bucket("KeyOfOrders")
+
+
+def bucket_takes_plain_http(world: World) -> None:
+    world.edit_bucket("EncryptedTransportOnly")
+
+
+def key_leaves_it_to_iam(world: World) -> None:
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}
+    world.client("iam").put_role_policy(RoleName="FanOutRole", PolicyName="kms", PolicyDocument=json.dumps(policy))
+    add(world, "Orders", DEFAULT)
+
+
+def somebody_else_reads_a_route(world: World) -> None:
+    world.edit_key("Orders", "ReadersDecrypt", Principal={"AWS": [READER, f"arn:aws:iam::{ACCOUNT}:role/Curious"]})
+
+
+def reader_is_not_admitted(world: World) -> None:
+    world.edit_key("Orders", "ReadersDecrypt")
+
+
+def bucket_default_is_another_key(world: World) -> None:
+    rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": world.keys["Orders"]}
+    world.client("s3").put_bucket_encryption(Bucket=world.bucket, ServerSideEncryptionConfiguration={
+        "Rules": [{"ApplyServerSideEncryptionByDefault": rule, "BucketKeyEnabled": False}]})  # fmt: skip
+
+
+def bucket_keys_are_on(world: World) -> None:
+    rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": world.keys["DeadLetter"]}
+    world.client("s3").put_bucket_encryption(Bucket=world.bucket, ServerSideEncryptionConfiguration={
+        "Rules": [{"ApplyServerSideEncryptionByDefault": rule, "BucketKeyEnabled": True}]})  # fmt: skip
+
+
+def table_is_gone(world: World) -> None:
+    world.client("dynamodb").delete_table(TableName="ctr-fanout-checkpoint")
+
+
+def table_rows_never_expire(world: World) -> None:
+    world.client("dynamodb").update_time_to_live(
+        TableName="ctr-fanout-checkpoint", TimeToLiveSpecification={"Enabled": False, "AttributeName": "expires_at"}
+    )
+
+
+def function_may_not_keep_its_checkpoint(world: World) -> None:
+    world.edit_policy("FunctionPolicy", "KeepTheCheckpoint")
+
+
+def mapping_reads_in_lanes(world: World) -> None:
+    mapping(world).parallelization_factor = 4
+
+
+def change_environment(world: World, **changes: str | None) -> None:
+    functions = world.client("lambda")
+    variables = functions.get_function_configuration(FunctionName="ctr-fanout")["Environment"]["Variables"]
+    changed = {name: value for name, value in {**variables, **changes}.items() if value is not None}
+    functions.update_function_configuration(FunctionName="ctr-fanout", Environment={"Variables": changed})
+
+
+def function_lacks_a_route(world: World) -> None:
+    change_environment(world, KEY_ARN_ORDERS=None)
+
+
+def function_uses_another_key(world: World) -> None:
+    change_environment(world, KEY_ARN_ORDERS=world.keys["Billing"])
+
+
+def function_has_other_routes(world: World) -> None:
+    change_environment(world, ROUTES_SHA256="0" * 64)
+
+
+def function_is_gone(world: World) -> None:
+    world.client("lambda").delete_function(FunctionName="ctr-fanout")
+
+
+BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
+    "InstanceMissing": (instance_is_gone,),
+    "InstanceNotActive": (instance_is_being_made,),
+    "InstanceWithoutServiceLinkedRole": (instance_has_no_service_linked_role,),
+    "ContactRecordsNotStreamed": (contact_records_are_not_streamed,),
+    "AgentEventsNotStreamed": (agent_events_are_not_streamed,),
+    "ContactRecordsGoToFirehose": (contact_records_go_to_firehose,),
+    "ContactRecordsGoElsewhere": (contact_records_go_to_another_stream,),
+    "StreamMissing": (stream_is_gone,),
+    "StreamNotEncrypted": (stream_is_not_encrypted,),
+    "StreamKeyDisabled": (stream_key_is_disabled,),
+    "StreamKeyPendingDeletion": (stream_key_is_going,),
+    "StreamKeyMissing": (stream_key_does_not_exist,),
+    "StreamKeyNotGranted": (classic_trap, only_the_account_is_named),
+    "StreamKeyGrantedByAssociation": (recordings_key_with_its_grant,),
+    "StreamKeyGrantGone": (recordings_key_whose_grant_is_gone,),
+    "StreamKeyGrantedByHand": (key_with_a_grant_by_hand,),
+    "StreamKeyGrantTooSmall": (grant_is_too_small, grant_is_for_another_stream),
+    "StreamKeyNamesDeletedRole": (key_names_a_deleted_role,),
+    "StreamKeyAdmitsAnotherConnect": (key_names_another_instances_role, key_lets_connect_only_decrypt),
+    "StreamKeyDeniesConnect": (key_denies_connect,),
+    "StreamKeyAdmitsConnectOnConditions": (key_admits_connect_from_an_organization,),
+    "StreamNotRead": (nobody_reads,),
+    "MappingDisabled": (mapping_is_disabled,),
+    "MappingHasProblem": (mapping_has_a_problem,),
+    "MappingRetriesForEver": (mapping_retries_for_ever,),
+    "RetentionBelowRecordAge": (retention_is_short,),
+    "MappingIgnoresPartialFailures": (partial_failures_are_ignored,),
+    "NoOnFailureDestination": (nothing_takes_what_fails,),
+    "OnFailureDenied": (on_failure_is_not_allowed, on_failure_is_denied),
+    "RoleMayNotReadStream": (function_may_not_read,),
+    "StreamKeyRoleLacksDecrypt": (function_may_not_decrypt, firehose_may_not_decrypt),
+    "StreamKeyPolicyDoesNotAdmit": (stream_key_admits_no_consumer,),
+    "StreamKeyRoleLacksDecryptOnCondition": (function_decrypts_another_stream,),
+    "StreamKeyPolicyDoesNotAdmitOnCondition": (stream_key_wants_another_region,),
+    "StreamKeyOutOfBounds": (function_is_out_of_bounds,),
+    "StreamKeyDenied": (function_is_denied,),
+    "DestinationKeyPolicyDoesNotAdmit": (archive_key_does_not_admit_firehose,),
+    "DestinationKeyRoleLacksGenerateDataKey": (firehose_may_not_encrypt,),
+    "RoleMayNotPut": (firehose_may_not_put,),
+    "BucketPolicyDeniesFirehose": (bucket_denies_firehose,),
+    "DestinationKeyDisabled": (archive_key_is_disabled,),
+    "RoleMissing": (firehose_role_is_gone,),
+    "RouteKeyDisabled": (route_key_is_disabled,),
+    "RouteKeyPendingDeletion": (route_key_is_going,),
+    "KeyNotRotated": (route_key_does_not_rotate,),
+    "GrantPolicyDoesNotAdmit": (route_key_admits_no_writer,),
+    "GrantRoleLacksGenerateDataKey": (function_may_not_encrypt_a_route,),
+    "GrantMissing": (function_may_not_put_a_route, function_may_not_keep_its_checkpoint),
+    "GrantDenied": (bucket_denies_a_route,),
+    "GrantTooWide": (bucket_takes_any_key, bucket_takes_plain_http),
+    "UnexpectedReader": (somebody_else_reads_a_route, key_leaves_it_to_iam),
+    "ReaderNotAdmitted": (reader_is_not_admitted,),
+    "BucketDefaultIsNotDeadLetterKey": (bucket_default_is_another_key,),
+    "BucketKeyOn": (bucket_keys_are_on,),
+    "CheckpointTableMissing": (table_is_gone,),
+    "CheckpointRowsNeverExpire": (table_rows_never_expire,),
+    "MappingReadsInLanes": (mapping_reads_in_lanes,),
+    "FunctionKnowsOtherRoutes": (function_lacks_a_route,),
+    "FunctionUsesAnotherKey": (function_uses_another_key,),
+    "RoutesFileDiffers": (function_has_other_routes,),
+    "FunctionMissing": (function_is_gone,),
+}
+CASES = [pytest.param(code, breaking, id=breaking.__name__) for code, those in BROKEN.items() for breaking in those]
+
+
+def test_healthy_account_gives_no_finding(doctor: Examine) -> None:
+    assert doctor() == []
+
+
+def test_healthy_account_is_healthy_from_wherever_one_looks(doctor: Examine) -> None:
+    assert doctor(instance=INSTANCE) == []
+    assert doctor(instance=INSTANCE_ARN) == []
+    assert [finding.code for finding in doctor(stream="ctr-fanout")] == ["InstanceNotGiven"]
+
+
+@pytest.mark.parametrize(("code", "breaking"), CASES)
+def test_broken_account_is_told_by_its_cause_first(
+    world: World, doctor: Examine, code: str, breaking: Callable[[World], None]
+) -> None:
+    breaking(world)
+    findings = doctor()
+    assert findings, "a broken account looks healthy"
+    assert findings[0].code == code, [f"{finding.code}: {finding.seen}" for finding in findings]
+    assert all((findings[0].seen, findings[0].expected, findings[0].cure))
+
+
+def test_classic_trap_names_both_cures(world: World, doctor: Examine) -> None:
+    classic_trap(world)
+    (finding, *_) = doctor()
+    assert "reports no error" in finding.seen
+    pasted = json.loads(finding.cure[finding.cure.index("{") : finding.cure.index("}; or") + 1])
+    assert pasted == {"Sid": "ConnectEncrypts", "Effect": "Allow", "Principal": {"AWS": CONNECT_ROLE},
+                      "Action": "kms:GenerateDataKey", "Resource": "*"}  # fmt: skip
+    assert world.keys["Recordings"] in finding.cure
+
+
+def test_cure_of_the_trap_cures_it(world: World, doctor: Examine) -> None:
+    classic_trap(world)
+    cure = doctor()[0].cure
+    add(world, "Stream", json.loads(cure[cure.index("{") : cure.index("}; or") + 1]))
+    assert doctor() == []
+
+
+@pytest.mark.parametrize("breaking", [stream_key_admits_no_consumer, function_may_not_decrypt])
+def test_statement_that_is_shown_opens_the_lock(
+    world: World, doctor: Examine, breaking: Callable[[World], None]
+) -> None:
+    breaking(world)
+    first = doctor()[0]
+    shown = json.loads(first.cure[first.cure.index("{") :])
+    if "Principal" in shown:
+        add(world, "Stream", shown)
+    else:
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [shown]})
+        world.client("iam").put_role_policy(RoleName="FanOutRole", PolicyName="cure", PolicyDocument=policy)
+    assert first not in doctor()
+
+
+def test_association_that_a_stream_hangs_on_is_named(world: World, doctor: Examine) -> None:
+    recordings_key_with_its_grant(world)
+    (finding, *_) = doctor()
+    assert "CALL_RECORDINGS" in finding.seen
+    assert "disassociating" in finding.seen
+
+
+def test_missing_stack_is_one_finding(world: World) -> None:
+    world.session.events.register_first(
+        "before-call.cloudformation.DescribeStacks", lambda **_: _error("ValidationError", "does not exist")
+    )
+    findings = examine(Account(world.session), shipped_routes(), stack="nowhere")
+    assert findings[0].code == "StackMissing"
+
+
+def _error(code: str, message: str) -> tuple[Any, dict[str, Any]]:
+    class Http:
+        status_code = 400
+
+    return Http(), {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {}}
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [("kms", "GetKeyPolicy"), ("kms", "DescribeKey"), ("kms", "ListGrants"), ("iam", "GetRole"), ("iam", "GetPolicyVersion"),
+     ("kinesis", "DescribeStreamSummary"), ("lambda", "ListEventSourceMappings"), ("lambda", "GetFunctionConfiguration"),
+     ("s3", "GetBucketPolicy"), ("s3", "GetEncryptionConfiguration"), ("firehose", "DescribeDeliveryStream"),
+     ("dynamodb", "DescribeTable"), ("cloudformation", "ListStackResources")],
+)  # fmt: skip
+def test_what_the_operator_may_not_see_is_a_finding_and_no_crash(
+    world: World, doctor: Examine, service: str, operation: str
+) -> None:
+    api = {"GetEncryptionConfiguration": "GetBucketEncryption"}.get(operation, operation)
+    world.session.events.register_first(
+        f"before-call.{service}.{api}", lambda **_: _error("AccessDeniedException", "not you")
+    )
+    findings = doctor()
+    assert {finding.severity for finding in findings} <= {Severity.UNKNOWN, Severity.WARN}
+    unknown = [finding for finding in findings if finding.severity is Severity.UNKNOWN]
+    assert any(
+        f"{service}:{operation}" in finding.seen and f"{service}:{operation}" in finding.cure for finding in unknown
+    )
+    assert worst(findings) is Severity.UNKNOWN
+
+
+def test_connect_that_may_not_be_seen_is_a_finding(world: World, doctor: Examine) -> None:
+    world.connect.denied.add("ListInstanceStorageConfigs")
+    codes = {finding.code for finding in doctor()}
+    assert "NotReadable" in codes
+
+
+def test_chain_that_is_not_ours_is_examined_from_the_instance(world: World, doctor: Examine) -> None:
+    """Another team's function on the stream, no stack of ours: trap 2 is found all the same."""
+    world.edit_policy("StreamConsumerPolicy", "DecryptTheStream")
+    findings = doctor(instance=INSTANCE)
+    assert [finding.code for finding in findings] == ["StreamKeyRoleLacksDecrypt", "StreamKeyRoleLacksDecrypt"]
+    assert {finding.subject.rpartition("/")[2] for finding in findings} == {"FanOutRole", "ArchiveRole"}
+
+
+def test_stack_is_found_healthy_by_its_name(world: World) -> None:
+    findings = examine(Account(world.session), shipped_routes(), stack=STACK)
+    (held,) = [finding for finding in findings if finding.code == "GrantsHold"]
+    assert "rows of the grant matrix hold" in held.seen

@@ -57,7 +57,7 @@ _resolve_condition_key = iam_evaluator._resolve_condition_key  # noqa: SLF001 - 
 _enforce = iam_evaluator.enforce
 
 
-def extract_iam_action(
+def extract_iam_action(  # noqa: PLR0917 - ministack's own
     service: str, method: str, path: str, headers: dict[str, str], body: bytes, parameters: object
 ) -> str | None:
     """Remember the request, of which ministack's functions after this one see only parts; tell get from list."""
@@ -93,7 +93,7 @@ def resolve_condition_key(key: str, ctx: iam_evaluator.EvalContext) -> object:
     return _resolve_condition_key(key, ctx)
 
 
-def enforce(
+def enforce(  # noqa: PLR0917 - ministack's own
     access_key: str,
     action: str,
     service: str,

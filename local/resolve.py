@@ -18,6 +18,18 @@ _PSEUDO = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 _NO_VALUE = object()
+_ARNS = {
+    "AWS::DynamoDB::Table": "arn:aws:dynamodb:{here}:table/{TableName}",
+    "AWS::Events::Rule": "arn:aws:events:{here}:rule/{Name}",
+    "AWS::IAM::Role": "arn:aws:iam::{account}:role/{id}",
+    "AWS::KMS::Key": "arn:aws:kms:{here}:key/{invented}",
+    "AWS::Kinesis::Stream": "arn:aws:kinesis:{here}:stream/{Name}",
+    "AWS::KinesisFirehose::DeliveryStream": "arn:aws:firehose:{here}:deliverystream/{DeliveryStreamName}",
+    "AWS::Lambda::EventSourceMapping": "arn:aws:lambda:{here}:event-source-mapping:{id}",
+    "AWS::Lambda::Function": "arn:aws:lambda:{here}:function:{FunctionName}",
+    "AWS::Logs::LogGroup": "arn:aws:logs:{here}:log-group:{LogGroupName}:*",
+    "AWS::S3::Bucket": "arn:aws:s3:::{BucketName}",
+}
 
 
 class ResolveError(Exception):
@@ -57,35 +69,17 @@ class Resolver:
             if self._holds.get(resource.get("Condition", ""), True)
         }
 
-    def arn(self, logical_id: str) -> str:  # noqa: PLR0911 - one per type
+    def arn(self, logical_id: str) -> str:
         """Return the ARN of a resource; keys get an invented id, the same each time."""
         if logical_id in self._arns:
             return self._arns[logical_id]
-        properties = self._template["Resources"][logical_id]["Properties"]
-        here = f"{REGION}:{ACCOUNT}"
-        match self._template["Resources"][logical_id]["Type"]:
-            case "AWS::KMS::Key":
-                return f"arn:aws:kms:{here}:key/{logical_id.encode().hex():0<32.32}"
-            case "AWS::S3::Bucket":
-                return f"arn:aws:s3:::{self._resolve(properties['BucketName'])}"
-            case "AWS::Kinesis::Stream":
-                return f"arn:aws:kinesis:{here}:stream/{self._resolve(properties['Name'])}"
-            case "AWS::DynamoDB::Table":
-                return f"arn:aws:dynamodb:{here}:table/{self._resolve(properties['TableName'])}"
-            case "AWS::IAM::Role":
-                return f"arn:aws:iam::{ACCOUNT}:role/{logical_id}"
-            case "AWS::Lambda::Function":
-                return f"arn:aws:lambda:{here}:function:{self._resolve(properties['FunctionName'])}"
-            case "AWS::Logs::LogGroup":
-                return f"arn:aws:logs:{here}:log-group:{self._resolve(properties['LogGroupName'])}:*"
-            case "AWS::Events::Rule":
-                return f"arn:aws:events:{here}:rule/{self._resolve(properties['Name'])}"
-            case "AWS::KinesisFirehose::DeliveryStream":
-                return f"arn:aws:firehose:{here}:deliverystream/{self._resolve(properties['DeliveryStreamName'])}"
-            case "AWS::Lambda::EventSourceMapping":
-                return f"arn:aws:lambda:{here}:event-source-mapping:{logical_id}"
-            case other:
-                raise ResolveError(f"{logical_id}: the ARN of {other} is not known here")
+        resource = self._template["Resources"][logical_id]
+        form = _ARNS.get(resource["Type"])
+        if form is None:
+            raise ResolveError(f"{logical_id}: the ARN of {resource['Type']} is not known here")
+        names = {name: self._resolve(resource["Properties"][name]) for name in re.findall(r"{([A-Z]\w+)}", form)}
+        invented = f"{logical_id.encode().hex():0<32.32}"
+        return form.format(here=f"{REGION}:{ACCOUNT}", account=ACCOUNT, id=logical_id, invented=invented, **names)
 
     def function_arn(self, name: str) -> str:
         """Return the ARN of a function by its name."""
@@ -108,7 +102,7 @@ class Resolver:
         resolved = {name: self._resolve(below) for name, below in value.items()}
         return {name: below for name, below in resolved.items() if below is not _NO_VALUE}
 
-    def _function(self, name: str, argument: Any) -> Any:  # noqa: ANN401 - JSON
+    def _function(self, name: str, argument: Any) -> Any:  # noqa: ANN401, PLR0911 - JSON; one line per function
         match name:
             case "GetAtt":
                 logical_id, _, attribute = (argument if isinstance(argument, str) else ".".join(argument)).partition(

@@ -129,7 +129,7 @@ def classified(what: str, key_of: str, err: ClientError) -> DeliveryError:
     if reason is None:
         message = f"{what}: {err.operation_name} failed with {code}"
         return DeliveryError(message, reason=Reason.UNAVAILABLE, is_transient=True)
-    if reason is Reason.ACCESS_DENIED and "kms:" in err.response["Error"].get("Message", ""):
+    if reason is Reason.ACCESS_DENIED and "kms:" in (err.response["Error"].get("Message") or ""):
         reason = Reason.KMS_KEY_ACCESS_DENIED  # S3 names the action that KMS refused only in its text
     cure = _CURES[reason].format(key=f"{logical_id(key_of)}Key")
     message = f"{what}: {err.operation_name} refused with {code}; {cure}"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from functools import cached_property
 
-from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.canary import check_checkpoint, check_on_failure, check_routes, check_stream
+from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.clients import dynamodb_client, lambda_client, s3_client
 from handlers.invocation import Invocation
 from handlers.s3_sink import S3Sink, make_workers

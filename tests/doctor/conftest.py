@@ -33,7 +33,7 @@ def doctor(world: World) -> Examine:
     """Examine the world; what is as it should be is left out."""
 
     def run(**given: str) -> list[Finding]:
-        found = examine(Account(world.session), shipped_routes(), **(given or {"stack": STACK}))  # type: ignore[arg-type]
+        found = examine(Account(world.session), shipped_routes(), **(given or {"stack": STACK}))
         return [finding for finding in found if finding.severity is not Severity.OK]
 
     return run

@@ -48,7 +48,8 @@ class ConnectApi:
         """Answer the session's requests to Connect."""
         model = session._session.get_service_model("connect")
         self._operations = [model.operation_model(name) for name in model.operation_names]
-        session.events.register_first("before-send.connect.*", self._answer)
+        events: Any = session.events
+        events.register_first("before-send.connect.*", self._answer)
 
     def _answer(self, request: AWSPreparedRequest, **_kwargs: object) -> AWSResponse:
         url = urlsplit(request.url)
@@ -61,7 +62,8 @@ class ConnectApi:
         found = handler(path, query)
         if found is None:
             return self._error(404, "ResourceNotFoundException", "no such instance")
-        report = ParamValidator().validate(found, operation.output_shape)
+        shape: Any = operation.output_shape
+        report = ParamValidator().validate(found, shape)
         assert not report.has_errors(), report.generate_report()
         return self._response(200, found, {})
 

@@ -193,7 +193,8 @@ def mapping_has_a_problem(world: World) -> None:
         for one in parsed["EventSourceMappings"]:
             one["LastProcessingResult"] = "PROBLEM: Function call failed"
 
-    world.session.events.register("after-call.lambda.ListEventSourceMappings", replayed)
+    events: Any = world.session.events
+    events.register("after-call.lambda.ListEventSourceMappings", replayed)
 
 
 def mapping_retries_for_ever(world: World) -> None:
@@ -539,18 +540,9 @@ def test_association_that_a_stream_hangs_on_is_named(world: World, doctor: Exami
 
 
 def test_missing_stack_is_one_finding(world: World) -> None:
-    world.session.events.register_first(
-        "before-call.cloudformation.DescribeStacks", lambda **_: _error("ValidationError", "does not exist")
-    )
+    world.deny("cloudformation", "DescribeStacks", "ValidationError")
     findings = examine(Account(world.session), shipped_routes(), stack="nowhere")
     assert findings[0].code == "StackMissing"
-
-
-def _error(code: str, message: str) -> tuple[Any, dict[str, Any]]:
-    class Http:
-        status_code = 400
-
-    return Http(), {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {}}
 
 
 @pytest.mark.parametrize(
@@ -564,9 +556,7 @@ def test_what_the_operator_may_not_see_is_a_finding_and_no_crash(
     world: World, doctor: Examine, service: str, operation: str
 ) -> None:
     api = {"GetEncryptionConfiguration": "GetBucketEncryption"}.get(operation, operation)
-    world.session.events.register_first(
-        f"before-call.{service}.{api}", lambda **_: _error("AccessDeniedException", "not you")
-    )
+    world.deny(service, api)
     findings = doctor()
     assert {finding.severity for finding in findings} <= {Severity.UNKNOWN, Severity.WARN}
     unknown = [finding for finding in findings if finding.severity is Severity.UNKNOWN]

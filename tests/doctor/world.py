@@ -8,6 +8,7 @@ only a part of such a template.
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,7 @@ class World:
     session: boto3.Session
     connect: ConnectApi = field(default_factory=ConnectApi)
     _clients: dict[str, Any] = field(default_factory=dict)
+    _answers: dict[tuple[str, str], Callable[[], tuple[int, dict[str, Any]]]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     policies: dict[str, str] = field(default_factory=dict)
     resources: dict[str, str] = field(default_factory=dict)
@@ -53,6 +55,23 @@ class World:
             make: Any = self.session.client
             self._clients[service] = make(service)
         return self._clients[service]
+
+    def replay(self, service: str, operation: str, answer: Callable[[], tuple[int, dict[str, Any]]]) -> None:
+        """Answer an operation in place of moto, with a status and what botocore would have parsed."""
+
+        def hook(**_: object) -> tuple[Any, dict[str, Any]]:
+            status, parsed = self._answers[service, operation]()
+            return type("Http", (), {"status_code": status})(), parsed
+
+        if (service, operation) not in self._answers:
+            events: Any = self.session.events
+            events.register_first(f"before-call.{service}.{operation}", hook)
+        self._answers[service, operation] = answer
+
+    def deny(self, service: str, operation: str, code: str = "AccessDeniedException") -> None:
+        """Refuse an operation to whoever examines the account."""
+        error = {"Error": {"Code": code, "Message": "refused"}, "ResponseMetadata": {}}
+        self.replay(service, operation, lambda: (400, error))
 
     @property
     def mapping(self) -> str:
@@ -103,8 +122,8 @@ def healthy(template: Template) -> World:
     session = boto3.Session(botocore_session=core, region_name=REGION)
     world = World(session)
     world.connect.serve(session)
-    session.events.register("before-call.cloudformation.DescribeStacks", lambda **_: _replayed(_stacks(world)))
-    session.events.register("before-call.cloudformation.ListStackResources", lambda **_: _replayed(_listed(world)))
+    world.replay("cloudformation", "DescribeStacks", lambda: (200, _stacks(world)))
+    world.replay("cloudformation", "ListStackResources", lambda: (200, _listed(world)))
     _make_keys(world, template)
     arns = {f"{name}Key": arn for name, arn in world.keys.items()}
     resolver = Resolver(template, PARAMETERS, arns=arns)
@@ -256,13 +275,6 @@ def _make_connect(world: World) -> None:
 
 def _mapping_arn(uuid: str) -> str:
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{uuid}"
-
-
-def _replayed(answer: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    class Http:
-        status_code = 200
-
-    return Http(), answer
 
 
 def _stacks(world: World) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from local.emulator import Emulator, emulator
 from local.reconcile import Standing, standing_objects
 from routing.routes import RouteTable
 
-
 TRUST = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
 
 

@@ -14,7 +14,7 @@ from handlers.wiring import FanOut
 from routing.routes import RouteTable
 from tests.builders import lines_in
 
-BUCKET = "ctr-fanout-123456789012-ap-northeast-1"
+BUCKET = "ctr-fanout-111122223333-ap-northeast-1"
 TABLE = "ctr-fanout-checkpoint"
 _REGION = "ap-northeast-1"
 
@@ -30,7 +30,7 @@ class Aws:
     def environment(self, table: RouteTable) -> dict[str, str]:
         """Make a key for every route and return the function's variables."""
         keys = {key_variable(r.name): self.kms.create_key()["KeyMetadata"]["Arn"] for r in table.all_routes}
-        return {"BUCKET": BUCKET, "BUCKET_OWNER": "123456789012", "CHECKPOINT_TABLE": TABLE, **keys}
+        return {"BUCKET": BUCKET, "BUCKET_OWNER": "111122223333", "CHECKPOINT_TABLE": TABLE, **keys}
 
     def fan_out(self, table: RouteTable) -> FanOut:
         return FanOut(self.environment(table), table)

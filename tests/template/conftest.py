@@ -15,10 +15,13 @@ def template() -> Template:
 
 @pytest.fixture(scope="session")
 def resources(template: Template) -> dict[str, Any]:
-    """All resources with Connect, a reader of each route, and the defaults."""
+    """All resources with everything switched on, and a reader of each prefix."""
     parameters = {
         "ConnectInstanceArn": "arn:aws:connect:ap-northeast-1:111122223333:instance/abc",
         "ConnectServiceRoleArn": "arn:aws:iam::111122223333:role/aws-service-role/connect.amazonaws.com/Connect_x",
+        "ReplayOperators": "arn:aws:iam::111122223333:role/Operator",
+        "ArchiveRawStream": "true",
+        "AlarmTopicArn": "arn:aws:sns:ap-northeast-1:111122223333:alarms",
     }
     parameters |= {
         n: f"arn:aws:iam::111122223333:role/{n}" for n in template["Parameters"] if n.startswith("ReadersOf")

@@ -32,8 +32,9 @@ def largest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     _write_blocks(copy, table)
     template = translated(copy)
     readers = {n: f"arn:aws:iam::111122223333:role/{n}" for n in template["Parameters"] if n.startswith("ReadersOf")}
-    assert len(readers) == 16
-    return Resolver(template, readers).resources()
+    assert len(readers) == 17  # with those of the archive
+    options = {"ArchiveRawStream": "true", "ReplayOperators": "arn:aws:iam::111122223333:role/Operator"}
+    return Resolver(template, {**readers, **options}).resources()
 
 
 def _write_blocks(copy: Path, table: RouteTable) -> None:

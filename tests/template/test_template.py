@@ -1,5 +1,6 @@
 """The template: what keeps records from being lost, read by the wrong people, or delivered twice."""
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,12 @@ import pytest
 import yaml
 
 from cli.template import refresh
-from handlers.route_file import shipped_routes
+from handlers.canary import CHECKED_BESIDE_ROUTES
+from handlers.route_file import routes_text, shipped_routes
 from handlers.settings import read_settings
+from handlers.telemetry import NAMESPACE, SERVICE
 from local.resolve import Resolver
 from local.translate import TEMPLATE, Template
-from routing.routes import logical_id
 
 type Resources = dict[str, Any]
 
@@ -60,10 +62,9 @@ def test_mapping_reads_in_one_lane_bisects_and_never_retries_for_ever(resources:
 @pytest.mark.parametrize(
     "kind",
     ["AWS::KMS::Key", "AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::Kinesis::Stream",
-     "AWS::DynamoDB::Table", "AWS::IAM::Role"],
+     "AWS::DynamoDB::Table"],
 )  # fmt: skip
 def test_deleting_the_stack_deletes_no_record_and_no_key(resources: Resources, kind: str) -> None:
-    """The role stays too: the keys that stay know it by its unique id."""
     found = [resource for resource in resources.values() if resource["Type"] == kind]
     assert found
     for resource in found:
@@ -85,13 +86,6 @@ def test_existing_stream_key_takes_the_place_of_a_new_one(template: Template) ->
     assert decrypt["Resource"] == arn
 
 
-def test_connect_may_encrypt_on_the_stream_key(resources: Resources) -> None:
-    (statement,) = statements(resources, "ConnectEncrypts")
-    assert statement["Principal"]["AWS"].endswith("role/aws-service-role/connect.amazonaws.com/Connect_x")
-    assert statement["Action"] == "kms:GenerateDataKey"
-    assert "Condition" not in statement
-
-
 def test_connect_sends_contact_records_and_agent_events_to_the_stream(resources: Resources) -> None:
     found = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::Connect::InstanceStorageConfig"]
     assert {properties["ResourceType"] for properties in found} == {"CONTACT_TRACE_RECORDS", "AGENT_EVENTS"}
@@ -102,71 +96,6 @@ def test_without_connect_the_template_still_deploys(template: Template) -> None:
     resources = Resolver(template, {}).resources()
     assert not [r for r in resources.values() if r["Type"].startswith("AWS::Connect")]
     assert statements(resources, "ConnectEncrypts") == []
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_key_of_a_route_is_bound_to_its_prefix_three_times(
-    template: Template, resources: Resources, route: Any
-) -> None:
-    stem, objects = logical_id(route.name), f"{BUCKET}/{top(route.prefix)}/*"
-    key = Resolver(template, {}).arn(f"{stem}Key")
-    via_s3 = {
-        "StringEquals": {"kms:ViaService": "s3.ap-northeast-1.amazonaws.com"},
-        "StringLike": {"kms:EncryptionContext:aws:s3:arn": objects},
-    }
-    policy = resources[f"{stem}Key"]["Properties"]["KeyPolicy"]["Statement"]
-    (writes,) = [statement for statement in policy if statement["Sid"] == "FanOutWrites"]
-    assert (writes["Action"], writes["Condition"]) == ("kms:GenerateDataKey", via_s3)
-    assert writes["Principal"] == {"AWS": "arn:aws:iam::111122223333:role/FanOutRole"}
-
-    (denied,) = statements(resources, f"KeyOf{stem}")
-    header = "s3:x-amz-server-side-encryption-aws-kms-key-id"
-    assert (denied["Effect"], denied["Principal"], denied["Resource"]) == ("Deny", "*", objects)
-    assert denied["Condition"] == {"ArnNotEquals": {header: key}}
-
-    (put,), (encrypt,) = statements(resources, f"{stem}Put"), statements(resources, f"{stem}Encrypt")
-    assert (put["Resource"], put["Condition"]) == (objects, {"ArnEquals": {header: key}})
-    assert (encrypt["Resource"], encrypt["Action"], encrypt["Condition"]) == (key, "kms:GenerateDataKey", via_s3)
-
-
-@pytest.mark.parametrize("route", ROUTES[:-1], ids=lambda route: route.name)
-def test_readers_of_a_route_decrypt_only_below_its_prefix(resources: Resources, route: Any) -> None:
-    stem = logical_id(route.name)
-    policy = resources[f"{stem}Key"]["Properties"]["KeyPolicy"]["Statement"]
-    (reads,) = [statement for statement in policy if statement["Sid"] == "ReadersDecrypt"]
-    assert reads["Principal"] == {"AWS": [f"arn:aws:iam::111122223333:role/ReadersOf{stem}"]}
-    assert reads["Action"] == "kms:Decrypt"
-    assert reads["Condition"]["StringLike"] == {"kms:EncryptionContext:aws:s3:arn": f"{BUCKET}/{route.prefix}/*"}
-
-
-def test_route_without_readers_is_readable_by_nobody(template: Template) -> None:
-    assert statements(Resolver(template, {}).resources(), "ReadersDecrypt") == []
-
-
-def test_function_may_decrypt_nothing_but_its_stream(resources: Resources) -> None:
-    decrypting = [
-        statement
-        for resource in resources.values()
-        if resource["Type"] == "AWS::IAM::ManagedPolicy"
-        for statement in resource["Properties"]["PolicyDocument"]["Statement"]
-        if "Decrypt" in str(statement["Action"]) or "*" in str(statement["Action"])
-    ]
-    assert [statement["Sid"] for statement in decrypting] == ["DecryptTheStream"]
-    assert decrypting[0]["Condition"]["StringEquals"] == {
-        "kms:ViaService": "kinesis.ap-northeast-1.amazonaws.com",
-        "kms:EncryptionContext:aws:kinesis:arn": "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout",
-    }
-
-
-def test_administrators_of_a_key_cannot_use_it(resources: Resources) -> None:
-    keys = [resource for resource in resources.values() if resource["Type"] == "AWS::KMS::Key"]
-    assert len(keys) == len(ROUTES) + 1
-    for key in keys:
-        admin = key["Properties"]["KeyPolicy"]["Statement"][0]
-        assert admin["Principal"] == {"AWS": "arn:aws:iam::111122223333:root"}
-        uses = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:CreateGrant", "kms:*"}
-        assert not uses & set(admin["Action"])
-        assert key["Properties"]["EnableKeyRotation"] is True
 
 
 def test_what_lambda_gives_up_on_lands_under_the_dead_letter_key(template: Template, resources: Resources) -> None:
@@ -188,12 +117,6 @@ def test_what_lambda_gives_up_on_lands_under_the_dead_letter_key(template: Templ
             assert delivered in statement["NotResource"]
         else:
             assert delivered not in statement["Resource"]
-
-
-def test_only_conditional_writes_reach_the_prefixes(resources: Resources) -> None:
-    (statement,) = statements(resources, "ConditionalWritesOnly")
-    assert statement["Condition"] == {"Null": {"s3:if-none-match": "true", "s3:if-match": "true"}}
-    assert statement["Resource"] == [f"{BUCKET}/{top(route.prefix)}/*" for route in ROUTES]
 
 
 def test_function_finds_every_setting_it_reads(resources: Resources) -> None:
@@ -218,133 +141,64 @@ def test_checkpoint_rows_expire_by_the_attribute_that_the_function_writes(resour
 
 
 def test_function_waits_for_every_grant(template: Template) -> None:
-    policies = {name for name, r in template["Resources"].items() if r["Type"] == "AWS::IAM::ManagedPolicy"}
-    assert set(template["Resources"]["FanOutFunction"]["DependsOn"]) == {*policies, "BucketPolicy"}
+    """All policies of its role, but for the one that names the mapping, which in turn needs the function."""
+    policies = {
+        name
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::IAM::ManagedPolicy" and {"Ref": "FanOutRole"} in resource["Properties"]["Roles"]
+    }
+    grants = {*policies - {"MappingStatePolicy"}, "BucketPolicy"}
+    for function in ("FanOutFunction", "GrantCheckFunction"):
+        assert set(template["Resources"][function]["DependsOn"]) == grants
 
 
-def test_reader_policy_is_exactly_what_the_function_needs(template: Template, resources: Resources) -> None:
-    stream = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
+def test_every_key_rotates(resources: Resources) -> None:
+    keys = [resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::KMS::Key"]
+    assert len(keys) == len(ROUTES) + 2
+    assert {key["EnableKeyRotation"] for key in keys} == {True}
+
+
+def test_archive_is_the_classic_set_up_of_two_keys(template: Template, resources: Resources) -> None:
     key = Resolver(template, {}).arn
-    assert resources["ReaderPolicy"]["Properties"]["PolicyDocument"]["Statement"] == [
-        {
-            "Sid": "ReadTheStream",
-            "Effect": "Allow",
-            "Action": [
-                "kinesis:DescribeStream",
-                "kinesis:DescribeStreamSummary",
-                "kinesis:GetRecords",
-                "kinesis:GetShardIterator",
-                "kinesis:ListShards",
-            ],
-            "Resource": stream,
-        },
-        {
-            "Sid": "DecryptTheStream",
-            "Effect": "Allow",
-            "Action": "kms:Decrypt",
-            "Resource": key("StreamKey"),
-            "Condition": {
-                "StringEquals": {
-                    "kms:ViaService": "kinesis.ap-northeast-1.amazonaws.com",
-                    "kms:EncryptionContext:aws:kinesis:arn": stream,
-                }
-            },
-        },
-        {
-            "Sid": "LookAtObjects",
-            "Effect": "Allow",
-            "Action": "s3:GetObject",
-            "Resource": [f"{BUCKET}/{top(route.prefix)}/*" for route in ROUTES],
-        },
-        {
-            "Sid": "KeepTheCheckpoint",
-            "Effect": "Allow",
-            "Action": "dynamodb:UpdateItem",
-            "Resource": "arn:aws:dynamodb:ap-northeast-1:111122223333:table/ctr-fanout-checkpoint",
-        },
-        {
-            "Sid": "Log",
-            "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-            "Resource": "arn:aws:logs:ap-northeast-1:111122223333:log-group:/aws/lambda/ctr-fanout:*",
-        },
-        {
-            "Sid": "HandOverWhatFailed",
-            "Effect": "Allow",
-            "Action": "s3:PutObject",
-            "Resource": f"{BUCKET}/aws/lambda/*",
-            "Condition": {"StringEquals": {"s3:ResourceAccount": "111122223333"}},
-        },
-        {
-            "Sid": "FindTheBucket",
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            "Resource": BUCKET,
-            "Condition": {"StringEquals": {"s3:ResourceAccount": "111122223333"}},
-        },
-        {
-            "Sid": "EncryptWhatFailed",
-            "Effect": "Allow",
-            "Action": "kms:GenerateDataKey",
-            "Resource": key("DeadLetterKey"),
-            "Condition": {
-                "StringEquals": {"kms:ViaService": "s3.ap-northeast-1.amazonaws.com"},
-                "StringLike": {"kms:EncryptionContext:aws:s3:arn": f"{BUCKET}/aws/lambda/*"},
-            },
-        },
-    ]
+    archive = resources["ArchiveStream"]["Properties"]
+    role, destination = key("ArchiveRole"), archive["ExtendedS3DestinationConfiguration"]
+    assert archive["DeliveryStreamType"] == "KinesisStreamAsSource"
+    assert archive["KinesisStreamSourceConfiguration"] == {"KinesisStreamARN": key("Stream"), "RoleARN": role}
+    assert destination["EncryptionConfiguration"] == {"KMSEncryptionConfig": {"AWSKMSKeyARN": key("ArchiveKey")}}
+    assert (destination["BucketARN"], destination["RoleARN"]) == (BUCKET, role)
+    assert destination["Prefix"].startswith("archive/")
+    assert destination["ErrorOutputPrefix"].startswith("archive/errors/")
+    logging = destination["CloudWatchLoggingOptions"]
+    assert logging["Enabled"] is True
+    assert logging["LogStreamName"] == resources["ArchiveLogStream"]["Properties"]["LogStreamName"]
+    assert not [name for name in Resolver(template, {}).resources() if name.startswith("Archive")]
 
 
-def test_bucket_policy_denies_plain_http_unknown_prefixes_and_blind_writes(resources: Resources) -> None:
-    objects = [f"{BUCKET}/{top(route.prefix)}/*" for route in ROUTES]
-    fixed = [s for s in resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"] if "Key" not in s["Sid"]]
-    assert fixed[:3] == [
-        {
-            "Sid": "EncryptedTransportOnly",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:*",
-            "Resource": [BUCKET, f"{BUCKET}/*"],
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        },
-        {
-            "Sid": "KnownPrefixesOnly",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:PutObject",
-            "NotResource": [f"{BUCKET}/aws/lambda/*", *objects],
-        },
-        {
-            "Sid": "ConditionalWritesOnly",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:PutObject",
-            "Resource": objects,
-            "Condition": {"Null": {"s3:if-none-match": "true", "s3:if-match": "true"}},
-        },
-    ]
-    assert {s["Sid"].removesuffix("Read").removesuffix("List") for s in fixed[3:]} == {
-        logical_id(route.name) for route in ROUTES[:-1]
-    }
-    assert all(s["Effect"] == "Allow" for s in fixed[3:])
+def test_whatever_the_grant_check_tries_has_an_alarm_that_notices_its_silence(resources: Resources) -> None:
+    alarms = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    watched = {d["Value"] for alarm in alarms for d in alarm["Dimensions"] if d["Name"] == "Route"}
+    assert watched == {*(route.name for route in ROUTES), *CHECKED_BESIDE_ROUTES}
+    longest = 60 * 10  # GrantCheckMinutes allows ten
+    for alarm in alarms:
+        assert alarm["Namespace"] == NAMESPACE
+        assert {"Name": "service", "Value": SERVICE} in alarm["Dimensions"]
+        assert alarm["TreatMissingData"] == "breaching"
+        assert alarm["Period"] > longest
+        assert alarm["AlarmActions"] == ["arn:aws:sns:ap-northeast-1:111122223333:alarms"]
 
 
-def test_stream_key_admits_its_administrators_connect_and_the_function(resources: Resources) -> None:
-    _, connect, function = resources["StreamKey"]["Properties"]["KeyPolicy"]["Statement"]
-    assert connect["Sid"] == "ConnectEncrypts"
-    assert function == {
-        "Sid": "FanOutReads",
-        "Effect": "Allow",
-        "Principal": {"AWS": "arn:aws:iam::111122223333:role/FanOutRole"},
-        "Action": "kms:Decrypt",
-        "Resource": "*",
-        "Condition": {
-            "StringEquals": {
-                "kms:ViaService": "kinesis.ap-northeast-1.amazonaws.com",
-                "kms:EncryptionContext:aws:kinesis:arn": "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout",
-            }
-        },
-    }
+def test_grant_check_can_be_turned_off_with_its_alarms(template: Template) -> None:
+    resources = Resolver(template, {"GrantCheck": "off"}).resources()
+    assert resources["GrantCheckSchedule"]["Properties"]["State"] == "DISABLED"
+    assert not [r for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    assert template["Parameters"]["GrantCheckMinutes"]["MaxValue"] == 10
+
+
+def test_function_names_the_route_table_that_it_was_deployed_with(resources: Resources) -> None:
+    """By it the doctor tells a stack that was deployed from another file."""
+    for function in ("FanOutFunction", "GrantCheckFunction"):
+        variables = resources[function]["Properties"]["Environment"]["Variables"]
+        assert variables["ROUTES_SHA256"] == hashlib.sha256(routes_text().encode()).hexdigest()
 
 
 def test_bucket_is_private_versioned_and_expires_no_current_object(resources: Resources) -> None:

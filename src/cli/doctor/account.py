@@ -199,10 +199,10 @@ class Account:
 
     def _refused(
         self,
-        client: Any,
+        client: Any,  # noqa: ANN401
         operation: str,
         parameters: Mapping[str, Any],
-        err: Exception,  # noqa: ANN401
+        err: Exception,
     ) -> MissingError | None:
         """Tell what does not exist from what may not be read; note the latter."""
         code = err.response["Error"]["Code"] if isinstance(err, ClientError) else type(err).__name__

@@ -177,7 +177,9 @@ def _check_s3(account: Account, arn: str, s3: Mapping[str, Any]) -> Iterator[Fin
         yield from check_key_state(key, "DestinationKey", f"{bucket}/{prefix}")
         context = _via_s3(account.region, objects)
         for action in ("kms:GenerateDataKey", "kms:Decrypt"):
-            yield from check_use(role, action, key, context, f"Firehose writes {bucket}/{prefix}", "DestinationKey")
+            yield from check_use(
+                role, action, key, context, what=f"Firehose writes {bucket}/{prefix}", code="DestinationKey"
+            )
     configured = _configured_key(s3)
     put = Request(
         principal=role.arn, action="s3:PutObject", resource=objects, account=role.arn.split(":")[4],
@@ -264,7 +266,7 @@ def _check_reader(
             cure=f"add to the role's policy: {statement('ReadTheStream', '', list(actions), stream.arn)}",
         )  # fmt: skip
     if stream.key is not None and stream.key.is_customers:
-        yield from check_use(role, "kms:Decrypt", stream.key, stream.context, what, "StreamKey")
+        yield from check_use(role, "kms:Decrypt", stream.key, stream.context, what=what, code="StreamKey")
 
 
 def _via_s3(region: str, objects: str) -> dict[str, str]:

@@ -8,7 +8,9 @@ from cli.doctor.finding import Finding, fail, ok, statement
 from cli.policy import EVERYTHING, Answer, Policy, Request, Statement, decide, matching_statements, nearly_matching
 
 
-def check_use(role: Role, action: str, key: Key, context: Mapping[str, str], what: str, code: str) -> Iterator[Finding]:
+def check_use(
+    role: Role, action: str, key: Key, context: Mapping[str, str], *, what: str, code: str
+) -> Iterator[Finding]:
     """Check that a role may use a key, and tell which of its two locks is shut."""
     if key.policy is None or role.policies is None:
         return
@@ -28,8 +30,8 @@ def check_use(role: Role, action: str, key: Key, context: Mapping[str, str], wha
         )  # fmt: skip
     elif decide(request, [EVERYTHING], key.policy) is Answer.NO:
         near = nearly_matching(request, key.policy)
-        yield _shut(f"{code}PolicyDoesNotAdmit", key.arn, f"the key policy does not let {role.arn} call {action}",
-                    near, expected, theirs)  # fmt: skip
+        seen = f"the key policy does not let {role.arn} call {action}"
+        yield _shut(f"{code}PolicyDoesNotAdmit", key.arn, seen=seen, near=near, expected=expected, cure=theirs)
     elif decide(request, role.policies, None) is not Answer.NO and role.boundary is not None:
         yield fail(
             f"{code}OutOfBounds", role.arn, seen=f"the role's permissions boundary does not allow {action}",
@@ -37,11 +39,12 @@ def check_use(role: Role, action: str, key: Key, context: Mapping[str, str], wha
         )  # fmt: skip
     else:
         near = [one for policy in role.policies for one in nearly_matching(request, policy)]
-        yield _shut(f"{code}RoleLacks{action.partition(':')[2]}", role.arn,
-                    f"no policy of the role allows {action}, and the key's policy leaves it to them", near, expected, own)  # fmt: skip
+        lacks = f"{code}RoleLacks{action.partition(':')[2]}"
+        seen = f"no policy of the role allows {action}, and the key's policy leaves it to them"
+        yield _shut(lacks, role.arn, seen=seen, near=near, expected=expected, cure=own)
 
 
-def _shut(code: str, subject: str, seen: str, near: list[Statement], expected: str, cure: str) -> Finding:
+def _shut(code: str, subject: str, *, seen: str, near: list[Statement], expected: str, cure: str) -> Finding:
     """Tell a statement that is missing from one whose condition is not met."""
     if not near:
         return fail(code, subject, seen=seen, expected=expected, cure=cure)
@@ -54,7 +57,7 @@ def _shut(code: str, subject: str, seen: str, near: list[Statement], expected: s
 
 def _conditions(context: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return the conditions that bind a grant to what it is for."""
-    bound = {name: value for name, value in context.items() if name != "kms:CallerAccount"}
+    bound = {n: value for n, value in context.items() if n.startswith(("kms:ViaService", "kms:EncryptionContext:"))}
     objects = {name: f"{value.rpartition('/')[0]}/*" for name, value in bound.items() if name.endswith("aws:s3:arn")}
     equal = {name: value for name, value in bound.items() if name not in objects}
     return {"StringEquals": equal} | ({"StringLike": objects} if objects else {})

@@ -6,11 +6,11 @@ The rows that prove the template (docs/grants.md) are asked again of what stands
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cli.doctor.account import Account, Key, MissingError, Role
-from cli.doctor.finding import Finding, Severity, fail, ok, statement, warn
+from cli.doctor.finding import Finding, fail, ok, statement, warn
 from cli.doctor.locks import check_use
 from cli.doctor.stream import check_key_state
 from cli.grants.matrix import Row, matrix
@@ -342,9 +342,9 @@ class _Live:
         key, role = self._keys.get(row.request.resource), self._roles.get(row.who.role)
         if row.is_allowed and key is not None and role is not None:
             context = {name: value for name, value in row.request.context.items() if isinstance(value, str)}
-            found = [one for one in check_use(role, action, key, context, what, "Grant") if one.severity > Severity.OK]
-            yield from found
+            found = [one for one in check_use(role, action, key, context, what=what, code="Grant") if one.severity]
             if found:
+                yield from (replace(one, cure=f"make deploy restores it; or {one.cure}") for one in found)
                 return
         request = self._request(row, action)
         policies = [policy for policy in self._policies.values() if policy] + ((role.policies or []) if role else [])

@@ -165,7 +165,7 @@ def _check_connect_may_encrypt(stream: Stream, key: Key, instance: Instance) -> 
 
 def _not_granted(key: Key, instance: Instance, expected: str, admit: str) -> Finding:
     """Name the trap: nothing arrives, and nothing says so."""
-    assert key.policy is not None  # noqa: S101 - the caller has looked
+    assert key.policy is not None
     named = [one for one in statements(key.policy) if "Principal" in one]
     deleted = names_deleted_principal(key.policy, named)
     storage = [one for one in instance.storage if one.key]

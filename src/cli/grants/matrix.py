@@ -375,23 +375,30 @@ class _Matrix:
         yield Row(section, who.administrator, ask.put(ARCHIVE, first.name), False, "archive/ takes its key only")
         yield Row(section, who.administrator, ask.put(ARCHIVE, None), False, "and no put that names none")
         if self._stack.has_readers:
-            reader = who.reader(ARCHIVE)
-            decrypt = ask.via_s3("kms:Decrypt", ARCHIVE_KEY, ARCHIVE)
-            for who_reads in (reader, who.auditor):
-                yield Row(section, who_reads, ask.objects("s3:GetObject", ARCHIVE), True, "named by ReadersOfArchive")
-                yield Row(section, who_reads, decrypt, True, "and by its key")
-                yield Row(section, who_reads, ask.names(ARCHIVE), True, "finds the objects")
-            yield Row(section, reader, directly, False, "the key serves readers through S3 only")
-            yield Row(section, reader, elsewhere, False, "and for archive/ only")
-            yield Row(
-                section, reader, ask.via_s3("kms:GenerateDataKey", ARCHIVE_KEY, ARCHIVE), False, "readers write nothing"
-            )
-            yield Row(section, reader, ask.objects("s3:GetObject", first.prefix), False, "nor read another prefix")
-            yield Row(section, reader, ask.names(first.prefix), False, "no names of other prefixes")
-            yield Row(section, reader, ask.names(ARCHIVE, action="s3:ListBucketVersions"), False, "nor old versions")
-            yield Row(section, who.reader(first.name), ask.names(ARCHIVE), False, "a route's reader sees no archive")
-            yield Row(section, who.reader(first.name), ask.objects("s3:GetObject", ARCHIVE), False, "nor reads it")
-            yield Row(section, reader, ask.objects("s3:DeleteObject s3:PutObject", ARCHIVE), False, "readers read")
+            yield from self._archive_readers()
+
+    def _archive_readers(self) -> Iterator[Row]:
+        ask, who = self._ask, self._who
+        section, first = "The archive", self._table.routes[0]
+        reader = who.reader(ARCHIVE)
+        decrypt = ask.via_s3("kms:Decrypt", ARCHIVE_KEY, ARCHIVE)
+        for who_reads in (reader, who.auditor):
+            yield Row(section, who_reads, ask.objects("s3:GetObject", ARCHIVE), True, "named by ReadersOfArchive")
+            yield Row(section, who_reads, decrypt, True, "and by its key")
+            yield Row(section, who_reads, ask.names(ARCHIVE), True, "finds the objects")
+        directly = ask.direct_for("kms:Decrypt", ARCHIVE_KEY, ARCHIVE)
+        elsewhere = ask.via_s3("kms:Decrypt", ARCHIVE_KEY, first.prefix)
+        yield Row(section, reader, directly, False, "the key serves readers through S3 only")
+        yield Row(section, reader, elsewhere, False, "and for archive/ only")
+        yield Row(
+            section, reader, ask.via_s3("kms:GenerateDataKey", ARCHIVE_KEY, ARCHIVE), False, "readers write nothing"
+        )
+        yield Row(section, reader, ask.objects("s3:GetObject", first.prefix), False, "nor read another prefix")
+        yield Row(section, reader, ask.names(first.prefix), False, "no names of other prefixes")
+        yield Row(section, reader, ask.names(ARCHIVE, action="s3:ListBucketVersions"), False, "nor old versions")
+        yield Row(section, who.reader(first.name), ask.names(ARCHIVE), False, "a route's reader sees no archive")
+        yield Row(section, who.reader(first.name), ask.objects("s3:GetObject", ARCHIVE), False, "nor reads it")
+        yield Row(section, reader, ask.objects("s3:DeleteObject s3:PutObject", ARCHIVE), False, "readers read")
 
     def _bucket(self) -> Iterator[Row]:
         ask, who = self._ask, self._who

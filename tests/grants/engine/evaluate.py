@@ -10,7 +10,7 @@ from typing import Any
 
 from ministack.core import iam_evaluator
 
-_guess = iam_evaluator._resolve_condition_key  # noqa: SLF001 - the version is pinned
+_guess = iam_evaluator._resolve_condition_key
 
 
 def _from_context(key: str, ctx: iam_evaluator.EvalContext) -> object:
@@ -46,6 +46,6 @@ def decide(case: dict[str, Any], policies: list[dict[str, Any]]) -> bool:
 
 
 if __name__ == "__main__":
-    iam_evaluator._resolve_condition_key = _from_context  # noqa: SLF001
+    iam_evaluator._resolve_condition_key = _from_context
     question = json.load(sys.stdin)
     json.dump([decide(case, question["policies"]) for case in question["cases"]], sys.stdout)

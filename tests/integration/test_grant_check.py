@@ -1,0 +1,176 @@
+"""The grant check on moto: what it tries, what it tells, and that it leaves nothing that a reader would meet."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from handlers.canary import CHECKED_BESIDE_ROUTES
+from handlers.invocation import Invocation
+from handlers.wiring import GrantCheck
+from routing.errors import ConfigurationError
+from tests.builders import table
+from tests.integration.conftest import BUCKET, Aws
+
+NAMES = {*(route.name for route in table().all_routes), *CHECKED_BESIDE_ROUTES}
+
+
+class Mapping:
+    """Lambda's answer about the mapping."""
+
+    def __init__(self, **answer: str) -> None:
+        self.answer = {"State": "Enabled", "LastProcessingResult": "OK", **answer}
+
+    def get_event_source_mapping(self, UUID: str) -> dict[str, str]:  # noqa: N803
+        assert UUID == "mapping-1"
+        return self.answer
+
+
+@pytest.fixture
+def check(aws: Aws, capsys: pytest.CaptureFixture[str]) -> GrantCheck:
+    """Wire it while output is being captured: the logger keeps the stream it finds."""
+    made = GrantCheck({**aws.environment(table()), "MAPPING_ID": "mapping-1"}, table())
+    made._lambda = Mapping()  # type: ignore[assignment]
+    return made
+
+
+def metrics(printed: str) -> dict[str, float]:
+    """Return GrantCheckFailed by route."""
+    lines = [json.loads(line) for line in printed.splitlines() if '"GrantCheckFailed"' in line]
+    assert all(line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "CtrFanout" for line in lines)
+    assert all(line["service"] == "ctr-fanout" for line in lines)
+    return {line["Route"]: line["GrantCheckFailed"][0] for line in lines}
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [vars(record) for record in caplog.records if record.message == "grant check failed"]
+
+
+def refuse(check: GrantCheck, place: str, status: int, code: str, message: str = "") -> None:
+    """Let S3 answer puts below a prefix with an error."""
+
+    def answer(request: Any, **_: object) -> AWSResponse | None:
+        if request.method != "PUT" or f"/{place}/" not in request.url:
+            return None
+        body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+        made: Any = AWSResponse
+        response: AWSResponse = made(
+            request.url, status, {}, type("Raw", (), {"stream": lambda *_a, **_k: iter([body])})()
+        )
+        return response
+
+    events: Any = check._s3.meta.events
+    events.register_first("before-send.s3.PutObject", answer)
+
+
+def test_with_every_grant_nothing_fails_and_everything_is_counted(
+    check: GrantCheck, aws: Aws, invocation: Invocation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(invocation) == {}
+    assert metrics(capsys.readouterr().out) == dict.fromkeys(NAMES, 0)
+    prefixes = {*(route.prefix for route in table().routes), "dead-letter", "aws/lambda"}
+    assert set(aws.lines()) == {f"{prefix}/_grant-check.ndjson.gz" for prefix in prefixes}
+    assert all(lines == [] for lines in aws.lines().values()), "a query over the prefix meets no line of it"
+
+
+def test_next_check_replaces_its_own_objects(check: GrantCheck, aws: Aws, invocation: Invocation) -> None:
+    assert check(invocation) == {}
+    before = aws.lines()
+    assert check(invocation) == {}
+    assert aws.lines() == before
+    assert (
+        "Item"
+        not in aws.dynamodb.get_item(TableName="ctr-fanout-checkpoint", Key={"shard": {"S": "grant-check/grant-check"}})
+        or "claim"
+        not in aws.dynamodb.get_item(
+            TableName="ctr-fanout-checkpoint", Key={"shard": {"S": "grant-check/grant-check"}}
+        )["Item"]
+    )
+
+
+def test_objects_are_put_under_the_key_of_their_route(check: GrantCheck, aws: Aws, invocation: Invocation) -> None:
+    check(invocation)
+    for route in table().routes:
+        there = aws.s3.head_object(Bucket=BUCKET, Key=f"{route.prefix}/_grant-check.ndjson.gz")
+        assert there["SSEKMSKeyId"] == check._settings.key_arns[route.name]
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "reason"),
+    [
+        ("AccessDenied", "not authorized to perform: kms:GenerateDataKey", "KmsKeyAccessDenied"),
+        ("AccessDenied", "", "AccessDenied"),
+        ("KMS.DisabledException", "", "KmsKeyDisabled"),
+        ("KMS.KMSInvalidStateException", "", "KmsKeyInvalidState"),
+    ],
+)
+def test_route_whose_put_is_refused_is_named_with_the_reason(
+    check: GrantCheck,
+    invocation: Invocation,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    *,
+    code: str,
+    message: str,
+    reason: str,
+) -> None:
+    route = table().routes[0]
+    refuse(check, route.prefix, 403, code, message)
+    assert check(invocation) == {route.name: reason}
+    assert metrics(capsys.readouterr().out) == {**dict.fromkeys(NAMES, 0), route.name: 1}
+    (line,) = logged(caplog)
+    assert (line["route"], line["reason"], line["levelname"]) == (route.name, reason, "ERROR")
+
+
+def test_what_lambda_would_hand_over_is_tried_without_naming_a_key(check: GrantCheck, invocation: Invocation) -> None:
+    seen: list[dict[str, Any]] = []
+    check._s3.meta.events.register("before-call.s3.PutObject", lambda params, **_: seen.append(params))
+    check(invocation)
+    (handed_over,) = [one for one in seen if "/aws/lambda/" in one["url_path"]]
+    assert not [name for name in handed_over["headers"] if "server-side-encryption" in name]
+    refuse(check, "aws/lambda", 403, "AccessDenied")
+    assert check(invocation) == {"on-failure": "AccessDenied"}
+
+
+def test_outage_of_s3_says_nothing_about_a_grant(
+    check: GrantCheck, invocation: Invocation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No number at all: the alarm counts silence as failed, if it lasts."""
+    route = table().routes[0]
+    refuse(check, route.prefix, 503, "ServiceUnavailable")
+    assert check(invocation) == {route.name: "Unavailable"}
+    assert route.name not in metrics(capsys.readouterr().out)
+
+
+def test_table_that_is_gone_is_named(check: GrantCheck, aws: Aws, invocation: Invocation) -> None:
+    aws.dynamodb.delete_table(TableName="ctr-fanout-checkpoint")
+    assert check(invocation) == {"checkpoint": "CheckpointUnavailable"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"State": "Disabled"}, "MappingDisabled"),
+        ({"LastProcessingResult": "PROBLEM: Function call failed"}, "MappingProblem"),
+        ({"LastProcessingResult": "No records processed"}, None),
+        ({"State": "Updating"}, None),
+    ],
+)
+def test_state_of_the_mapping_is_told(
+    check: GrantCheck, invocation: Invocation, answer: dict[str, str], reason: str | None
+) -> None:
+    check._lambda = Mapping(**answer)  # type: ignore[assignment]
+    assert check(invocation) == ({"stream": reason} if reason else {})
+
+
+def test_without_the_mappings_id_it_does_not_start(aws: Aws) -> None:
+    with pytest.raises(ConfigurationError, match="MAPPING_ID"):
+        GrantCheck(aws.environment(table()), table())
+
+
+@pytest.fixture(autouse=True)
+def _region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-northeast-1")
+    boto3.setup_default_session()

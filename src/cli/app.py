@@ -115,7 +115,7 @@ def grants(
         for row in chosen:
             typer.echo(json.dumps(as_object(row), ensure_ascii=False))
     else:
-        _console().print(as_table(chosen))
+        Console(width=200, highlight=False).print(as_table(chosen))
 
 
 @app.command()

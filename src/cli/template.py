@@ -10,6 +10,10 @@ import cog
 from pathlib import Path
 from cli import blocks, docs
 from cli.cfn_yaml import cfn_yaml
+from cli.doctor.permissions import operators_policy
+from cli.grants import tables
+from cli.grants.matrix import matrix
+from cli.grants.stack import example_stack
 from handlers.route_file import shipped_routes
 table = shipped_routes()
 def block(value, by):

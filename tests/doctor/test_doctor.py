@@ -10,6 +10,7 @@ from moto.awslambda_simple.models import lambda_simple_backends
 from cli.doctor.account import Account
 from cli.doctor.examine import examine
 from cli.doctor.finding import Severity, worst
+from cli.doctor.permissions import ACTIONS
 from cli.lambda_event import ACCOUNT, REGION
 from handlers.route_file import shipped_routes
 from tests.doctor.conftest import Examine
@@ -584,3 +585,21 @@ def test_stack_is_found_healthy_by_its_name(world: World) -> None:
     findings = examine(Account(world.session), shipped_routes(), stack=STACK)
     (held,) = [finding for finding in findings if finding.code == "GrantsHold"]
     assert "rows of the grant matrix hold" in held.seen
+
+
+def test_operators_policy_is_exactly_what_the_doctor_calls(world: World, doctor: Examine) -> None:
+    """Every call of a whole examination, with inline policies and a boundary to be read as well."""
+    function_is_denied(world)
+    called: set[str] = set()
+
+    def note(model: Any, **_: object) -> None:
+        name = {"GetBucketEncryption": "GetEncryptionConfiguration", "HeadBucket": "ListBucket"}.get(
+            model.name, model.name
+        )
+        called.add(f"{model.service_model.signing_name}:{name}")
+
+    events: Any = world.session.events
+    events.register_first("before-call.*.*", note)
+    assert doctor()
+    assert called - {"sts:GetCallerIdentity"} == set(ACTIONS), "docs/doctor.md shows this policy"
+    assert all(action.partition(":")[2].startswith(("Get", "List", "Describe")) for action in ACTIONS)

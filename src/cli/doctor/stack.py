@@ -171,6 +171,7 @@ def _check_readers(live: LiveStack, route: str, key: Key) -> Iterator[Finding]:
         for one in statements(key.policy)
         if one["Effect"] == "Allow" and one.get("Sid") not in {"AdministratorsManage", "WritersEncrypt"}
         for name in principals(one)
+        if name  # an empty one admits nobody
     }
     for name in sorted(named - wanted):
         yield fail(

@@ -116,6 +116,9 @@ class _Matrix:
             section, poller, ask.plain("kinesis:PutRecord kinesis:DeleteStream kinesis:IncreaseStreamRetentionPeriod",
                                        stack.stream, "the stream"), False, "it reads and changes nothing",
         )  # fmt: skip
+        code = "its code has the same role; it reads no stream, and no statement could tell the two apart safely"
+        yield Row(section, who.function, ask.plain(_READ_STREAM, stack.stream, "the stream"), True, code)
+        yield Row(section, who.function, ask.via_kinesis("kms:Decrypt"), True, code)
         loose: Assumption = "default key policy"
         encrypt = ask.via_kinesis("kms:GenerateDataKey")
         yield Row(section, poller, encrypt, False, "its own policy: it encrypts nothing", loose)
@@ -215,6 +218,10 @@ class _Matrix:
         yield Row(section, poller, ask.put(HANDED_OVER, None, write="overwrites"), True,
                   "Lambda puts a batch that it gave up on, naming no key: the bucket's default is the dead-letter key")  # fmt: skip
         yield Row(section, poller, ask.via_s3("kms:GenerateDataKey", _DEAD_LETTER, HANDED_OVER), True, "under that key")
+        yield Row(
+            section, function, ask.put(HANDED_OVER, None, write="overwrites"), True, "the grant check tries the same"
+        )
+        yield Row(section, function, ask.via_s3("kms:GenerateDataKey", _DEAD_LETTER, HANDED_OVER), True, "likewise")
         yield Row(section, poller, ask.names(None), True, "AWS documents that Lambda looks at the bucket first")
         yield Row(section, poller, ask.elsewhere(ask.names(None)), False, "our bucket, not one of its name")
         yield Row(section, poller, ask.names(None, bucket=self._other_bucket), False, "nor any other")
@@ -505,6 +512,7 @@ class _Matrix:
         if stack.has_replay:
             yield Row(section, who.replay, ask.put(prefix, key), True, "puts a dead letter to its place")
             yield Row(section, who.replay, encrypt, True, "under the route's key")
+            yield Row(section, who.replay, ask.objects("s3:GetObject", prefix), True, "sees the ETag of what is there")
             yield Row(section, who.replay, decrypt, False, "and reads nothing delivered")
             yield Row(section, who.replay.given_everything(), decrypt, False, "the key does not decrypt for it")
         yield Row(section, who.administrator, decrypt, False, "administrators read nothing")

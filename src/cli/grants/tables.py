@@ -66,3 +66,51 @@ def _actions(row: Row, by: str = "\n") -> str:
 
 def _how(row: Row) -> str:
     return "; ".join(part for part in (row.request.how, f"if: {row.assuming}" if row.assuming else "") if part)
+
+
+_LETTERS = {
+    "kms:GenerateDataKey": "E",
+    "kms:Decrypt": "D",
+    "s3:PutObject": "W",
+    "s3:GetObject": "R",
+    "s3:DeleteObject": "X",
+    "s3:ListBucket": "L",
+    "kinesis:GetRecords": "R",
+}
+
+
+def summary(rows: Iterable[Row]) -> Iterator[str]:
+    """Return who may do what where as one Markdown table: callers down, places across.
+
+    Letters are those of `docs/grants.md`; what nobody may is left out, and so is what is only assumed.
+    """
+    allowed = [row for row in rows if row.is_allowed and not row.assuming]
+    cells: dict[tuple[str, str], set[str]] = {}
+    for row in allowed:
+        letters = {_LETTERS[action] for action in row.request.actions if action in _LETTERS}
+        if letters:
+            cells.setdefault((row.who.label, _place(row)), set()).update(letters)
+    callers = list(dict.fromkeys(caller for caller, _ in cells))
+    places = sorted({place for _, place in cells}, key=_upstream_first)
+    yield f"| | {' | '.join(places)} |"
+    yield f"|---|{'---|' * len(places)}"
+    for caller in callers:
+        found = ("".join(sorted(cells.get((caller, place), ()))) for place in places)
+        yield f"| **{caller}** | {' | '.join(found)} |"
+
+
+def _place(row: Row) -> str:
+    """Return the place that a request is about: the stream, the bucket, or a prefix of it."""
+    context = row.request.context
+    named = context.get("kms:EncryptionContext:aws:s3:arn", row.request.resource)
+    if "s3:prefix" in context:
+        return str(context["s3:prefix"])
+    if "aws:kinesis:arn" in "".join(context):
+        return "the stream"
+    below = str(named).partition(":::")[2].partition("/")[2].rpartition("/date=")[0]
+    return f"{below}/" if below else row.request.on
+
+
+def _upstream_first(place: str) -> tuple[int, str]:
+    order = {"the stream": 0, "the bucket": 8, "dead-letter/": 5, "aws/lambda/": 6, "archive/": 7}
+    return order.get(place, 1), place

@@ -1,0 +1,39 @@
+"""What an operator needs to run the doctor: reading, and nothing else."""
+
+import json
+
+ACTIONS = (
+    "cloudformation:DescribeStacks",
+    "cloudformation:ListStackResources",
+    "connect:DescribeInstance",
+    "connect:ListInstanceStorageConfigs",
+    "dynamodb:DescribeTable",
+    "dynamodb:DescribeTimeToLive",
+    "firehose:DescribeDeliveryStream",
+    "firehose:ListDeliveryStreams",
+    "iam:GetPolicy",
+    "iam:GetPolicyVersion",
+    "iam:GetRole",
+    "iam:GetRolePolicy",
+    "iam:ListAttachedRolePolicies",
+    "iam:ListRolePolicies",
+    "kinesis:DescribeStreamSummary",
+    "kms:DescribeKey",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:ListGrants",
+    "lambda:GetEventSourceMapping",
+    "lambda:GetFunctionConfiguration",
+    "lambda:GetPolicy",
+    "lambda:ListEventSourceMappings",
+    "s3:GetBucketPolicy",
+    "s3:GetEncryptionConfiguration",
+    "s3:ListBucket",
+)
+"""By IAM's names; `s3:ListBucket` is what `HeadBucket` needs, and no object is listed."""
+
+
+def operators_policy() -> str:
+    """Return the policy of an operator who runs the doctor, as JSON."""
+    statement = {"Sid": "ExamineReadOnly", "Effect": "Allow", "Action": list(ACTIONS), "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2) + "\n"

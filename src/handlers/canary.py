@@ -73,7 +73,7 @@ def check_on_failure(client: "S3Client", settings: Settings) -> Check:
             Bucket=settings.bucket, Key=f"aws/lambda/{_NAME}", Body=_EMPTY, ExpectedBucketOwner=settings.bucket_owner
         )
     except ClientError as err:
-        error = classified(ON_FAILURE, f"{dead_letter.ROUTE}", err)
+        error = classified(ON_FAILURE, dead_letter.ROUTE, err)
         return Check(ON_FAILURE, error.reason, str(error), error.is_transient)
     except BotoCoreError as err:
         return Check(ON_FAILURE, Reason.UNAVAILABLE, f"put failed with {type(err).__name__}", is_unknown=True)

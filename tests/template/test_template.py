@@ -168,6 +168,8 @@ def test_archive_is_the_classic_set_up_of_two_keys(template: Template, resources
     assert (destination["BucketARN"], destination["RoleARN"]) == (BUCKET, role)
     assert destination["Prefix"].startswith("archive/")
     assert destination["ErrorOutputPrefix"].startswith("archive/errors/")
+    lines = {"Enabled": True, "Processors": [{"Type": "AppendDelimiterToRecord"}]}
+    assert destination["ProcessingConfiguration"] == lines, "or a whole object is one line"
     logging = destination["CloudWatchLoggingOptions"]
     assert logging["Enabled"] is True
     assert logging["LogStreamName"] == resources["ArchiveLogStream"]["Properties"]["LogStreamName"]

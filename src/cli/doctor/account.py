@@ -1,7 +1,7 @@
 """A live account, read only: every answer once, and what may not be read becomes a finding, not a crash."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.doctor.finding import Finding, unknown
-from cli.policy import Answer, Policy, Request, decide, like, read_policy
+from cli.policy import Answer, Policy, Request, decide, like, principals, read_policy, statements
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403")
 _MISSING = (
@@ -249,15 +249,10 @@ def grants_of(key: Key, principal: str, action: str, context: Mapping[str, str])
             yield grant
 
 
-def names_deleted_principal(policy: Policy, found: Iterable[Mapping[str, Any]]) -> str | None:  # noqa: ARG001
-    """Return the unique id of a deleted role that a statement still names, if any.
+def deleted_principal(policy: Policy) -> str | None:
+    """Return the unique id of a deleted role that a policy still names, if any.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
     """
-    for one in found:
-        principal = one.get("Principal", {})
-        names = principal.get("AWS", []) if isinstance(principal, Mapping) else []
-        for name in names if isinstance(names, list) else [names]:
-            if like("AROA*", name):
-                return str(name)
-    return None
+    named = (name for one in statements(policy) for name in principals(one))
+    return next((name for name in named if like("AROA*", name)), None)

@@ -6,7 +6,7 @@ This is where Connect falls silent: a refused `GenerateDataKey` is no error anyw
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cli.doctor.account import Account, Key, MissingError, grants_of, names_deleted_principal
+from cli.doctor.account import Account, Key, MissingError, deleted_principal, grants_of
 from cli.doctor.connect import Instance
 from cli.doctor.finding import Finding, fail, ok, statement, warn
 from cli.policy import Answer, Request, decide, matching_statements, statements
@@ -167,7 +167,7 @@ def _not_granted(key: Key, instance: Instance, expected: str, admit: str) -> Fin
     """Name the trap: nothing arrives, and nothing says so."""
     assert key.policy is not None
     named = [one for one in statements(key.policy) if "Principal" in one]
-    deleted = names_deleted_principal(key.policy, named)
+    deleted = deleted_principal(key.policy)
     storage = [one for one in instance.storage if one.key]
     if deleted:
         return fail(

@@ -93,6 +93,7 @@ def run(enforced: Stack) -> Run:
     name = enforced.deployed.stream
     kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
     kinesis.create_stream(StreamName=name, ShardCount=1)
+    kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=336)
     key = enforced.key("stream")
     kinesis.start_stream_encryption(StreamName=name, EncryptionType="KMS", KeyId=key)
     run = Run(enforced)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.grants.matrix import Row
+from cli.grants.bindings import everybody
+from cli.grants.row import Row
 from cli.policy import EVERYTHING, Policy, default_key_policy
 from local.policies import Attached, Deployed
 
@@ -37,6 +38,10 @@ class Cases:
         self.policies: list[Policy] = [*(one.document for one in self.attached), EVERYTHING, loose]
         self._everything, self._loose = len(self.attached), len(self.attached) + 1
         self.cases = [case for row in rows for case in self._of(row)]
+        callers = {row.who.role: row.who for row in rows if row.who.role and row.who.policies == "none"}
+        mine = {role for one in deployed.policies for role in one.roles}
+        self.outsiders = sorted(set(callers) - mine)
+        self.writers = [who.role for who in everybody(deployed.stack)]
 
     def _of(self, row: Row) -> Iterator[Case]:
         for action in row.request.actions:

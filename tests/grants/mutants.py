@@ -1,6 +1,7 @@
 """Every way to take something out of a policy, or to let more in: a row of the matrix has to notice each."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,23 @@ from typing import Any
 from local.policies import Attached, Policy
 
 type Statement = dict[str, Any]
+type Change = tuple[str, str, Statement]
+"""What, whom or what it is about, and the statement as it is then."""
 
 _LISTS = ("Action", "Resource", "NotResource")
+_POSITIVE = ("StringEquals", "StringLike", "ArnEquals", "ArnLike", "Bool")
+_SENSITIVE = {
+    "dynamodb": ("dynamodb:DeleteItem", "dynamodb:Scan"),
+    "kinesis": ("kinesis:PutRecord", "kinesis:DeleteStream"),
+    "kms": ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:CreateGrant"),
+    "lambda": ("lambda:UpdateEventSourceMapping", "lambda:UpdateFunctionCode"),
+    "logs": ("logs:DeleteLogStream", "logs:GetLogEvents"),
+    "s3": (
+        "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:ListBucket",
+        "s3:ListBucketVersions", "s3:PutBucketPolicy",
+    ),
+    "sts": ("sts:TagSession", "sts:SetSourceIdentity"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,28 +34,41 @@ class Mutant:
 
     Attributes:
         what: Where and what, for messages.
+        hint: A principal, an action or a place by which the row that notices may be found sooner.
         statement: The statement as it was.
         policy: The document as it is then.
     """
 
     what: str
+    hint: str
     statement: Statement
     policy: Policy
 
 
-def mutants(attached: Attached) -> Iterator[Mutant]:
-    """Return every mutant of one policy."""
+def mutants(attached: Attached, outsiders: Sequence[str], writers: Sequence[str]) -> Iterator[Mutant]:
+    """Return every mutant of one policy.
+
+    Args:
+        attached: The policy.
+        outsiders: ARNs of roles without a policy of their own, that might be let in where they do not belong.
+        writers: ARNs of roles that can put something, and might be let out of a denial.
+    """
     for place, statement in enumerate(attached.document["Statement"]):
         where = f"{attached.name}.{statement.get('Sid', place)}"
-        yield Mutant(f"{where}: removed", statement, _with(attached, place, None))
-        changes = (*_without_conditions(statement), *_without_entries(statement), *_widened(attached, statement))
-        for what, changed in changes:
-            yield Mutant(f"{where}: {what}", statement, _with(attached, place, changed))
+        yield Mutant(f"{where}: removed", "", statement, _with(attached, place, None))
+        changes = [*_without_conditions(statement), *_without_entries(statement)]
+        if statement["Effect"] == "Allow":
+            changes += [*_widened(attached, statement), *_loosened(attached, statement), *_extended(statement)]
+            changes += _admitting(statement, outsiders)
+        else:
+            changes += [*_excepting(statement, writers), *_narrowed(statement)]
+        for what, hint, changed in changes:
+            yield Mutant(f"{where}: {what}", hint, statement, _with(attached, place, changed))
 
 
 def detached(attached: Attached) -> Mutant:
     """Return what a policy is for a role that it is not attached to."""
-    return Mutant(f"{attached.name}: detached", {}, {**attached.document, "Statement": []})
+    return Mutant(f"{attached.name}: detached", "", {}, {**attached.document, "Statement": []})
 
 
 def _with(attached: Attached, place: int, statement: Statement | None) -> Policy:
@@ -48,44 +77,123 @@ def _with(attached: Attached, place: int, statement: Statement | None) -> Policy
     return {**attached.document, "Statement": statements}
 
 
-def _without_conditions(statement: Statement) -> Iterator[tuple[str, Statement]]:
+def _without_conditions(statement: Statement) -> Iterator[Change]:
     for operator, keys in statement.get("Condition", {}).items():
         for key, values in keys.items():
             changed = deepcopy(statement)
             del changed["Condition"][operator][key]
             changed["Condition"] = {name: left for name, left in changed["Condition"].items() if left}
-            yield f"without {operator} {key}", changed
+            yield f"without {operator} {key}", "", changed
             for value in values if isinstance(values, list) and len(values) > 1 else []:
                 changed = deepcopy(statement)
                 changed["Condition"][operator][key].remove(value)
-                yield f"without {operator} {key} = {value}", changed
+                yield f"without {operator} {key} = {value}", value, changed
 
 
-def _without_entries(statement: Statement) -> Iterator[tuple[str, Statement]]:
+def _without_entries(statement: Statement) -> Iterator[Change]:
     for element in _LISTS:
         entries = statement.get(element)
         for entry in entries if isinstance(entries, list) and len(entries) > 1 else []:
             changed = deepcopy(statement)
             changed[element].remove(entry)
-            yield f"without {element} {entry}", changed
-    principal = statement.get("Principal")
-    for kind, names in principal.items() if isinstance(principal, dict) else []:
-        for name in names if isinstance(names, list) and len(names) > 1 else []:
-            changed = deepcopy(statement)
-            changed["Principal"][kind].remove(name)
-            yield f"without Principal {name}", changed
+            yield f"without {element} {entry}", entry, changed
+    for name in _named(statement) if len(_named(statement)) > 1 else []:
+        changed = deepcopy(statement)
+        changed["Principal"]["AWS"].remove(name)
+        yield f"without Principal {name}", name, changed
 
 
-def _widened(attached: Attached, statement: Statement) -> Iterator[tuple[str, Statement]]:
-    """Let in more than was meant; a denial that denies more is noticed by what it breaks, not here."""
-    if statement["Effect"] == "Deny":
-        return
+def _widened(attached: Attached, statement: Statement) -> Iterator[Change]:
+    """Any resource, any action, any principal."""
     resource = statement.get("Resource", "*")
     if resource != "*" and not attached.resource:
-        yield "any Resource", {**statement, "Resource": "*"}
+        yield "any Resource", "", {**statement, "Resource": "*"}
     elif isinstance(resource, str) and resource.endswith("/*"):  # a resource policy speaks of its own resource only
-        yield "any Resource", {**statement, "Resource": f"{attached.resource}/*"}
-    actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-    yield "any Action", {**statement, "Action": f"{actions[0].partition(':')[0]}:*"}
+        yield "any Resource", "", {**statement, "Resource": f"{attached.resource}/*"}
+    if isinstance(resource, str) and resource.startswith("arn:aws:s3:::") and not attached.resource:
+        any_bucket = f"arn:aws:s3:::*{resource[resource.index('/') :] if '/' in resource else ''}"
+        yield "any bucket", "another", {**statement, "Resource": any_bucket}
+    yield "any Action", "", {**statement, "Action": f"{_actions(statement)[0].partition(':')[0]}:*"}
     if attached.resource:
-        yield "any Principal", {**statement, "Principal": "*"}
+        yield "any Principal", "", {**statement, "Principal": "*"}
+
+
+def _loosened(attached: Attached, statement: Statement) -> Iterator[Change]:
+    """Conditions that hold when their key is missing, or for the whole bucket as well."""
+    for operator, keys in statement.get("Condition", {}).items():
+        for key, values in keys.items():
+            # AWS gives these to each request that they are about: none can come without them.
+            if operator in _POSITIVE and key not in {"aws:PrincipalArn", "s3:ResourceAccount"}:
+                changed = deepcopy(statement)
+                del changed["Condition"][operator][key]
+                changed["Condition"] = {name: left for name, left in changed["Condition"].items() if left}
+                changed["Condition"].setdefault(f"{operator}IfExists", {})[key] = values
+                yield f"{operator}IfExists {key}", "", changed
+            if key == "kms:EncryptionContext:aws:s3:arn":
+                changed = deepcopy(statement)
+                first = values[0] if isinstance(values, list) else values
+                changed["Condition"][operator][key] = [first, first.partition("/")[0]]
+                yield "the bucket as context, too", "for the bucket", changed
+                changed = deepcopy(statement)
+                changed["Condition"][operator][key] = f"{first.partition('/')[0]}/*"
+                yield "any object as context", "", changed
+    del attached
+
+
+def _extended(statement: Statement) -> Iterator[Change]:
+    """One more action, that matters."""
+    actions = _actions(statement)
+    conditions = json.dumps(statement.get("Condition", {}))
+    if "s3:x-amz-server-side-encryption-aws-kms-key-id" in conditions:
+        return  # only what puts an object carries that header
+    for action in _SENSITIVE.get(actions[0].partition(":")[0], ()):
+        bucket_level, of_objects = (
+            action.startswith("s3:List") or "Bucket" in action,
+            str(statement.get("Resource")).count("/"),
+        )
+        if action == "s3:PutBucketPolicy" and "s3:prefix" in conditions:
+            continue  # only a listing carries a prefix
+        if action not in actions and bool(of_objects) != bucket_level:
+            yield f"and {action}", action, {**statement, "Action": [*actions, action]}
+
+
+def _admitting(statement: Statement, outsiders: Sequence[str]) -> Iterator[Change]:
+    """One more principal, by name or by the condition that names roles."""
+    named = _named(statement)
+    bound = statement.get("Condition", {}).get("ArnEquals", {}).get("aws:PrincipalArn")
+    if bound is not None:
+        roles = bound if isinstance(bound, list) else [bound]
+        for outsider in outsiders:
+            if outsider not in roles and ":111122223333:" in outsider:
+                changed = deepcopy(statement)
+                changed["Condition"]["ArnEquals"]["aws:PrincipalArn"] = [*roles, outsider]
+                yield f"and {outsider}", outsider, changed
+    elif named and not named[0].endswith(":root"):
+        for outsider in outsiders:
+            if outsider not in named:
+                yield f"and {outsider}", outsider, {**statement, "Principal": {"AWS": [*named, outsider]}}
+
+
+def _excepting(statement: Statement, writers: Sequence[str]) -> Iterator[Change]:
+    """A denial that excepts somebody."""
+    for outsider in writers:
+        changed = deepcopy(statement)
+        changed.setdefault("Condition", {}).setdefault("ArnNotEquals", {})["aws:PrincipalArn"] = outsider
+        yield f"but not {outsider}", outsider, changed
+
+
+def _narrowed(statement: Statement) -> Iterator[Change]:
+    if statement["Action"] == "s3:*":
+        few = ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]
+        yield "for three actions only", "plain HTTP", {**statement, "Action": few}
+
+
+def _actions(statement: Statement) -> list[str]:
+    actions = statement["Action"]
+    return actions if isinstance(actions, list) else [actions]
+
+
+def _named(statement: Statement) -> list[str]:
+    principal = statement.get("Principal")
+    names = principal.get("AWS", []) if isinstance(principal, dict) else []
+    return names if isinstance(names, list) else [names]

@@ -3,10 +3,11 @@
 import json
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.grants.cases import Cases
+from tests.grants.cases import Case, Cases
 from tests.grants.mutants import Mutant
 
 _HERE = Path(__file__).parent / "engine"
@@ -17,15 +18,13 @@ _EMULATORS_PYTHON = _VENVS / "emulator" / "bin" / "python"
 
 def decide(cases: Cases, mutants: Sequence[tuple[int, Mutant]] = ()) -> tuple[list[bool], list[int]]:
     """Decide all cases, and tell for each mutant of the policy at a place which case notices it, or -1."""
-    question = {
-        "policies": cases.policies,
-        "cases": [_case(cases, index) for index in range(len(cases.cases))],
-        "mutants": [
-            {"place": place, "policy": mutant.policy, "likely": _likely(cases, mutant)} for place, mutant in mutants
-        ],
-    }
-    decided = _ask([_NODE, "decide.mjs"], question)
-    return decided["decisions"], decided["noticed"]
+    asked = [{"place": place, "policy": mutant.policy, "likely": _likely(cases, mutant)} for place, mutant in mutants]
+    question = {"policies": cases.policies, "cases": [_case(cases, index) for index in range(len(cases.cases))]}
+    half = (len(asked) + 1) // 2
+    with ThreadPoolExecutor() as processes:
+        parts = [asked[:half], asked[half:]] if asked else [[]]
+        decided = list(processes.map(lambda part: _ask([_NODE, "decide.mjs"], {**question, "mutants": part}), parts))
+    return decided[0]["decisions"], [noticed for part in decided for noticed in part["noticed"]]
 
 
 def decide_by_emulator(cases: Cases) -> list[bool]:
@@ -58,6 +57,13 @@ def _case(cases: Cases, index: int) -> dict[str, Any]:
 
 
 def _likely(cases: Cases, mutant: Mutant) -> list[int]:
-    """Return the cases to ask first: those about a prefix or name that the statement speaks of."""
+    """Return the cases to ask first: those about what the statement speaks of, the hinted ones before all."""
     text = json.dumps(mutant.statement)
-    return [index for index, case in enumerate(cases.cases) if f"/{case.row.request.on}" in text]
+    about = [index for index, case in enumerate(cases.cases) if f"/{case.row.request.on}" in text]
+    hinted = [index for index, case in enumerate(cases.cases) if mutant.hint and _is_hinted(case, mutant.hint)]
+    both = set(about) & set(hinted)
+    return [*sorted(both), *hinted, *about]
+
+
+def _is_hinted(case: Case, hint: str) -> bool:
+    return hint in {case.row.who.role, case.action, case.row.request.resource} or hint in case.row.request.how

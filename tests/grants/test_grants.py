@@ -50,7 +50,7 @@ def test_whatever_is_taken_out_of_a_policy_or_let_in_is_noticed(every_setting: d
     made = [
         (place, mutant)
         for place, attached in enumerate(cases.attached)
-        for mutant in mutants(attached)
+        for mutant in mutants(attached, cases.outsiders, cases.writers)
         if (attached.name, mutant.statement) not in known
     ]
     _, noticed = decide(cases, made)

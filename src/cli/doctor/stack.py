@@ -13,7 +13,8 @@ from cli.doctor.account import Account, Key, MissingError, Role
 from cli.doctor.finding import Finding, fail, ok, statement, warn
 from cli.doctor.locks import check_use
 from cli.doctor.stream import check_key_state
-from cli.grants.matrix import Row, matrix
+from cli.grants.matrix import matrix
+from cli.grants.row import Row
 from cli.grants.stack import ARCHIVE_KEY, STREAM_KEY, Stack
 from cli.policy import (
     EVERYTHING,

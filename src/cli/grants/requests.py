@@ -51,6 +51,7 @@ class Requests:
         write: Write = "creates",
         algorithm: str = "aws:kms",
         secure: bool = True,
+        bucket: str = "",
     ) -> Request:
         """Put an object below a prefix.
 
@@ -61,6 +62,7 @@ class Requests:
             write: On the condition that nothing is there, that it replaces what was seen, or on none.
             algorithm: The encryption header; `AES256` is SSE-S3.
             secure: False for plain HTTP.
+            bucket: Another one.
 
         Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html#amazons3-policy-keys
         """
@@ -77,13 +79,16 @@ class Requests:
             context["s3:if-match"] = '"etag"'
         if not secure:
             how.append("plain HTTP")
-        return Request((action,), self._object(prefix), f"{prefix}/", ", ".join(how), context)
+        if bucket:
+            how.append("in another bucket")
+        resource = self._object(prefix).replace(self.stack.bucket, bucket or self.stack.bucket)
+        return Request((action,), resource, f"{prefix}/", ", ".join(how), context)
 
-    def objects(self, actions: str, prefix: str, *, secure: bool = True) -> Request:
-        """Do something else with an object below a prefix, e.g. `s3:GetObject`."""
-        how = "" if secure else "plain HTTP"
-        context = self._bucket_context(secure=secure)
-        return Request(tuple(actions.split()), self._object(prefix), f"{prefix}/", how, context)
+    def objects(self, actions: str, prefix: str, *, secure: bool = True, bucket: str = "") -> Request:
+        """Do something else with an object below a prefix, e.g. `s3:GetObject`, of this bucket or another."""
+        how = "in another bucket" if bucket else "" if secure else "plain HTTP"
+        resource = self._object(prefix).replace(self.stack.bucket, bucket or self.stack.bucket)
+        return Request(tuple(actions.split()), resource, f"{prefix}/", how, self._bucket_context(secure=secure))
 
     def names(
         self, prefix: str | None, *, action: str = "s3:ListBucket", secure: bool = True, bucket: str = ""
@@ -114,11 +119,23 @@ class Requests:
         """
         return self._kms(actions, key, f"via S3, for {prefix}/", "s3", {"aws:s3:arn": self._object(prefix)})
 
-    def via_kinesis(self, actions: str, key: str = STREAM_KEY, stream: str | None = None) -> Request:
-        """Use a key through Kinesis, for this stream or another.
+    def for_bucket(self, actions: str, key: str) -> Request:
+        """Use a key through S3 with the bucket's ARN as context, which is what a Bucket Key does."""
+        return self._kms(actions, key, "via S3, for the bucket (a Bucket Key)", "s3", {"aws:s3:arn": self.stack.bucket})
+
+    def without_context(self, actions: str, key: str) -> Request:
+        """Use a key through S3 without any encryption context."""
+        return self._kms(actions, key, "via S3, without a context", "s3", {})
+
+    def via_kinesis(
+        self, actions: str, key: str = STREAM_KEY, stream: str | None = None, *, without_context: bool = False
+    ) -> Request:
+        """Use a key through Kinesis, for this stream or another, or without saying for which.
 
         Source: https://docs.aws.amazon.com/streams/latest/dev/permissions-user-key-KMS.html
         """
+        if without_context:
+            return self._kms(actions, key, "via Kinesis, without a context", "kinesis", {})
         how = "via Kinesis, for another stream" if stream else "via Kinesis, for the stream"
         return self._kms(actions, key, how, "kinesis", {"aws:kinesis:arn": stream or self.stack.stream})
 

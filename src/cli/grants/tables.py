@@ -5,7 +5,7 @@ from itertools import groupby
 
 from rich.table import Table
 
-from cli.grants.matrix import Row
+from cli.grants.row import Row
 
 
 def is_asked(row: Row, principal: str, section: str) -> bool:

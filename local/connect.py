@@ -22,9 +22,16 @@ class RefusedError(Exception):
 class ConnectStandIn:
     """Sends records as Connect does: at least once, updates as whole records, kinds mixed."""
 
-    def __init__(self, emulator: Emulator, stream: str, seed: int) -> None:
-        """Know the stream, and draw from a seed."""
-        self._kinesis = emulator.client("kinesis")
+    def __init__(self, emulator: Emulator, stream: str, seed: int, *, role: str = "") -> None:
+        """Know the stream, and draw from a seed.
+
+        Args:
+            emulator: Where the stream is.
+            stream: Its name.
+            seed: The same one makes the same records.
+            role: The ARN of Connect's service-linked role; by default the account's root, whom nothing is refused.
+        """
+        self._kinesis = emulator.client("kinesis", role=role)
         self._stream = stream
         self._traffic = Traffic(seed)
 

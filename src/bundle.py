@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-SERVICES = {"dynamodb", "kms", "lambda", "s3", "sts"}
+SERVICES = {"dynamodb", "kinesis", "kms", "lambda", "s3", "sts"}
 _NOT_NEEDED = ("bin", "boto3/data", "boto3/examples")
 
 

@@ -15,7 +15,7 @@ from cli.cfn_yaml import Function, GetAtt, Inline, Ref, Sub
 from handlers.canary import CHECKED_BESIDE_ROUTES
 from handlers.route_file import routes_text
 from handlers.settings import key_variable
-from handlers.telemetry import NAMESPACE, SERVICE
+from handlers.telemetry import NAMESPACE
 from routing import dead_letter
 from routing.routes import DEAD_LETTER_ROUTE, Route, RouteTable, logical_id
 
@@ -200,7 +200,7 @@ def grant_alarms(table: RouteTable) -> Block:
                 ),
                 "Namespace": NAMESPACE,
                 "MetricName": "GrantCheckFailed",
-                "Dimensions": [{"Name": "service", "Value": SERVICE}, {"Name": "Route", "Value": name}],
+                "Dimensions": [{"Name": "service", "Value": Ref("Name")}, {"Name": "Route", "Value": name}],
                 "Statistic": "Maximum",
                 "Period": 900,
                 "EvaluationPeriods": 1,

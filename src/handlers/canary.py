@@ -1,7 +1,8 @@
 """The canary: does every grant still hold that the next contact will need?
 
-It does what a delivery does, with the same role, sink, keys and table, for one empty object per route; so it
-finds a revoked grant, a disabled key or a changed bucket policy before a record meets it.
+It does what a delivery does, with the same role, stream, sink, keys and table, for one empty object per route;
+so it finds a revoked grant, a disabled key or a changed bucket policy before a record meets it. What it cannot
+try is Connect's own grant: only Connect has that role.
 """
 
 import gzip
@@ -21,6 +22,7 @@ from routing.reasons import Reason
 from routing.routes import DEAD_LETTER_ROUTE, Route
 
 if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
 
@@ -34,6 +36,16 @@ CHECKED_BESIDE_ROUTES = (CHECKPOINT, ON_FAILURE, STREAM)
 _NAME = "_grant-check.ndjson.gz"
 _EMPTY = gzip.compress(b"", mtime=0)
 _ROW = Shard("grant-check", "grant-check")
+_READING = {"Creating", "Enabling", "Enabled", "Updating"}
+_TABLE_REFUSES = {"AccessDeniedException", "ResourceNotFoundException", "KMSAccessDeniedException"}
+_STREAM_REFUSES = {
+    "AccessDeniedException": Reason.ACCESS_DENIED,
+    "ResourceNotFoundException": Reason.ACCESS_DENIED,
+    "KMSAccessDeniedException": Reason.KMS_KEY_ACCESS_DENIED,
+    "KMSDisabledException": Reason.KMS_KEY_DISABLED,
+    "KMSInvalidStateException": Reason.KMS_KEY_INVALID_STATE,
+    "KMSNotFoundException": Reason.KMS_KEY_NOT_FOUND,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +80,9 @@ def check_on_failure(client: "S3Client", settings: Settings) -> Check:
 
     Source: https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
     """
+    expected = settings.key_arns[dead_letter.ROUTE]
     try:
-        client.put_object(
+        put = client.put_object(
             Bucket=settings.bucket, Key=f"aws/lambda/{_NAME}", Body=_EMPTY, ExpectedBucketOwner=settings.bucket_owner
         )
     except ClientError as err:
@@ -77,6 +90,10 @@ def check_on_failure(client: "S3Client", settings: Settings) -> Check:
         return Check(ON_FAILURE, error.reason, str(error), error.is_transient)
     except BotoCoreError as err:
         return Check(ON_FAILURE, Reason.UNAVAILABLE, f"put failed with {type(err).__name__}", is_unknown=True)
+    if put.get("SSEKMSKeyId", "").rpartition("/")[2] != expected.rpartition("/")[2]:
+        found = put.get("SSEKMSKeyId", put.get("ServerSideEncryption", "no encryption"))
+        detail = f"on-failure: expected the bucket's default to be {expected}, got {found}; deploy again"
+        return Check(ON_FAILURE, Reason.WRONG_KEY, detail)
     return Check(ON_FAILURE)
 
 
@@ -88,16 +105,18 @@ def check_checkpoint(checkpoint: CheckpointTable | NoCheckpoint) -> Check:
     except CheckpointError as err:
         if err.reason == Reason.CLAIMED_ELSEWHERE:  # by another check at the same time, which the grant allowed
             return Check(CHECKPOINT)
-        return Check(CHECKPOINT, err.reason, str(err))
+        cause = err.__cause__
+        code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else ""
+        return Check(CHECKPOINT, err.reason, str(err), is_unknown=code not in _TABLE_REFUSES)
 
 
-def check_stream(client: "LambdaClient", mapping_id: str) -> Check:
-    """Read what Lambda says about its last try to read the stream and to call the function.
+def check_stream(mappings: "LambdaClient", streams: "KinesisClient", mapping_id: str) -> Check:
+    """Ask what Lambda says about its last try, and read one record as Lambda does; it is not looked at.
 
     Source: https://docs.aws.amazon.com/lambda/latest/api/API_GetEventSourceMapping.html
     """
     try:
-        mapping = client.get_event_source_mapping(UUID=mapping_id)
+        mapping = mappings.get_event_source_mapping(UUID=mapping_id)
     except ClientError as err:
         code = err.response["Error"]["Code"]
         detail = f"mapping: GetEventSourceMapping failed with {code}; allow the function role to call it"
@@ -105,12 +124,31 @@ def check_stream(client: "LambdaClient", mapping_id: str) -> Check:
     except BotoCoreError as err:
         return Check(STREAM, Reason.UNAVAILABLE, f"mapping: failed with {type(err).__name__}", is_unknown=True)
     state, result = mapping.get("State", "unknown"), mapping.get("LastProcessingResult", "")
-    if state in {"Disabled", "Disabling"}:
+    if state not in _READING:
         detail = f"mapping: expected it enabled, got {state}; deploy with MappingEnabled=true"
         return Check(STREAM, Reason.MAPPING_DISABLED, detail)
     if result.startswith("PROBLEM"):
         detail = f"mapping: {result}; run `ctr-fanout doctor` for the statement that is missing"
         return Check(STREAM, Reason.MAPPING_PROBLEM, detail)
+    return _check_reading(streams, mapping["EventSourceArn"])
+
+
+def _check_reading(streams: "KinesisClient", stream: str) -> Check:
+    """Read a record: on a quiet stream the mapping itself would notice a refused key with the next record only.
+
+    Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
+    """
+    try:
+        shard = streams.list_shards(StreamARN=stream, MaxResults=1)["Shards"][0]["ShardId"]
+        iterator = streams.get_shard_iterator(StreamARN=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+        streams.get_records(ShardIterator=iterator["ShardIterator"], StreamARN=stream, Limit=1)
+    except ClientError as err:
+        code = err.response["Error"]["Code"]
+        reason = _STREAM_REFUSES.get(code)
+        detail = f"stream: {err.operation_name} refused with {code}; run `ctr-fanout doctor` for what is missing"
+        return Check(STREAM, reason or Reason.UNAVAILABLE, detail, is_unknown=reason is None)
+    except BotoCoreError as err:
+        return Check(STREAM, Reason.UNAVAILABLE, f"stream: failed with {type(err).__name__}", is_unknown=True)
     return Check(STREAM)
 
 

@@ -7,6 +7,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
 
@@ -38,3 +39,8 @@ def dynamodb_client() -> "DynamoDBClient":
 def lambda_client() -> "LambdaClient":
     """Make the client that reads the state of the mapping."""
     return boto3.client("lambda", config=_CONFIG)
+
+
+def kinesis_client() -> "KinesisClient":
+    """Make the client that tries to read the stream."""
+    return boto3.client("kinesis", config=_CONFIG)

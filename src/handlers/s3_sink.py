@@ -27,6 +27,7 @@ _SECONDS_FOR_A_PUT = 5.0
 # https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
 _PERMANENT = {
     "AccessDenied": Reason.ACCESS_DENIED,
+    "403": Reason.ACCESS_DENIED,  # of HeadObject, whose answer has no body to name a code in
     "KMS.AccessDeniedException": Reason.KMS_KEY_ACCESS_DENIED,
     "KMS.DisabledException": Reason.KMS_KEY_DISABLED,
     "KMS.InvalidStateException": Reason.KMS_KEY_INVALID_STATE,
@@ -35,7 +36,8 @@ _PERMANENT = {
     "KMS.NotFoundException": Reason.KMS_KEY_NOT_FOUND,
 }
 _CURES = {
-    Reason.ACCESS_DENIED: "compare the bucket policy and the function role's policy with template.yaml",
+    Reason.ACCESS_DENIED: "compare the bucket policy and the function role's policies (s3:PutObject, s3:GetObject) with "
+    "template.yaml",
     Reason.KMS_KEY_ACCESS_DENIED: "allow the function role kms:GenerateDataKey on {key}, in the key policy and its own",
     Reason.KMS_KEY_DISABLED: "enable {key} again",
     Reason.KMS_KEY_INVALID_STATE: "cancel the deletion of {key} or give the route another key",

@@ -27,12 +27,14 @@ class Settings:
         bucket_owner: The account that has to own the bucket; a put elsewhere is refused.
         key_arns: The KMS key of every route, that of dead letters included.
         checkpoint_table: None turns the checkpoint off: at least once instead of exactly once.
+        service: The stack's name, which tells its metrics from those of another stack.
     """
 
     bucket: str
     bucket_owner: str
     key_arns: Mapping[RouteName, str]
     checkpoint_table: str | None
+    service: str
 
 
 def key_variable(route: str) -> str:
@@ -67,6 +69,7 @@ def read_settings(environ: Mapping[str, str], table: RouteTable) -> Settings:
             for name in (*(route.name for route in table.routes), dead_letter.ROUTE)
         },
         checkpoint_table=_checkpoint_table(read("CHECKPOINT_TABLE", _TABLE, f"a table name, or {OFF!r}")),
+        service=environ.get("POWERTOOLS_SERVICE_NAME", "ctr-fanout"),
     )
     if faults:
         raise ConfigurationError("environment", faults)

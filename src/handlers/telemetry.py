@@ -14,7 +14,6 @@ from handlers.invocation import Invocation
 from routing.report import Report, RouteCounts
 
 NAMESPACE = "CtrFanout"
-SERVICE = "ctr-fanout"
 
 type Measures = Mapping[str, tuple[MetricUnit, float]]
 
@@ -22,9 +21,14 @@ type Measures = Mapping[str, tuple[MetricUnit, float]]
 class Telemetry:
     """Logs and counts what invocations did."""
 
-    def __init__(self) -> None:
-        """Make the logger; the level comes from Powertools' own POWERTOOLS_LOG_LEVEL."""
-        self._logger = Logger(service=SERVICE, utc=True)
+    def __init__(self, service: str) -> None:
+        """Make the logger; the level comes from Powertools' own POWERTOOLS_LOG_LEVEL.
+
+        Args:
+            service: The stack's name: the dimension `service` of every metric.
+        """
+        self._service = service
+        self._logger = Logger(service=service, utc=True)
         self._is_cold = True
 
     def publish(self, report: Report, invocation: Invocation) -> None:
@@ -33,11 +37,11 @@ class Telemetry:
             fields = {"route": trouble.route, "reason": trouble.reason, "detail": trouble.message}
             self._logger.error("records did not reach their destination", extra=fields)
         self._logger.info("batch processed", extra={"request_id": invocation.id, **_summary(report)})
-        _emit({}, self._of_invocation(report))
+        self._emit({}, self._of_invocation(report))
         for route, counts in report.routes.items():
-            _emit({"Route": route}, _of_route(counts, invocation.now()))
+            self._emit({"Route": route}, _of_route(counts, invocation.now()))
             for reason, count in counts.dead_lettered.items():
-                _emit({"Route": route, "Reason": reason}, {"RecordsDeadLettered": (MetricUnit.Count, count)})
+                self._emit({"Route": route, "Reason": reason}, {"RecordsDeadLettered": (MetricUnit.Count, count)})
 
     def publish_checks(self, checks: Sequence[Check]) -> None:
         """Log and count what the grant check found; of what is unknown there is no number, only a line."""
@@ -46,7 +50,9 @@ class Telemetry:
                 fields = {"route": check.name, "reason": check.reason, "detail": check.detail}
                 self._logger.error("grant check failed", extra=fields)
             if not check.is_unknown:
-                _emit({"Route": check.name}, {"GrantCheckFailed": (MetricUnit.Count, int(check.reason is not None))})
+                self._emit(
+                    {"Route": check.name}, {"GrantCheckFailed": (MetricUnit.Count, int(check.reason is not None))}
+                )
 
     def _of_invocation(self, report: Report) -> Measures:
         is_cold, self._is_cold = self._is_cold, False
@@ -56,6 +62,18 @@ class Telemetry:
             "InvocationsToRetry": (MetricUnit.Count, int(report.failed_from is not None)),
             "ColdStarts": (MetricUnit.Count, int(is_cold)),
         }
+
+    def _emit(self, dimensions: Mapping[str, str], measures: Measures) -> None:
+        """Write one EMF line; each set of dimensions needs a line of its own.
+
+        Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+        """
+        metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
+        for name, dimension in dimensions.items():
+            metrics.add_dimension(name, dimension)
+        for name, (unit, value) in measures.items():
+            metrics.add_metric(name, unit, value)
+        metrics.flush_metrics()
 
 
 def _of_route(counts: RouteCounts, now: float) -> Measures:
@@ -90,16 +108,3 @@ def _summary(report: Report) -> dict[str, object]:
             for route, counts in report.routes.items()
         },
     }
-
-
-def _emit(dimensions: Mapping[str, str], measures: Measures) -> None:
-    """Write one EMF line; each set of dimensions needs a line of its own.
-
-    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
-    """
-    metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
-    for name, dimension in dimensions.items():
-        metrics.add_dimension(name, dimension)
-    for name, (unit, value) in measures.items():
-        metrics.add_metric(name, unit, value)
-    metrics.flush_metrics()

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from handlers.canary import check_checkpoint, check_on_failure, check_routes, check_stream
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
-from handlers.clients import dynamodb_client, lambda_client, s3_client
+from handlers.clients import dynamodb_client, kinesis_client, lambda_client, s3_client
 from handlers.invocation import Invocation
 from handlers.s3_sink import S3Sink, make_workers
 from handlers.settings import read_settings
@@ -29,7 +29,7 @@ class _Wired:
         self._settings = read_settings(environ, table)
         self._table = table
         self._workers = make_workers()
-        self._telemetry = Telemetry()
+        self._telemetry = Telemetry(self._settings.service)
 
     # Made by the first batch (docs/adr/0004-bundle.md); nobody waits for the function of a stream.
     _s3 = cached_property(lambda _: s3_client())
@@ -80,6 +80,7 @@ class GrantCheck(_Wired):
             raise ConfigurationError("environment", [Fault("MAPPING_ID", "expected the UUID of the mapping")])
 
     _lambda = cached_property(lambda _: lambda_client())
+    _kinesis = cached_property(lambda _: kinesis_client())
 
     def __call__(self, invocation: Invocation) -> dict[str, str]:
         """Try every grant; return the reason of each that failed."""
@@ -87,7 +88,7 @@ class GrantCheck(_Wired):
             *check_routes(self._sink(invocation), self._table.all_routes),
             check_on_failure(self._s3, self._settings),
             check_checkpoint(self._checkpoint(invocation)),
-            check_stream(self._lambda, self._mapping_id),
+            check_stream(self._lambda, self._kinesis, self._mapping_id),
         ]
         self._telemetry.publish_checks(checks)
         return {check.name: check.reason for check in checks if check.reason is not None}

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     KMS_KEY_DISABLED = "KmsKeyDisabled"
     KMS_KEY_INVALID_STATE = "KmsKeyInvalidState"
     KMS_KEY_NOT_FOUND = "KmsKeyNotFound"
+    WRONG_KEY = "WrongKey"
 
     # What the grant check found out about the mapping that reads the stream.
     MAPPING_DISABLED = "MappingDisabled"

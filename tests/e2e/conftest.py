@@ -17,6 +17,9 @@ from routing.routes import RouteTable
 TRUST = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
 
 
+CONNECT = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/connect.amazonaws.com/Connect_x"
+
+
 def role_arn(name: str) -> str:
     return f"arn:aws:iam::{ACCOUNT}:role/{name}"
 
@@ -82,8 +85,21 @@ def enforcing_stack(bundle: None) -> Iterator[Stack]:
             PolicyName="takes-roles",
             PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [takes]}),
         )
+        # As AWS's managed policy of the service-linked role has it: the stream, and nothing of KMS.
+        put = {"Effect": "Allow", "Action": ["kinesis:PutRecord", "kinesis:PutRecords"], "Resource": "*"}
+        running.client("iam").create_role(
+            Path="/aws-service-role/connect.amazonaws.com/",
+            RoleName="Connect_x",
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}),
+        )
+        running.client("iam").put_role_policy(
+            RoleName="Connect_x",
+            PolicyName="stream",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [put]}),
+        )
         deployed = deploy(
             running,
+            ConnectServiceRoleArn=CONNECT,
             ReadersOfOrders=role_arn("ReaderOf-orders"),
             ReadersOfBilling=role_arn("ReaderOf-billing"),
             ReplayOperators=role_arn("ReplayOperator"),

@@ -13,7 +13,7 @@ from local.connect import ConnectStandIn
 from local.event_source import EventSource, EventSourceError
 from local.reconcile import Reconciliation, reconcile
 from routing import dead_letter
-from tests.e2e.conftest import Stack, role_arn
+from tests.e2e.conftest import CONNECT, Stack, role_arn
 
 _COUNT = 300
 _HARMLESS = {"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}  # a policy may not be empty
@@ -70,9 +70,9 @@ class Run:
         self.sent: list[bytes] = []
 
     def send(self) -> None:
-        self.sent += ConnectStandIn(self.stack.emulator, self.stack.deployed.stream, seed=len(self.sent)).send(
-            _COUNT, nothing
-        )
+        stack = self.stack
+        connect = ConnectStandIn(stack.emulator, stack.deployed.stream, seed=len(self.sent), role=CONNECT)
+        self.sent += connect.send(_COUNT, nothing)
 
     def deliver(self) -> None:
         EventSource(self.stack.emulator, self.stack.deployed).drain(nothing)
@@ -105,6 +105,59 @@ def test_with_every_grant_everything_arrives(run: Run) -> None:
     run.deliver()
     assert run.result().holds, str(run.result())
     assert run.result().delivered > _COUNT
+
+
+def test_without_its_statement_connect_can_put_nothing(run: Run) -> None:
+    """Trap 1. On AWS Connect would not even say so."""
+    with without(run.stack, "StreamKey", "ConnectEncrypts"), pytest.raises(ClientError) as refused:
+        run.send()
+    assert "kms:GenerateDataKey" in str(refused.value)
+    run.send()
+    run.deliver()
+    assert run.result().holds, str(run.result())
+
+
+def test_with_the_streams_key_disabled_nothing_goes_in_or_out_and_nothing_is_lost(run: Run) -> None:
+    kms, key = run.stack.emulator.client("kms"), run.stack.key("stream")
+    kms.disable_key(KeyId=key)
+    try:
+        with pytest.raises(ClientError) as refused:
+            run.deliver()
+        with pytest.raises(ClientError):
+            run.send()
+    finally:
+        kms.enable_key(KeyId=key)
+    assert "DisabledException" in str(refused.value)
+    run.deliver()
+    assert run.result().holds, str(run.result())
+
+
+def test_without_the_right_to_look_what_comes_again_waits_as_a_dead_letter(run: Run) -> None:
+    """A batch that is sent again meets its own objects; no shard stands still for it."""
+    run.deliver()
+    forget_checkpoint(run.stack)
+    with without(run.stack, "WriterPolicy1", "Look"), without(run.stack, "WriterPolicy2", "Look"):
+        run.deliver()
+    reasons = {key.split("/")[2] for key in waiting(run.stack)}
+    assert reasons, "nothing waits"
+    assert run.lines()["orders"] == expected_lines(run)["orders"]
+
+
+@pytest.mark.parametrize(("where", "sid"), [("WriterPolicy1", "OrdersPut")])
+def test_without_the_right_to_put_a_route_the_others_go_on(run: Run, where: str, sid: str) -> None:
+    with without(run.stack, where, sid):
+        run.deliver()
+    assert run.lines()["orders"] == 0
+    assert run.lines()["analytics"] == expected_lines(run)["analytics"]
+    assert move_dead_letters(run.stack) > 0
+    assert run.result().holds, str(run.result())
+
+
+def test_without_the_right_to_read_the_stream_nothing_is_lost(run: Run) -> None:
+    with without(run.stack, "StreamConsumerPolicy", "ReadTheStream"), pytest.raises(ClientError):
+        run.deliver()
+    run.deliver()
+    assert run.result().holds, str(run.result())
 
 
 @pytest.mark.parametrize(
@@ -199,6 +252,21 @@ def expected_lines(run: Run) -> Counter[str]:
         _, (record,) = decoder.decode(event_of_documents([document]))
         result.update(route.name for route in run.stack.table.routes_for(record))
     return result
+
+
+def forget_checkpoint(stack: Stack) -> None:
+    """Lose the watermarks, so that everything is delivered once more."""
+    dynamodb, table = stack.emulator.client("dynamodb"), stack.deployed.resources["CheckpointTable"]
+    for row in dynamodb.scan(TableName=table)["Items"]:
+        dynamodb.delete_item(TableName=table, Key={"shard": row["shard"]})
+
+
+def waiting(stack: Stack) -> list[str]:
+    """Return the keys of rendered objects that wait among the dead letters."""
+    listed = stack.emulator.client("s3").list_objects_v2(
+        Bucket=stack.deployed.bucket, Prefix=f"{dead_letter.PREFIX}/objects/"
+    )
+    return [entry["Key"] for entry in listed.get("Contents", [])]
 
 
 def move_dead_letters(stack: Stack) -> int:

@@ -68,19 +68,15 @@ def test_reading_asks_kms_and_looking_does_not(enforced: Stack, function: str) -
     assert code(enforced.emulator.client("s3", role=role_arn("ReaderOf-billing")).get_object, **where) == "AccessDenied"
 
 
-def test_key_that_is_disabled_refuses_behind_s3_and_kinesis(enforced: Stack, function: str) -> None:
+def test_key_that_is_disabled_refuses_behind_s3(enforced: Stack, function: str) -> None:
     kms = enforced.emulator.client("kms")
-    key, stream_key = enforced.key("orders"), enforced.key("stream")
-    kinesis = enforced.emulator.client("kinesis")
+    key = enforced.key("orders")
     kms.disable_key(KeyId=key)
-    kms.disable_key(KeyId=stream_key)
     try:
         assert put(enforced, function) == "KMS.DisabledException"
     finally:
         kms.enable_key(KeyId=key)
-        kms.enable_key(KeyId=stream_key)
     assert put(enforced, function) == "ok"
-    assert code(kinesis.describe_stream_summary, StreamName=enforced.deployed.stream) == "ok"
 
 
 def test_kms_itself_is_closed_to_the_function(enforced: Stack, function: str) -> None:

@@ -14,6 +14,7 @@ from routing.errors import ConfigurationError
 from tests.builders import table
 from tests.integration.conftest import BUCKET, Aws
 
+STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
 NAMES = {*(route.name for route in table().all_routes), *CHECKED_BESIDE_ROUTES}
 
 
@@ -21,7 +22,7 @@ class Mapping:
     """Lambda's answer about the mapping."""
 
     def __init__(self, **answer: str) -> None:
-        self.answer = {"State": "Enabled", "LastProcessingResult": "OK", **answer}
+        self.answer = {"State": "Enabled", "LastProcessingResult": "OK", "EventSourceArn": STREAM, **answer}
 
     def get_event_source_mapping(self, UUID: str) -> dict[str, str]:  # noqa: N803
         assert UUID == "mapping-1"
@@ -31,9 +32,20 @@ class Mapping:
 @pytest.fixture
 def check(aws: Aws, capsys: pytest.CaptureFixture[str]) -> GrantCheck:
     """Wire it while output is being captured: the logger keeps the stream it finds."""
-    made = GrantCheck({**aws.environment(table()), "MAPPING_ID": "mapping-1"}, table())
+    environment = aws.environment(table())
+    made = GrantCheck({**environment, "MAPPING_ID": "mapping-1"}, table())
     made._lambda = Mapping()  # type: ignore[assignment]
+    made._kinesis.create_stream(StreamName="ctr-fanout", ShardCount=1)
+    made._kinesis.put_record(StreamName="ctr-fanout", Data=b"{}", PartitionKey="a")
+    default_key(aws, environment["KEY_ARN_DEAD_LETTER"])
     return made
+
+
+def default_key(aws: Aws, key: str | None) -> None:
+    """Set what encrypts a put that names no key; None is SSE-S3."""
+    rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key} if key else {"SSEAlgorithm": "AES256"}
+    encryption = {"Rules": [{"ApplyServerSideEncryptionByDefault": rule}]}
+    aws.s3.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration=encryption)
 
 
 def metrics(printed: str) -> dict[str, float]:
@@ -144,6 +156,60 @@ def test_outage_of_s3_says_nothing_about_a_grant(
     assert route.name not in metrics(capsys.readouterr().out)
 
 
+def answer_with(client: Any, operation: str, code: str) -> None:
+    """Let an operation fail with a code of the service's."""
+    service = client.meta.service_model.service_id.hyphenize()
+    error = {"Error": {"Code": code, "Message": "refused"}, "ResponseMetadata": {}}
+    http = type("Http", (), {"status_code": 400})()
+    client.meta.events.register_first(f"before-call.{service}.{operation}", lambda **_: (http, error))
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "reason"),
+    [
+        ("GetRecords", "AccessDeniedException", "AccessDenied"),
+        ("GetRecords", "KMSAccessDeniedException", "KmsKeyAccessDenied"),
+        ("GetRecords", "KMSDisabledException", "KmsKeyDisabled"),
+        ("ListShards", "AccessDeniedException", "AccessDenied"),
+    ],
+)
+def test_stream_that_cannot_be_read_is_named_although_no_record_came(
+    check: GrantCheck, invocation: Invocation, operation: str, code: str, reason: str
+) -> None:
+    check._lambda = Mapping(LastProcessingResult="No records processed")  # type: ignore[assignment]
+    answer_with(check._kinesis, operation, code)
+    assert check(invocation) == {"stream": reason}
+
+
+def test_throttled_stream_or_table_says_nothing_about_a_grant(
+    check: GrantCheck, invocation: Invocation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer_with(check._kinesis, "GetRecords", "ProvisionedThroughputExceededException")
+    answer_with(check._dynamodb, "UpdateItem", "ThrottlingException")
+    assert check(invocation) == {"stream": "Unavailable", "checkpoint": "CheckpointUnavailable"}
+    assert not {"stream", "checkpoint"} & set(metrics(capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("key", [None, "arn:aws:kms:ap-northeast-1:111122223333:key/another"])
+def test_default_of_the_bucket_that_is_not_the_dead_letter_key_is_named(
+    check: GrantCheck, aws: Aws, invocation: Invocation, key: str | None
+) -> None:
+    """Lambda would hand over whole batches under it."""
+    default_key(aws, key)
+    assert check(invocation) == {"on-failure": "WrongKey"}
+
+
+def test_metrics_of_two_stacks_stay_apart(
+    check: GrantCheck, aws: Aws, invocation: Invocation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = {**aws.environment(table()), "MAPPING_ID": "mapping-1", "POWERTOOLS_SERVICE_NAME": "other-stack"}
+    other = GrantCheck(environment, table())
+    other._lambda = Mapping()  # type: ignore[assignment]
+    other(invocation)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"GrantCheckFailed"' in line]
+    assert {line["service"] for line in lines} == {"other-stack"}
+
+
 def test_table_that_is_gone_is_named(check: GrantCheck, aws: Aws, invocation: Invocation) -> None:
     aws.dynamodb.delete_table(TableName="ctr-fanout-checkpoint")
     assert check(invocation) == {"checkpoint": "CheckpointUnavailable"}
@@ -156,6 +222,7 @@ def test_table_that_is_gone_is_named(check: GrantCheck, aws: Aws, invocation: In
         ({"LastProcessingResult": "PROBLEM: Function call failed"}, "MappingProblem"),
         ({"LastProcessingResult": "No records processed"}, None),
         ({"State": "Updating"}, None),
+        ({"State": "Deleting"}, "MappingDisabled"),
     ],
 )
 def test_state_of_the_mapping_is_told(

@@ -38,6 +38,7 @@ class World:
             bucket="bucket",
             bucket_owner="111122223333",
             key_arns={route.name: f"key-of-{route.name}" for route in table.all_routes},
+            service="ctr-fanout",
             checkpoint_table="table",
         )
         self._rows: dict[Shard, dict[RouteName, int]] = {}

@@ -12,7 +12,7 @@ from cli.template import refresh
 from handlers.canary import CHECKED_BESIDE_ROUTES
 from handlers.route_file import routes_text, shipped_routes
 from handlers.settings import read_settings
-from handlers.telemetry import NAMESPACE, SERVICE
+from handlers.telemetry import NAMESPACE
 from local.resolve import Resolver
 from local.translate import TEMPLATE, Template
 
@@ -183,7 +183,7 @@ def test_whatever_the_grant_check_tries_has_an_alarm_that_notices_its_silence(re
     longest = 60 * 10  # GrantCheckMinutes allows ten
     for alarm in alarms:
         assert alarm["Namespace"] == NAMESPACE
-        assert {"Name": "service", "Value": SERVICE} in alarm["Dimensions"]
+        assert {"Name": "service", "Value": "ctr-fanout"} in alarm["Dimensions"]
         assert alarm["TreatMissingData"] == "breaching"
         assert alarm["Period"] > longest
         assert alarm["AlarmActions"] == ["arn:aws:sns:ap-northeast-1:111122223333:alarms"]

@@ -45,13 +45,17 @@ def as_table(rows: Iterable[Row]) -> Table:
 def markdown(rows: Iterable[Row]) -> Iterator[str]:
     """Return rows as Markdown lines, a table for each section."""
     for section, found in groupby(rows, key=lambda row: row.section):
-        lines = list(found)
-        yield f"<details><summary><b>{section}</b>: {len(lines)} rows</summary>\n"
+        lines: dict[tuple[str, ...], list[str]] = {}
+        count = 0
+        for count, row in enumerate(found, start=1):  # noqa: B007 - the last one is the number of rows
+            verdict = "allow" if row.is_allowed else "**deny**"
+            rest = (_actions(row, "<br>"), row.request.on, _how(row), verdict, row.why)
+            lines.setdefault(rest, []).append(row.who.label)
+        yield f"<details><summary><b>{section}</b>: {count} rows</summary>\n"
         yield "| who | does | on | how | | because |"
         yield "|---|---|---|---|---|---|"
-        for row in lines:
-            verdict = "allow" if row.is_allowed else "**deny**"
-            yield f"| {row.who.label} | {_actions(row, '<br>')} | {row.request.on} | {_how(row)} | {verdict} | {row.why} |"
+        for shared, callers in lines.items():
+            yield f"| {'<br>'.join(callers)} | {' | '.join(shared)} |"
         yield "\n</details>\n"
 
 

@@ -124,7 +124,7 @@ def test_object_that_changes_between_the_look_and_the_put_is_left_alone() -> Non
             "not authorized to perform: s3:PutObject",
             Reason.ACCESS_DENIED,
             "route 'claims': PutObject refused with AccessDenied; compare the bucket policy and the function role's "
-            "policy with template.yaml",
+            "policies (s3:PutObject, s3:GetObject) with template.yaml",
         ),
         (
             "AccessDenied",
@@ -204,6 +204,21 @@ def test_verdicts_come_in_the_order_of_the_objects() -> None:
     s3.before = refuse_the_second
     verdicts = sink(s3).put_all([rendered(1), rendered(2), rendered(3)])
     assert [verdict is None for verdict in verdicts] == [True, False, True]
+
+
+def test_object_that_may_not_be_looked_at_is_refused_for_good() -> None:
+    """A HEAD has no body to name a code in: taken for an outage, it would stop the shard until Lambda gives up."""
+    s3 = MemoryS3()
+    assert sink(s3).put_all([rendered()]) == [None]
+
+    def forbidden(**_request: object) -> None:
+        raise client_error("403", "HeadObject")
+
+    s3.head_object = forbidden  # type: ignore[method-assign, assignment]
+    (verdict,) = sink(s3).put_all([rendered(body=b"another cut")])
+    assert verdict is not None
+    assert (verdict.is_transient, verdict.reason) == (False, Reason.ACCESS_DENIED)
+    assert "HeadObject refused with 403" in str(verdict)
 
 
 def test_bug_in_a_put_is_raised_and_not_taken_for_a_failure() -> None:

@@ -32,7 +32,7 @@ def publish(*documents: bytes, sink: MemorySink | None = None) -> None:
         sink=sink or MemorySink(),
         checkpoint=MemoryCheckpoint(),
     )
-    Telemetry().publish(report, Invocation("id-1", lambda: 60.0, now=lambda: ARRIVED_AT + 7.5))
+    Telemetry("ctr-fanout").publish(report, Invocation("id-1", lambda: 60.0, now=lambda: ARRIVED_AT + 7.5))
 
 
 def logged(caplog: pytest.LogCaptureFixture, level: str) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def test_metrics_of_a_route_add_up(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_cold_start_is_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
-    telemetry, invocation = Telemetry(), Invocation("id-1", lambda: 60.0)
+    telemetry, invocation = Telemetry("ctr-fanout"), Invocation("id-1", lambda: 60.0)
     report = process(
         {"Records": []}, decoder=Decoder([]), table=table(), sink=MemorySink(), checkpoint=MemoryCheckpoint()
     )

@@ -1,5 +1,6 @@
 """The `ctr-fanout` command: arguments and help texts; the work is in the modules beside this one."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from cli.check import failing_examples
 from cli.doctor.account import Account
-from cli.doctor.examine import examine
+from cli.doctor.examine import Given, examine
 from cli.doctor.finding import Severity, worst
 from cli.doctor.report import show
 from cli.explain import KIND_HINT, Explanation, explain
@@ -22,7 +23,7 @@ from cli.grants.matrix import matrix
 from cli.grants.stack import example_stack
 from cli.grants.tables import as_object, as_table, is_asked
 from cli.template import refresh
-from handlers.route_file import shipped_routes
+from handlers.route_file import routes_text, shipped_routes
 from routing.errors import ConfigurationError, EventError, Fault
 from routing.model import Kind
 from routing.route_reader import load_routes
@@ -138,13 +139,18 @@ def doctor(
     if not (stack or instance or stream):
         stack = "ctr-fanout"
     try:
-        account = Account(boto3.Session(region_name=region, profile_name=profile))
+        session = boto3.Session(region_name=region, profile_name=profile)
+        if not session.region_name:
+            _fail("expected a Region, got none; give --region or set AWS_REGION")
+        account = Account(session)
         account.identify()
     except (BotoCoreError, ClientError) as err:
         code = err.response["Error"]["Code"] if isinstance(err, ClientError) else str(err)
         typer.echo(f"expected working AWS credentials and a Region, got: {code}", err=True)
         raise typer.Exit(Severity.UNKNOWN) from err
-    findings = examine(account, table, stack=stack or None, instance=instance or None, stream=stream or None)
+    text = routes_text() if routes_file is None else routes_file.read_text(encoding="utf-8")
+    given = Given(stack=stack, instance=instance, stream=stream)
+    findings = examine(account, given, table, hashlib.sha256(text.encode()).hexdigest())
     if as_json:
         for finding in findings:
             typer.echo(json.dumps(finding.as_json(), ensure_ascii=False))

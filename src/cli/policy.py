@@ -51,6 +51,18 @@ class Request:
         return not self.principal.startswith("arn:")
 
     @property
+    def whole_context(self) -> Mapping[str, str | Sequence[str]]:
+        """The context with what AWS adds to every request of this caller, by lower-case names."""
+        added: dict[str, str | Sequence[str]] = {
+            "aws:principalarn": self.principal,
+            "aws:resourceaccount": self.account,
+            "aws:securetransport": "true",
+        }
+        if not self.is_service:
+            added |= dict.fromkeys(("aws:principalaccount", "kms:calleraccount"), self.principal.split(":")[4])
+        return added | {name.lower(): value for name, value in self.context.items()}
+
+    @property
     def is_of_account(self) -> bool:
         """True if the caller and the resource belong to the same account."""
         return self.principal.split(":")[4:5] == [self.account]
@@ -69,6 +81,9 @@ def default_key_policy(account: str) -> Policy:
     statement = {"Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*"}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
+
+_ROOT = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:root")
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 # Keys that AWS fills in and that nobody outside can know: a condition on one that is absent here is open.
 _UNKNOWABLE = re.compile(
@@ -89,17 +104,19 @@ def decide(request: Request, identity: Iterable[Policy], resource: Policy | None
     """
     own = [statement for policy in identity for statement in statements(policy)]
     theirs = [] if resource is None else list(statements(resource))
+    narrowing = [list(statements(limit)) for limit in limits]
     denied = max(
         _matching(own, "Deny", request, by_name=None),
         _matching(theirs, "Deny", request, by_name=False),
+        *(_matching(limit, "Deny", request, by_name=None) for limit in narrowing),
     )
     if denied is Answer.YES:
         return Answer.NO
-    by_identity = min(
-        [_matching(own, "Allow", request, by_name=None)]
-        + [_matching(list(statements(limit)), "Allow", request, by_name=None) for limit in limits]
-    )
-    allowed = _combined(request, by_identity, theirs, has_policy=resource is not None)
+    # A boundary narrows what a resource allows to a role by name, too.
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
+    within = min((_matching(limit, "Allow", request, by_name=None) for limit in narrowing), default=Answer.YES)
+    by_identity = _matching(own, "Allow", request, by_name=None)
+    allowed = min(within, _combined(request, by_identity, theirs, has_policy=resource is not None))
     return min(allowed, Answer.MAYBE) if denied is Answer.MAYBE else allowed
 
 
@@ -139,9 +156,9 @@ def read_policy(text: str | Policy) -> Policy:
 
 
 def matching_statements(request: Request, policy: Policy | None, effect: str) -> list[Statement]:
-    """Return the statements of a policy that speak of a request, certainly or perhaps, for people to look at."""
+    """Return the statements of a policy that certainly decide a request so."""
     found = () if policy is None else statements(policy)
-    return [one for one in found if _matching([one], effect, request, by_name=_naming(one)) is not Answer.NO]
+    return [one for one in found if _matching([one], effect, request, by_name=_naming(one)) is Answer.YES]
 
 
 def nearly_matching(request: Request, policy: Policy) -> list[Statement]:
@@ -172,12 +189,35 @@ def _matching(found: list[Statement], effect: str, request: Request, *, by_name:
 
 
 def _match(statement: Statement, request: Request, *, by_name: bool | None) -> Answer:
+    context = request.whole_context
     fits = (
         (by_name is None or _names(statement, request, by_name=by_name))
         and _listed(statement, "Action", request.action.lower(), lower=True)
-        and _listed(statement, "Resource", request.resource)
+        and _listed(_filled_in(statement, context), "Resource", request.resource)
     )
-    return _conditions(statement.get("Condition", {}), request) if fits else Answer.NO
+    return _conditions(statement.get("Condition", {}), context) if fits else Answer.NO
+
+
+def _filled_in(statement: Statement, context: Mapping[str, str | Sequence[str]]) -> Statement:
+    """Return a statement whose resources have their policy variables filled in; what is not known stands for any."""
+    changed = {
+        name: [_substituted(entry, context) or "*" for entry in _listing(statement[name])]
+        for name in ("Resource", "NotResource")
+        if "${" in str(statement.get(name, ""))
+    }
+    return {**statement, **changed} if changed else statement
+
+
+def _substituted(text: str, context: Mapping[str, str | Sequence[str]]) -> str | None:
+    """Fill in policy variables; None if one is not known.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    """
+    special = {"*": "*", "?": "?", "$": "$"}
+    named = {name: context.get(name.lower(), special.get(name)) for name in _VARIABLE.findall(text)}
+    if not all(isinstance(value, str) for value in named.values()):
+        return None
+    return _VARIABLE.sub(lambda match: str(named[match[1]]), text)
 
 
 def _names(statement: Statement, request: Request, *, by_name: bool) -> bool:
@@ -194,8 +234,10 @@ def _is_named(principal: object, request: Request, *, by_name: bool) -> bool:
     if request.is_service:
         return request.principal in _listing(principal.get("Service", [])) or "*" in _listing(principal.get("AWS", []))
     account = request.principal.split(":")[4]
-    accounts = set() if by_name else {account, f"arn:aws:iam::{account}:root"}
-    return any(name in {"*", request.principal} | accounts for name in _listing(principal.get("AWS", [])))
+    names = _listing(principal.get("AWS", []))
+    if not by_name and any(name == account or (_ROOT.fullmatch(name) and account in name) for name in names):
+        return True
+    return any(name in {"*", request.principal} for name in names)
 
 
 def _listed(statement: Statement, element: str, value: str, *, lower: bool = False) -> bool:
@@ -207,9 +249,7 @@ def _listed(statement: Statement, element: str, value: str, *, lower: bool = Fal
     return found != (f"Not{element}" in statement)
 
 
-def _conditions(conditions: Mapping[str, Mapping[str, Any]], request: Request) -> Answer:
-    context = {name.lower(): value for name, value in request.context.items()}
-    context.setdefault("aws:principalarn", request.principal)
+def _conditions(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str | Sequence[str]]) -> Answer:
     answers = [
         _condition(operator, key.lower(), [str(value) for value in _listing(values, text=False)], context)
         for operator, keys in conditions.items()
@@ -224,6 +264,10 @@ def _condition(operator: str, key: str, wanted: list[str], context: Mapping[str,
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
     """
     given = context.get(key)
+    filled = [_substituted(value, context) for value in wanted]
+    if None in filled:
+        return Answer.MAYBE
+    wanted = [value for value in filled if value is not None]
     if given is None and _UNKNOWABLE.fullmatch(key):
         return Answer.MAYBE
     if operator == "Null":

@@ -1,18 +1,24 @@
 """A healthy account on moto, new for each test."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 
 import pytest
 from moto import mock_aws
 
 from cli.doctor.account import Account
-from cli.doctor.examine import examine
+from cli.doctor.examine import Given, examine
 from cli.doctor.finding import Finding, Severity
-from handlers.route_file import shipped_routes
+from handlers.route_file import routes_text, shipped_routes
 from local.translate import Template, translated
 from tests.doctor.world import STACK, World, healthy
 
 type Examine = Callable[..., list[Finding]]
+
+
+def examine_all(world: World, given: Given) -> list[Finding]:
+    digest = hashlib.sha256(routes_text().encode()).hexdigest()
+    return examine(Account(world.session), given, shipped_routes(), digest)
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +39,7 @@ def doctor(world: World) -> Examine:
     """Examine the world; what is as it should be is left out."""
 
     def run(**given: str) -> list[Finding]:
-        found = examine(Account(world.session), shipped_routes(), **(given or {"stack": STACK}))
+        found = examine_all(world, Given(**(given or {"stack": STACK})))
         return [finding for finding in found if finding.severity is not Severity.OK]
 
     return run

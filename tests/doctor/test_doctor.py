@@ -7,13 +7,11 @@ from typing import Any
 import pytest
 from moto.awslambda_simple.models import lambda_simple_backends
 
-from cli.doctor.account import Account
-from cli.doctor.examine import examine
+from cli.doctor.examine import Given
 from cli.doctor.finding import Severity, worst
 from cli.doctor.permissions import ACTIONS
 from cli.lambda_event import ACCOUNT, REGION
-from handlers.route_file import shipped_routes
-from tests.doctor.conftest import Examine
+from tests.doctor.conftest import Examine, examine_all
 from tests.doctor.world import CONNECT_ROLE, INSTANCE, INSTANCE_ARN, READER, STACK, STREAM_ARN, World
 
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"
@@ -59,7 +57,8 @@ def instance_is_being_made(world: World) -> None:
 
 def instance_has_no_service_linked_role(world: World) -> None:
     world.connect.instances[INSTANCE]["ServiceRole"] = f"arn:aws:iam::{ACCOUNT}:role/connect-of-2017"
-    add(world, "Stream", statement("Old", f"arn:aws:iam::{ACCOUNT}:role/connect-of-2017", "kms:GenerateDataKey"))
+    world.parameters["ConnectServiceRoleArn"] = f"arn:aws:iam::{ACCOUNT}:role/connect-of-2017"
+    world.edit_key("Stream", "ConnectEncrypts", Principal={"AWS": world.parameters["ConnectServiceRoleArn"]})
 
 
 def contact_records_are_not_streamed(world: World) -> None:
@@ -414,6 +413,110 @@ def function_is_gone(world: World) -> None:
     world.client("lambda").delete_function(FunctionName="ctr-fanout")
 
 
+# --- what a second look found -----------------------------------------------------------------------------
+
+
+def on_failure_key_is_not_allowed(world: World) -> None:
+    world.edit_policy("FunctionPolicy", "DeadLetterEncrypt")
+
+
+def on_failure_bucket_is_gone(world: World) -> None:
+    mapping(world).destination_config = {"OnFailure": {"Destination": "arn:aws:s3:::of-last-year"}}
+
+
+def function_role_trusts_another_service(world: World) -> None:
+    _trust(world, "FanOutRole", "ec2.amazonaws.com")
+
+
+def firehose_role_trusts_another_service(world: World) -> None:
+    _trust(world, "ArchiveRole", "glue.amazonaws.com")
+
+
+def _trust(world: World, role: str, service: str) -> None:
+    allow = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    world.client("iam").update_assume_role_policy(RoleName=role, PolicyDocument=document)
+
+
+def key_has_a_foreign_grant(world: World) -> None:
+    world.client("kms").create_grant(
+        KeyId=world.keys["Orders"], GranteePrincipal=f"arn:aws:iam::{ACCOUNT}:role/Curious", Operations=["Decrypt"]
+    )
+
+
+def function_is_denied_the_stream(world: World) -> None:
+    _inline(world, {"Sid": "NoStreams", "Effect": "Deny", "Action": "kinesis:*", "Resource": "*"})
+
+
+def function_is_denied_by_its_boundary(world: World) -> None:
+    bounds = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Sid": "NoKeys", "Effect": "Deny", "Action": "kms:*", "Resource": "*"}]}  # fmt: skip
+    iam = world.client("iam")
+    arn = iam.create_policy(PolicyName="bounds", PolicyDocument=json.dumps(bounds))["Policy"]["Arn"]
+    iam.put_role_permissions_boundary(RoleName="FanOutRole", PermissionsBoundary=arn)
+
+
+def grant_does_not_beat_a_denial(world: World) -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/FanOutRole"
+    world.client("kms").create_grant(KeyId=world.keys["Stream"], GranteePrincipal=role, Operations=["Decrypt"])
+    _inline(world, {"Sid": "NoKms", "Effect": "Deny", "Action": "kms:Decrypt", "Resource": "*"})
+
+
+def firehose_names_no_key(world: World) -> None:
+    """It goes by the bucket's default then, and the bucket policy wants a header."""
+
+    def changed(parsed: dict[str, Any], **_: object) -> None:
+        s3 = parsed["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"]
+        s3["EncryptionConfiguration"] = {"NoEncryptionConfig": "NoEncryption"}
+
+    events: Any = world.session.events
+    events.register("after-call.firehose.DescribeDeliveryStream", changed)
+    rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": world.keys["Archive"]}
+    world.client("s3").put_bucket_encryption(Bucket=world.bucket, ServerSideEncryptionConfiguration={
+        "Rules": [{"ApplyServerSideEncryptionByDefault": rule, "BucketKeyEnabled": False}]})  # fmt: skip
+    world.edit_policy("FunctionPolicy", "DeadLetterEncrypt", Resource="*", Condition={})
+    add(world, "Archive", statement("Function", f"arn:aws:iam::{ACCOUNT}:role/FanOutRole", "kms:GenerateDataKey"))
+
+
+def function_role_is_gone(world: World) -> None:
+    iam = world.client("iam")
+    for policy in iam.list_attached_role_policies(RoleName="FanOutRole")["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName="FanOutRole", PolicyArn=policy["PolicyArn"])
+    iam.delete_role(RoleName="FanOutRole")
+
+
+CURIOUS = f"arn:aws:iam::{ACCOUNT}:role/Curious"
+
+
+def somebody_reads_the_archive(world: World) -> None:
+    add(world, "Archive", statement("Curious", CURIOUS, "kms:Decrypt"))
+
+
+def somebody_reads_dead_letters(world: World) -> None:
+    add(world, "DeadLetter", statement("Curious", CURIOUS, "kms:Decrypt"))
+
+
+def somebody_reads_the_stream(world: World) -> None:
+    add(world, "Stream", statement("Curious", CURIOUS, "kms:Decrypt"))
+
+
+def everybody_but_one_reads_a_route(world: World) -> None:
+    open_to_all = {
+        "Sid": "Open",
+        "Effect": "Allow",
+        "NotPrincipal": {"AWS": CURIOUS},
+        "Action": "kms:Decrypt",
+        "Resource": "*",
+    }
+    add(world, "Orders", open_to_all)
+
+
+def _inline(world: World, one: dict[str, Any]) -> None:
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [one]})
+    world.client("iam").put_role_policy(RoleName="FanOutRole", PolicyName="guardrail", PolicyDocument=policy)
+
+
 BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
     "InstanceMissing": (instance_is_gone,),
     "InstanceNotActive": (instance_is_being_made,),
@@ -436,28 +539,32 @@ BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
     "StreamKeyAdmitsAnotherConnect": (key_names_another_instances_role, key_lets_connect_only_decrypt),
     "StreamKeyDeniesConnect": (key_denies_connect,),
     "StreamKeyAdmitsConnectOnConditions": (key_admits_connect_from_an_organization,),
-    "StreamNotRead": (nobody_reads,),
+    "MappingMissing": (nobody_reads,),
     "MappingDisabled": (mapping_is_disabled,),
     "MappingHasProblem": (mapping_has_a_problem,),
     "MappingRetriesForEver": (mapping_retries_for_ever,),
     "RetentionBelowRecordAge": (retention_is_short,),
     "MappingIgnoresPartialFailures": (partial_failures_are_ignored,),
     "NoOnFailureDestination": (nothing_takes_what_fails,),
-    "OnFailureDenied": (on_failure_is_not_allowed, on_failure_is_denied),
-    "RoleMayNotReadStream": (function_may_not_read,),
+    "OnFailurePutNotAllowed": (on_failure_is_not_allowed,),
+    "OnFailurePutDeniedByBucket": (on_failure_is_denied,),
+    "OnFailureKeyRoleLacksGenerateDataKey": (on_failure_key_is_not_allowed,),
+    "OnFailureBucketMissing": (on_failure_bucket_is_gone,),
+    "RoleNotTrusting": (function_role_trusts_another_service, firehose_role_trusts_another_service),
+    "UnexpectedGrant": (key_has_a_foreign_grant,),
+    "RoleMayNotReadStream": (function_may_not_read, function_is_denied_the_stream),
     "StreamKeyRoleLacksDecrypt": (function_may_not_decrypt, firehose_may_not_decrypt),
     "StreamKeyPolicyDoesNotAdmit": (stream_key_admits_no_consumer,),
     "StreamKeyRoleLacksDecryptOnCondition": (function_decrypts_another_stream,),
     "StreamKeyPolicyDoesNotAdmitOnCondition": (stream_key_wants_another_region,),
     "StreamKeyOutOfBounds": (function_is_out_of_bounds,),
-    "StreamKeyDenied": (function_is_denied,),
+    "StreamKeyDenied": (function_is_denied, function_is_denied_by_its_boundary, grant_does_not_beat_a_denial),
     "DestinationKeyPolicyDoesNotAdmit": (archive_key_does_not_admit_firehose,),
     "DestinationKeyRoleLacksGenerateDataKey": (firehose_may_not_encrypt,),
-    "RoleMayNotPut": (firehose_may_not_put,),
-    "BucketPolicyDeniesFirehose": (bucket_denies_firehose,),
-    "DestinationKeyDisabled": (archive_key_is_disabled,),
-    "RoleMissing": (firehose_role_is_gone,),
-    "RouteKeyDisabled": (route_key_is_disabled,),
+    "FirehosePutNotAllowed": (firehose_may_not_put,),
+    "FirehosePutDeniedByBucket": (bucket_denies_firehose,),
+    "RoleMissing": (firehose_role_is_gone, function_role_is_gone),
+    "RouteKeyDisabled": (route_key_is_disabled, archive_key_is_disabled),
     "RouteKeyPendingDeletion": (route_key_is_going,),
     "KeyNotRotated": (route_key_does_not_rotate,),
     "GrantPolicyDoesNotAdmit": (route_key_admits_no_writer,),
@@ -465,7 +572,14 @@ BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
     "GrantMissing": (function_may_not_put_a_route, function_may_not_keep_its_checkpoint),
     "GrantDenied": (bucket_denies_a_route,),
     "GrantTooWide": (bucket_takes_any_key, bucket_takes_plain_http),
-    "UnexpectedReader": (somebody_else_reads_a_route, key_leaves_it_to_iam),
+    "UnexpectedReader": (
+        somebody_else_reads_a_route,
+        key_leaves_it_to_iam,
+        somebody_reads_the_archive,
+        somebody_reads_dead_letters,
+        somebody_reads_the_stream,
+        everybody_but_one_reads_a_route,
+    ),
     "ReaderNotAdmitted": (reader_is_not_admitted,),
     "BucketDefaultIsNotDeadLetterKey": (bucket_default_is_another_key,),
     "BucketKeyOn": (bucket_keys_are_on,),
@@ -499,6 +613,18 @@ def test_broken_account_is_told_by_its_cause_first(
     assert findings, "a broken account looks healthy"
     assert findings[0].code == code, [f"{finding.code}: {finding.seen}" for finding in findings]
     assert all((findings[0].seen, findings[0].expected, findings[0].cure))
+
+
+@pytest.mark.parametrize(
+    ("code", "breaking"),
+    [("DestinationKeyDisabled", archive_key_is_disabled), ("FirehosePutDeniedByBucket", firehose_names_no_key),
+     ("StreamNotRead", nobody_reads)],
+)  # fmt: skip
+def test_broken_chain_that_is_not_ours_is_told_by_its_cause_first(
+    world: World, doctor: Examine, code: str, breaking: Callable[[World], None]
+) -> None:
+    breaking(world)
+    assert doctor(instance=INSTANCE)[0].code == code
 
 
 def test_classic_trap_names_both_cures(world: World, doctor: Examine) -> None:
@@ -542,7 +668,7 @@ def test_association_that_a_stream_hangs_on_is_named(world: World, doctor: Exami
 
 def test_missing_stack_is_one_finding(world: World) -> None:
     world.deny("cloudformation", "DescribeStacks", "ValidationError")
-    findings = examine(Account(world.session), shipped_routes(), stack="nowhere")
+    findings = examine_all(world, Given(stack="nowhere"))
     assert findings[0].code == "StackMissing"
 
 
@@ -582,7 +708,7 @@ def test_chain_that_is_not_ours_is_examined_from_the_instance(world: World, doct
 
 
 def test_stack_is_found_healthy_by_its_name(world: World) -> None:
-    findings = examine(Account(world.session), shipped_routes(), stack=STACK)
+    findings = examine_all(world, Given(stack=STACK))
     (held,) = [finding for finding in findings if finding.code == "GrantsHold"]
     assert "rows of the grant matrix hold" in held.seen
 
@@ -603,3 +729,114 @@ def test_operators_policy_is_exactly_what_the_doctor_calls(world: World, doctor:
     assert doctor()
     assert called - {"sts:GetCallerIdentity"} == set(ACTIONS), "docs/doctor.md shows this policy"
     assert all(action.partition(":")[2].startswith(("Get", "List", "Describe")) for action in ACTIONS)
+
+
+# --- healthy, and different ---------------------------------------------------------------------------------
+
+
+def function_named_in_the_key(world: World) -> None:
+    """The usual statement of other stacks: the role as principal, and nothing for KMS in its own policy."""
+    role, region = f"arn:aws:iam::{ACCOUNT}:role/FanOutRole", f"kinesis.{REGION}.amazonaws.com"
+    via = {"StringEquals": {"kms:ViaService": region, "kms:CallerAccount": ACCOUNT}}
+    add(world, "Stream", statement("Function", role, "kms:Decrypt", Condition=via))
+    world.edit_policy("StreamConsumerPolicy", "DecryptTheStream")
+    add(world, "Stream", statement("Archive", f"arn:aws:iam::{ACCOUNT}:role/ArchiveRole", "kms:Decrypt", Condition=via))
+
+
+def key_left_to_iam(world: World) -> None:
+    world.set_key_policy("Stream", {"Version": "2012-10-17", "Statement": [
+        DEFAULT, statement("Connect", CONNECT_ROLE, "kms:GenerateDataKey")]})  # fmt: skip
+
+
+def data_perimeter_with_variables(world: World) -> None:
+    _inline(world, {"Sid": "Perimeter", "Effect": "Deny", "Action": ["s3:*", "kms:*", "kinesis:*"], "Resource": "*",
+                    "Condition": {"StringNotEquals": {"aws:ResourceAccount": "${aws:PrincipalAccount}"}}})  # fmt: skip
+
+
+def tls_only_for_everything(world: World) -> None:
+    _inline(world, {"Sid": "Tls", "Effect": "Deny", "Action": "*", "Resource": "*",
+                    "Condition": {"BoolIfExists": {"aws:SecureTransport": "false"}}})  # fmt: skip
+
+
+def single_statements_as_objects(world: World) -> None:
+    allow = {"Effect": "Allow", "NotAction": "iam:*", "Resource": "arn:aws:s3:::elsewhere/*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": allow})
+    world.client("iam").put_role_policy(RoleName="FanOutRole", PolicyName="odd", PolicyDocument=policy)
+
+
+def second_mapping_that_is_off(world: World) -> None:
+    functions = world.client("lambda")
+    one = functions.get_event_source_mapping(UUID=world.mapping)
+    functions.create_event_source_mapping(
+        FunctionName="ctr-fanout", EventSourceArn=one["EventSourceArn"], Enabled=True, StartingPosition="LATEST",
+        MaximumRetryAttempts=5, MaximumRecordAgeInSeconds=3600, FunctionResponseTypes=["ReportBatchItemFailures"],
+        DestinationConfig=one["DestinationConfig"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changing",
+    [function_named_in_the_key, key_left_to_iam, data_perimeter_with_variables, tls_only_for_everything,
+     single_statements_as_objects, second_mapping_that_is_off],
+)  # fmt: skip
+def test_healthy_and_different_account_gives_no_finding(
+    world: World, doctor: Examine, changing: Callable[[World], None]
+) -> None:
+    changing(world)
+    assert [f"{finding.code}: {finding.seen}" for finding in doctor(instance=INSTANCE)] == []
+
+
+def test_condition_that_only_aws_can_decide_is_a_doubt_and_no_failure(world: World, doctor: Examine) -> None:
+    denial = {"Sid": "OurOrganization", "Effect": "Deny", "Principal": "*", "Action": "s3:*",
+              "Resource": [f"arn:aws:s3:::{world.bucket}", f"arn:aws:s3:::{world.bucket}/*"],
+              "Condition": {"StringNotEqualsIfExists": {"aws:PrincipalOrgID": "o-1"}}}  # fmt: skip
+    policy = json.loads(world.client("s3").get_bucket_policy(Bucket=world.bucket)["Policy"])
+    policy["Statement"].append(denial)
+    world.client("s3").put_bucket_policy(Bucket=world.bucket, Policy=json.dumps(policy))
+    assert [(finding.severity.name, finding.code) for finding in doctor()] == [("WARN", "GrantUncertain")]
+
+
+def test_missing_statement_is_named_although_a_denial_is_in_doubt(world: World, doctor: Examine) -> None:
+    world.edit_policy("StreamConsumerPolicy", "DecryptTheStream")
+    _inline(world, {"Sid": "CorpNet", "Effect": "Deny", "Action": "*", "Resource": "*",
+                    "Condition": {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}})  # fmt: skip
+    assert doctor(instance=INSTANCE)[0].code == "StreamKeyRoleLacksDecrypt"
+
+
+def test_statement_that_is_shown_is_for_every_date(world: World, doctor: Examine) -> None:
+    function_may_not_encrypt_a_route(world)
+    shown = doctor()[0].cure
+    assert "/departments/orders/*" in shown
+    assert "date=" not in shown
+
+
+def test_unread_stream_is_told_even_if_something_else_may_not_be_seen(world: World, doctor: Examine) -> None:
+    nobody_reads(world)
+    world.deny("kms", "ListGrants")
+    assert "StreamNotRead" in {finding.code for finding in doctor(instance=INSTANCE)}
+
+
+def test_grants_that_may_not_be_seen_are_not_taken_for_gone(world: World, doctor: Examine) -> None:
+    recordings_key_with_its_grant(world)
+    world.deny("kms", "ListGrants")
+    assert not [finding for finding in doctor(instance=INSTANCE) if finding.severity is Severity.FAIL]
+
+
+def test_stream_of_another_account_is_not_mistaken_for_ours(doctor: Examine) -> None:
+    foreign = "arn:aws:kinesis:us-east-1:999900001111:stream/ctr-fanout"
+    assert [finding.code for finding in doctor(stream=foreign)] == ["StreamElsewhere"]
+
+
+def test_stack_that_is_not_ours_is_one_finding(world: World, doctor: Examine) -> None:
+    del world.resources["FanOutFunction"]
+    assert [finding.code for finding in doctor()] == ["NotOurStack", "InstanceNotGiven"]
+
+
+def test_consumer_with_enhanced_fan_out_counts(world: World, doctor: Examine) -> None:
+    mapping(world).event_source_arn = f"{STREAM_ARN}/consumer/fast:1"
+    assert "StreamNotRead" not in {finding.code for finding in doctor(instance=INSTANCE)}
+
+
+def test_spaces_between_readers_are_none_of_their_names(world: World, doctor: Examine) -> None:
+    world.parameters["ReadersOfOrders"] = f" {READER} "
+    assert doctor() == []

@@ -1,8 +1,10 @@
 """A live account, read only: every answer once, and what may not be read becomes a finding, not a crash."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import boto3
@@ -10,12 +12,24 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.doctor.finding import Finding, unknown
-from cli.policy import Answer, Policy, Request, decide, like, principals, read_policy, statements
+from cli.policy import (
+    Answer,
+    Policy,
+    Request,
+    Statement,
+    decide,
+    like,
+    matching_statements,
+    principals,
+    read_policy,
+    statements,
+)
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403")
 _MISSING = (
     "NotFound", "404", "NoSuchBucket", "NoSuchEntity", "NotFoundException", "ResourceNotFoundException",
     "NoSuchBucketPolicy", "ServerSideEncryptionConfigurationNotFoundError", "ValidationError",
+    "InvalidParameterException",  # Connect, of a resource type that the Region does not have
 )  # fmt: skip
 # IAM calls some actions otherwise than the API calls the operation.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
@@ -86,13 +100,23 @@ class Account:
         """The Region."""
         return str(self._session.region_name)
 
+    @property
+    def partition(self) -> str:
+        """The partition, e.g. `aws` or `aws-us-gov`."""
+        return str(self._caller["Arn"]).split(":")[1]
+
     def identify(self) -> str:
         """Return the account's id.
 
         Raises:
             ClientError, BotoCoreError: There are no working credentials.
         """
-        return str(self._client("sts").get_caller_identity()["Account"])
+        return str(self._caller["Account"])
+
+    @cached_property
+    def _caller(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._client("sts").get_caller_identity()
+        return found
 
     def ask(self, service: str, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - one shape per operation
         """Call a read-only operation, once.
@@ -183,11 +207,14 @@ class Account:
         return known if len(known) == len(documents) else None
 
     def _managed_policy(self, arn: str) -> Policy | None:
-        found = self.ask("iam", "get_policy", PolicyArn=arn)
-        if found is None:
-            return None
-        version = found["Policy"]["DefaultVersionId"]
-        document = self.ask("iam", "get_policy_version", PolicyArn=arn, VersionId=version)
+        try:
+            found = self.ask("iam", "get_policy", PolicyArn=arn)
+            if found is None:
+                return None
+            version = found["Policy"]["DefaultVersionId"]
+            document = self.ask("iam", "get_policy_version", PolicyArn=arn, VersionId=version)
+        except MissingError:
+            return {"Statement": []}  # removed meanwhile: it allows nothing any more
         return None if document is None else read_policy(document["PolicyVersion"]["Document"])
 
     def _call(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401
@@ -227,10 +254,21 @@ def may(role: Role, action: str, key: Key, context: Mapping[str, str]) -> Answer
     """Tell whether a role may use a key, by policies or by a grant."""
     if key.policy is None or role.policies is None:
         return Answer.MAYBE
+    if denials(role, action, key, context):
+        return Answer.NO
     request = Request(principal=role.arn, action=action, resource=key.arn, account=key.account, context=context)
     limits = [] if role.boundary is None else [role.boundary]
     by_policy = decide(request, role.policies, key.policy, *limits)
-    return max(by_policy, Answer.YES if any(grants_of(key, role.arn, action, context)) else Answer.NO)
+    by_grant = Answer.YES if any(grants_of(key, role.arn, action, context)) else Answer.NO
+    return max(by_policy, Answer.MAYBE if key.grants is None else by_grant)
+
+
+def denials(role: Role, action: str, key: Key, context: Mapping[str, str]) -> list[Statement]:
+    """Return the statements that deny a role the use of a key, whatever else allows it."""
+    request = Request(principal=role.arn, action=action, resource=key.arn, account=key.account, context=context)
+    limits = [] if role.boundary is None else [role.boundary]
+    policies = (key.policy, *(role.policies or []), *limits)
+    return [one for policy in policies for one in matching_statements(request, policy, "Deny")]
 
 
 def grants_of(key: Key, principal: str, action: str, context: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -250,9 +288,14 @@ def grants_of(key: Key, principal: str, action: str, context: Mapping[str, str])
 
 
 def deleted_principal(policy: Policy) -> str | None:
-    """Return the unique id of a deleted role that a policy still names, if any.
+    """Return the unique id of a deleted role that a policy still lets encrypt, if any.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
     """
-    named = (name for one in statements(policy) for name in principals(one))
+    named = (
+        name
+        for one in statements(policy)
+        if one["Effect"] == "Allow" and re.search(r"GenerateDataKey|\*", str(one.get("Action")))
+        for name in principals(one)
+    )
     return next((name for name in named if like("AROA*", name)), None)

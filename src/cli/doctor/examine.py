@@ -1,67 +1,86 @@
 """The examination: from the instance, the stream or the stack along the chain, causes before consequences."""
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 from cli.doctor.account import Account, MissingError
 from cli.doctor.connect import CONTACT_RECORDS, Instance, check_connect, read_instance
 from cli.doctor.consumers import check_consumers
 from cli.doctor.finding import Finding, Severity, fail, warn
-from cli.doctor.stack import LiveStack, check_stack, read_stack
-from cli.doctor.stream import check_stream, read_stream
+from cli.doctor.stack import LiveStack, check_grants, check_resources, is_ours, read_stack
+from cli.doctor.stream import Stream, check_stream, read_stream
 from routing.routes import RouteTable
 
 _ORDER = {Severity.FAIL: 0, Severity.WARN: 1, Severity.UNKNOWN: 2, Severity.OK: 3}
 
 
-def examine(
-    account: Account,
-    table: RouteTable,
-    *,
-    stack: str | None = None,
-    instance: str | None = None,
-    stream: str | None = None,
-) -> list[Finding]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Where to begin.
+
+    Attributes:
+        stack: Name of a stack of ours.
+        instance: Id or ARN of a Connect instance.
+        stream: Name or ARN of a data stream.
+    """
+
+    stack: str = ""
+    instance: str = ""
+    stream: str = ""
+
+
+def examine(account: Account, given: Given, table: RouteTable, digest: str) -> list[Finding]:
     """Check everything that can be reached from what is given.
 
     Args:
         account: Whose.
+        given: Where to begin.
         table: The routes that a stack of ours should have.
-        stack: Name of a stack of ours.
-        instance: Id or ARN of a Connect instance.
-        stream: Name or ARN of a data stream.
+        digest: The SHA-256 of the file that they stand in.
 
     Returns:
         Failures first, and within one severity along the chain, so that a cause comes before what it causes.
     """
-    findings = [*_along_the_chain(account, table, stack, instance, stream), *account.unreadable]
+    findings = [*_along_the_chain(account, given, table, digest), *account.unreadable]
     return sorted(dict.fromkeys(findings), key=lambda finding: _ORDER[finding.severity])
 
 
-def _along_the_chain(
-    account: Account, table: RouteTable, stack: str | None, instance: str | None, stream: str | None
-) -> Iterator[Finding]:
-    live, found = yield from _read(account, stack, instance)
-    ours = _arn(account, stream or (live.resources.get("Stream") if live else None))
+def _along_the_chain(account: Account, given: Given, table: RouteTable, digest: str) -> Iterator[Finding]:
+    live, found = yield from _read(account, given.stack, given.instance)
+    ours = _arn(account, given.stream or (live.resources.get("Stream", "") if live else ""))
+    if ours and ours.split(":")[3:5] != [account.region, account.identify()]:
+        yield fail(
+            "StreamElsewhere", ours, seen=f"it belongs to {' '.join(ours.split(':')[3:5])}",
+            expected=f"a stream of {account.region} {account.identify()}, whose account this is",
+            cure="give --region and --profile of the stream's account",
+        )  # fmt: skip
+        return
     if found is not None:
         yield from check_connect(found, ours)
-    elif instance is None:
+    elif not given.instance:
         yield warn(
-            "InstanceNotGiven", stack or stream or "", seen="no Connect instance to look at",
+            "InstanceNotGiven", given.stack or given.stream, seen="no Connect instance to look at",
             expected="the whole chain from Connect on", cure="give --instance INSTANCE_ID",
         )  # fmt: skip
+    streams = []
     for arn in [ours] if ours else found.streams() if found else []:
-        yield from _check_stream(account, arn, found)
+        stream = yield from _check_stream(account, arn, found)
+        streams += [stream] if stream else []
     if live is not None:
-        yield from check_stack(account, live, table)
+        yield from check_resources(account, live, table, digest)
+    for stream in streams:
+        yield from check_consumers(account, stream)
+    if live is not None:
+        yield from check_grants(account, live, table)
 
 
 def _read(
-    account: Account, stack: str | None, instance: str | None
+    account: Account, stack: str, instance: str
 ) -> Generator[Finding, None, tuple[LiveStack | None, Instance | None]]:
     """Read the stack and the instance; what is missing is told."""
     live: LiveStack | None = None
     found: Instance | None = None
-    if stack is not None:
+    if stack:
         try:
             live = read_stack(account, stack)
         except MissingError:
@@ -69,6 +88,9 @@ def _read(
                 "StackMissing", stack, seen=f"no stack of that name in {account.region}", expected="a deployed stack",
                 cure="make deploy, or give --region or another name",
             )  # fmt: skip
+    if live is not None and (incomplete := list(is_ours(live))):
+        yield from incomplete
+        live = None
     wanted = instance or (live.parameters.get("ConnectInstanceArn") if live else None)
     if wanted:
         try:
@@ -81,7 +103,7 @@ def _read(
     return live, found
 
 
-def _check_stream(account: Account, arn: str, instance: Instance | None) -> Iterator[Finding]:
+def _check_stream(account: Account, arn: str, instance: Instance | None) -> Generator[Finding, None, Stream | None]:
     try:
         stream = read_stream(account, arn)
     except MissingError:
@@ -90,13 +112,13 @@ def _check_stream(account: Account, arn: str, instance: Instance | None) -> Iter
             "StreamMissing", arn, seen=f"the stream does not exist; {sent}", expected="a data stream",
             cure=f"create it, or associate another with {CONTACT_RECORDS}",
         )  # fmt: skip
-        return
+        return None
     if stream is not None:
         yield from check_stream(stream, account, instance)
-        yield from check_consumers(account, stream)
+    return stream
 
 
-def _arn(account: Account, stream: str | None) -> str | None:
+def _arn(account: Account, stream: str) -> str | None:
     if not stream or stream.startswith("arn:"):
-        return stream
-    return f"arn:aws:kinesis:{account.region}:{account.identify()}:stream/{stream}"
+        return stream or None
+    return f"arn:{account.partition}:kinesis:{account.region}:{account.identify()}:stream/{stream}"

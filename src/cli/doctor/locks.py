@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from cli.doctor.account import Key, Role, may
+from cli.doctor.account import Key, Role, denials, may
 from cli.doctor.finding import Finding, fail, ok, statement
-from cli.policy import EVERYTHING, Answer, Policy, Request, Statement, decide, matching_statements, nearly_matching
+from cli.policy import EVERYTHING, Answer, Policy, Request, Statement, decide, nearly_matching
 
 
 def check_use(
@@ -21,7 +21,7 @@ def check_use(
     expected, conditions = f"{what}: {action} on {key.arn}", _conditions(context)
     own = f"add to the role's policy: {statement('UseTheKey', '', action, key.arn, **conditions)}"
     theirs = f"add to the policy of {key.arn}: {statement('UseTheKey', role.arn, action, '*', **conditions)}"
-    denying = [one for policy in (key.policy, *role.policies) for one in matching_statements(request, policy, "Deny")]
+    denying = denials(role, action, key, context)
     if denying:
         sid = denying[0].get("Sid", "without Sid")
         yield fail(
@@ -58,9 +58,14 @@ def _shut(code: str, subject: str, *, seen: str, near: list[Statement], expected
 def _conditions(context: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return the conditions that bind a grant to what it is for."""
     bound = {n: value for n, value in context.items() if n.startswith(("kms:ViaService", "kms:EncryptionContext:"))}
-    objects = {name: f"{value.rpartition('/')[0]}/*" for name, value in bound.items() if name.endswith("aws:s3:arn")}
+    objects = {name: _below(value) for name, value in bound.items() if name.endswith("aws:s3:arn") and "/" in value}
     equal = {name: value for name, value in bound.items() if name not in objects}
     return {"StringEquals": equal} | ({"StringLike": objects} if objects else {})
+
+
+def _below(objects: str) -> str:
+    """Return the pattern of all objects beside one: of its prefix, whatever its date."""
+    return f"{objects.partition('/date=')[0] if '/date=' in objects else objects.rpartition('/')[0]}/*"
 
 
 def limits_of(role: Role) -> list[Policy]:

@@ -18,6 +18,7 @@ ACTIONS = (
     "iam:ListAttachedRolePolicies",
     "iam:ListRolePolicies",
     "kinesis:DescribeStreamSummary",
+    "kinesis:GetResourcePolicy",
     "kms:DescribeKey",
     "kms:GetKeyPolicy",
     "kms:GetKeyRotationStatus",

@@ -3,13 +3,13 @@
 The rows that prove the template (docs/grants.md) are asked again of what stands in the account now.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cli.doctor.account import Account, Key, MissingError, Role
+from cli.doctor.bucket import KEY_HEADER
 from cli.doctor.finding import Finding, fail, ok, statement, warn
 from cli.doctor.locks import check_use
 from cli.doctor.stream import check_key_state
@@ -21,6 +21,7 @@ from cli.policy import (
     Answer,
     Policy,
     Request,
+    Statement,
     decide,
     default_key_policy,
     matching_statements,
@@ -28,11 +29,11 @@ from cli.policy import (
     read_policy,
     statements,
 )
-from handlers.route_file import routes_text
 from handlers.settings import OFF, key_variable
 from routing import dead_letter
 from routing.routes import RouteTable, logical_id
 
+_OURS = ("FanOutFunction", "FanOutRole", "Stream", "Bucket", "StreamMapping")
 _ROLES = {"fan-out": "FanOutRole", "replay": "ReplayRole", "archive": "ArchiveRole"}
 # Who stands in the matrix under a made-up name, because only the parameters know them.
 _MADE_UP = ("connect", "another instance's connect", "replay operator", "reader of ", "auditor")
@@ -68,22 +69,51 @@ def read_stack(account: Account, name: str) -> LiveStack | None:
     return LiveStack(name=name, parameters=parameters, resources=resources)
 
 
-def check_stack(account: Account, live: LiveStack, table: RouteTable) -> Iterator[Finding]:
-    """Check everything that the template has made."""
-    yield from _check_environment(account, live, table)
+def is_ours(live: LiveStack) -> Iterator[Finding]:
+    """Return the finding that a stack is none of ours, or not complete."""
+    missing = [logical for logical in _OURS if not live.resources.get(logical)]
+    if missing:
+        yield fail(
+            "NotOurStack", live.name, seen=f"the stack has no {', '.join(missing)}", expected="a complete stack of ctr-fanout",
+            cure="give --stack NAME, finish or roll back its deployment; for other set-ups --instance or --stream",
+        )  # fmt: skip
+
+
+def check_resources(account: Account, live: LiveStack, table: RouteTable, digest: str) -> Iterator[Finding]:
+    """Check what the template has made: variables, keys, bucket, table, mapping.
+
+    Args:
+        account: Whose.
+        live: The stack.
+        table: The routes that it should have.
+        digest: The SHA-256 of their file.
+    """
+    yield from _check_environment(account, live, table, digest)
     keys: dict[str, Key] = {}
-    for name in (*(route.name for route in table.all_routes), ARCHIVE_KEY, STREAM_KEY):
+    for name in _key_names(table):
         yield from _check_key(account, live, name, keys)
     yield from _check_bucket(account, live, keys)
     yield from _check_table(account, live)
     yield from _check_mapping(account, live)
-    for route in table.routes:
-        if route.name in keys:
-            yield from _check_readers(live, route.name, keys[route.name])
-    yield from _check_grants(account, live, table, keys)
 
 
-def _check_environment(account: Account, live: LiveStack, table: RouteTable) -> Iterator[Finding]:
+def check_grants(account: Account, live: LiveStack, table: RouteTable) -> Iterator[Finding]:
+    """Check who is let in by name, and the grant matrix on the live policies."""
+    keys: dict[str, Key] = {}
+    for name in _key_names(table):
+        for _ in _check_key(account, live, name, keys):
+            pass  # told with the resources
+    for name, key in keys.items():
+        if name != STREAM_KEY or live.resources.get("StreamKey"):  # an existing key has its own users
+            yield from _check_users(live, name, key)
+    yield from _check_matrix(account, live, table, keys)
+
+
+def _key_names(table: RouteTable) -> tuple[str, ...]:
+    return (*(route.name for route in table.all_routes), ARCHIVE_KEY, STREAM_KEY)
+
+
+def _check_environment(account: Account, live: LiveStack, table: RouteTable, digest: str) -> Iterator[Finding]:
     for logical in ("FanOutFunction", "GrantCheckFunction"):
         function = live.resources.get(logical, logical)
         try:
@@ -108,7 +138,7 @@ def _check_environment(account: Account, live: LiveStack, table: RouteTable) -> 
                 expected="a key for each route of routes.toml, and no other",
                 cure="deploy code and template together: make template && make deploy",
             )  # fmt: skip
-        elif variables.get("ROUTES_SHA256") != hashlib.sha256(routes_text().encode()).hexdigest():
+        elif variables.get("ROUTES_SHA256") != digest:
             yield warn(
                 "RoutesFileDiffers", function, seen="the function was deployed with another routes.toml than this one",
                 expected="the same", cure="run the doctor from the commit that is deployed, or make deploy",
@@ -153,7 +183,7 @@ def _check_key(account: Account, live: LiveStack, name: str, keys: dict[str, Key
     keys[name] = key
     if name != STREAM_KEY:  # the stream's own check has told that
         yield from check_key_state(key, "RouteKey", f"route {name}")
-    rotation = account.ask("kms", "get_key_rotation_status", KeyId=key.arn)
+    rotation = account.ask("kms", "get_key_rotation_status", KeyId=key.arn) if logical in live.resources else None
     if key.state == "Enabled" and rotation is not None and not rotation["KeyRotationEnabled"]:
         yield warn(
             "KeyNotRotated", key.arn, seen=f"the key of {name} does not rotate", expected="yearly rotation",
@@ -161,29 +191,41 @@ def _check_key(account: Account, live: LiveStack, name: str, keys: dict[str, Key
         )  # fmt: skip
 
 
-def _check_readers(live: LiveStack, route: str, key: Key) -> Iterator[Finding]:
-    """Hold who may decrypt a route by name against the parameter that says who should."""
-    if key.policy is None:
-        return
-    parameter = f"ReadersOf{logical_id(route)}"
-    wanted = {one for one in live.parameters.get(parameter, "").split(",") if one}
-    named = {
-        name
-        for one in statements(key.policy)
-        if one["Effect"] == "Allow" and one.get("Sid") not in {"AdministratorsManage", "WritersEncrypt"}
-        for name in principals(one)
-        if name  # an empty one admits nobody
-    }
-    for name in sorted(named - wanted):
+def _check_users(live: LiveStack, name: str, key: Key) -> Iterator[Finding]:
+    """Hold who may use a key by name, or by a grant, against the parameter that says who should."""
+    parameter = {
+        STREAM_KEY: "ConnectServiceRoleArn", dead_letter.ROUTE: "", ARCHIVE_KEY: "ReadersOfArchive",
+    }.get(name, f"ReadersOf{logical_id(name)}")  # fmt: skip
+    wanted = {one.strip() for one in live.parameters.get(parameter, "").split(",")} - {""}
+    named = {user for one in statements(key.policy or {}) if one["Effect"] == "Allow" for user in _users(one)}
+    expected = f"those in {parameter} only" if parameter else "nobody by name"
+    for user in sorted(named - wanted) if key.policy is not None else []:
         yield fail(
-            "UnexpectedReader", key.arn, seen=f"the key of {route} admits {name}", expected=f"the readers in {parameter} only",
+            "UnexpectedReader", key.arn, seen=f"the key of {name} admits {user}", expected=expected,
             cure="make deploy restores the key policy; then see in CloudTrail who called PutKeyPolicy",
         )  # fmt: skip
-    for name in sorted(wanted - named):
+    for user in sorted(wanted - named) if key.policy is not None and name != STREAM_KEY else []:  # the stream tells
         yield fail(
-            "ReaderNotAdmitted", key.arn, seen=f"the key of {route} does not name {name}", expected=f"every reader in {parameter}",
+            "ReaderNotAdmitted", key.arn, seen=f"the key of {name} does not name {user}", expected=f"all of {parameter}",
             cure="make deploy restores the key policy",
         )  # fmt: skip
+    for grant in key.grants or []:
+        if grant.get("GranteePrincipal") not in wanted:
+            yield fail(
+                "UnexpectedGrant", key.arn, expected="no grant beside the template",
+                seen=f"a grant on the key of {name} lets {grant.get('GranteePrincipal')} {', '.join(grant['Operations'])}",
+                cure=f"aws kms revoke-grant --key-id {key.arn} --grant-id {grant['GrantId']}",
+            )  # fmt: skip
+
+
+def _users(one: Statement) -> list[str]:
+    """Return whom a statement lets in by name; the account itself only counts where no condition narrows it."""
+    if "NotPrincipal" in one:
+        return ["everybody but " + ", ".join(principals({"Principal": one["NotPrincipal"]}))]
+    is_managing = one.get("Sid") == "AdministratorsManage"  # the matrix looks at its actions
+    is_narrowed = "aws:PrincipalArn" in one.get("Condition", {}).get("ArnEquals", {})
+    found = [name for name in principals(one) if name]  # an empty one admits nobody
+    return [name for name in found if not (name.endswith(":root") and (is_managing or is_narrowed))]
 
 
 def _check_bucket(account: Account, live: LiveStack, keys: Mapping[str, Key]) -> Iterator[Finding]:
@@ -238,7 +280,10 @@ def _check_table(account: Account, live: LiveStack) -> Iterator[Finding]:
             "CheckpointTableNotActive", name, seen=described["Table"]["TableStatus"], expected="ACTIVE",
             cure="https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html",
         )  # fmt: skip
-    ttl = account.ask("dynamodb", "describe_time_to_live", TableName=name)
+    try:
+        ttl = account.ask("dynamodb", "describe_time_to_live", TableName=name)
+    except MissingError:
+        return  # deleted meanwhile
     if ttl is not None and ttl["TimeToLiveDescription"].get("TimeToLiveStatus") not in {"ENABLED", "ENABLING"}:
         yield warn(
             "CheckpointRowsNeverExpire", name, seen="time to live is off", expected="on, by expires_at",
@@ -265,7 +310,7 @@ def _check_mapping(account: Account, live: LiveStack) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _check_grants(account: Account, live: LiveStack, table: RouteTable, keys: Mapping[str, Key]) -> Iterator[Finding]:
+def _check_matrix(account: Account, live: LiveStack, table: RouteTable, keys: Mapping[str, Key]) -> Iterator[Finding]:
     roles = {
         name: role for name, logical in _ROLES.items() if (role := _role(account, live.resources.get(logical, "")))
     }
@@ -273,14 +318,17 @@ def _check_grants(account: Account, live: LiveStack, table: RouteTable, keys: Ma
         return  # told above, or not readable: most rows could not be asked
     asked = _Live(account, live, keys, roles)
     rows = [row for row in matrix(table, asked.stack) if not row.who.label.startswith(_MADE_UP)]
-    told: set[tuple[str, str, str]] = set()
+    told: set[tuple[str, ...]] = set()
     held = 0
     for row in rows:
         answers = [(action, asked.answer(row, action)) for action in row.request.actions]
         wrong = [(action, answer) for action, answer in answers if answer is not None and answer is not _expected(row)]
         held += not wrong
         # One statement that is gone shows in several rows: the first of a caller and a resource stands for them.
-        topic = (row.who.role, row.request.resource.partition("/date=")[0], str(row.is_allowed))
+        doubtful = bool(wrong) and all(answer is Answer.MAYBE for _, answer in wrong)
+        carrier = asked.carrier(row) if doubtful else None
+        about = (carrier or row.who.role,) if doubtful else (row.who.role, row.request.resource.partition("/date=")[0])
+        topic = (*about, "perhaps" if doubtful else str(row.is_allowed))
         if wrong and topic not in told:
             told.add(topic)
             yield from asked.explain(row, *wrong[0])
@@ -327,7 +375,7 @@ class _Live:
             identity = [EVERYTHING]
         elif row.who.policies == "of the stack":
             identity = None if role is None else role.policies
-        carrier = next((arn for arn in self._policies if row.request.resource in {arn, *_below(row, arn)}), None)
+        carrier = self.carrier(row)
         resource = None if carrier is None else self._policies[carrier]
         if identity is None or (carrier is not None and resource is None):
             return None
@@ -337,6 +385,10 @@ class _Live:
             resource = None
         limits = [role.boundary] if role is not None and role.boundary is not None else []
         return decide(self._request(row, action), identity, resource, *limits)
+
+    def carrier(self, row: Row) -> str | None:
+        """Return the ARN of what carries the resource policy of a row, if anything does."""
+        return next((arn for arn in self._policies if row.request.resource in {arn, *_below(row, arn)}), None)
 
     def explain(self, row: Row, action: str, answer: Answer) -> Iterator[Finding]:
         """Say what a row that does not hold means, and what mends it."""
@@ -349,29 +401,33 @@ class _Live:
                 yield from (replace(one, cure=f"make deploy restores it; or {one.cure}") for one in found)
                 return
         request = self._request(row, action)
-        policies = [policy for policy in self._policies.values() if policy] + ((role.policies or []) if role else [])
-        if row.is_allowed:
+        resource = self._policies.get(self.carrier(row) or "")
+        limits = [role.boundary] if role is not None and role.boundary is not None else []
+        policies = [one for one in (resource, *((role.policies or []) if role else []), *limits) if one]
+        deploy = "make deploy restores what template.yaml declares"
+        if answer is Answer.MAYBE:
+            yield warn(
+                "GrantUncertain", self.carrier(row) or row.who.role, expected=f"{'allowed' if row.is_allowed else 'denied'}: {row.why}",
+                seen=f"{what} hangs on a condition that only AWS can decide", cure=f"{deploy}; or see that it is met",
+            )  # fmt: skip
+        elif row.is_allowed:
             denying = [one for policy in policies for one in matching_statements(request, policy, "Deny")]
             sid = denying[0].get("Sid", "without Sid") if denying else ""
-            wanted = row.request.resource.replace("/date=2026-03-02/x.ndjson.gz", "/*")
+            missing = _missing(row, action)
             yield fail(
                 "GrantDenied" if denying else "GrantMissing", row.request.resource,
                 seen=f"{what} is denied by the statement {sid!r}" if denying else f"{what} is allowed by no policy",
-                expected=f"allowed: {row.why}",
-                cure="make deploy restores what template.yaml declares" + (
-                    "" if denying else f"; or add: {statement('Restored', '', action, wanted)}"),
+                expected=f"allowed: {row.why}", cure=deploy if denying or not missing else f"{deploy}; or add: {missing}",
             )  # fmt: skip
-            return
-        allowing = [one for policy in policies for one in matching_statements(request, policy, "Allow")]
-        sid = allowing[0].get("Sid", "without Sid") if allowing else "that is gone: a denial"
-        complain, doubt = (
-            (warn, "one of two locks is open: ") if row.assuming or "Access" in row.who.label else (fail, "")
-        )
-        yield complain(
-            "GrantUncertain" if answer is Answer.MAYBE else "GrantTooWide", row.request.resource,
-            seen=f"{doubt}{what} is {'perhaps ' if answer is Answer.MAYBE else ''}allowed, by the statement {sid!r}",
-            expected=f"denied: {row.why}", cure=f"make deploy restores what template.yaml declares; look at {sid!r}",
-        )  # fmt: skip
+        else:
+            allowing = [one for policy in policies for one in matching_statements(request, policy, "Allow")]
+            sid = repr(allowing[0].get("Sid", "without Sid")) if allowing else "that is gone, a denial"
+            is_second = bool(row.assuming) or "Administrator" in row.who.label
+            yield (warn if is_second else fail)(
+                "GrantTooWide", row.request.resource, expected=f"denied: {row.why}",
+                seen=f"{'one of two locks is open: ' if is_second else ''}{what} is allowed, by the statement {sid}",
+                cure=f"{deploy}; look at {sid}",
+            )  # fmt: skip
 
     def _request(self, row: Row, action: str) -> Request:
         who = row.who
@@ -397,6 +453,18 @@ class _Live:
         except MissingError:
             return {"Statement": []}
         return None if found is None else read_policy(found["Policy"])
+
+
+def _missing(row: Row, action: str) -> str:
+    """Write the statement that a role lacks; nothing where a role's trust or a function's permission is at fault."""
+    if action.startswith(("sts:", "lambda:Invoke")):
+        return ""
+    key = row.request.context.get(KEY_HEADER)
+    bound = {"ArnEquals": {KEY_HEADER: key}} if key else {}
+    resource = row.request.resource
+    return statement(
+        "Restored", "", action, f"{resource.partition('/date=')[0]}/*" if "/date=" in resource else resource, **bound
+    )
 
 
 def _below(row: Row, arn: str) -> set[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cli.doctor.account import Account, Key, MissingError, deleted_principal, grants_of
 from cli.doctor.connect import Instance
 from cli.doctor.finding import Finding, fail, ok, statement, warn
-from cli.policy import Answer, Request, decide, matching_statements, statements
+from cli.policy import Answer, Policy, Request, decide, matching_statements, read_policy, statements
 
 _ENCRYPT = "kms:GenerateDataKey"
 
@@ -41,6 +41,14 @@ class Stream:
             "kms:EncryptionContext:aws:kinesis:arn": self.arn,
             "kms:CallerAccount": account,
         }
+
+    def resource_policy(self, account: Account) -> Policy | None:
+        """Return the stream's own policy, if it has one and it may be read."""
+        try:
+            found = account.ask("kinesis", "get_resource_policy", ResourceARN=self.arn)
+        except MissingError:
+            return None
+        return read_policy(found["Policy"]) if found and found.get("Policy") else None
 
 
 def read_stream(account: Account, arn: str) -> Stream | None:
@@ -124,8 +132,8 @@ def check_key_state(key: Key, code: str, of: str) -> Iterator[Finding]:
 
 
 def _check_connect_may_encrypt(stream: Stream, key: Key, instance: Instance) -> Iterator[Finding]:
-    if key.policy is None:
-        return
+    if key.policy is None or key.grants is None:
+        return  # told as NotReadable: without both nothing can be said
     grants = list(grants_of(key, instance.role, _ENCRYPT, stream.context))
     associations = [one.kind for one in instance.storage if one.key == key.arn]
     denials = matching_statements(_request(stream, key, instance), key.policy, "Deny")

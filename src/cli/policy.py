@@ -88,7 +88,7 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 # Keys that AWS fills in and that nobody outside can know: a condition on one that is absent here is open.
 _UNKNOWABLE = re.compile(
     r"aws:(source(ip|vpc|vpce|identity)|vpcsourceip|principal(org|tag|type|isaws|service).*|userid|username|useragent|"
-    r"(request|resource)tag/.*|resourceorg.*|current?time|epochtime|tokenissuetime|multifactor.*|calledvia.*|"
+    r"(request|resource)tag/.*|resourceorg.*|currenttime|epochtime|tokenissuetime|multifactor.*|calledvia.*|"
     r"viaawsservice|requestedregion|referer|ec2.*)"
 )
 

@@ -58,7 +58,7 @@ def mutants(attached: Attached, outsiders: Sequence[str], writers: Sequence[str]
         yield Mutant(f"{where}: removed", "", statement, _with(attached, place, None))
         changes = [*_without_conditions(statement), *_without_entries(statement)]
         if statement["Effect"] == "Allow":
-            changes += [*_widened(attached, statement), *_loosened(attached, statement), *_extended(statement)]
+            changes += [*_widened(attached, statement), *_loosened(statement), *_extended(statement)]
             changes += _admitting(statement, outsiders)
         else:
             changes += [*_excepting(statement, writers), *_narrowed(statement)]
@@ -118,7 +118,7 @@ def _widened(attached: Attached, statement: Statement) -> Iterator[Change]:
         yield "any Principal", "", {**statement, "Principal": "*"}
 
 
-def _loosened(attached: Attached, statement: Statement) -> Iterator[Change]:
+def _loosened(statement: Statement) -> Iterator[Change]:
     """Conditions that hold when their key is missing, or for the whole bucket as well."""
     for operator, keys in statement.get("Condition", {}).items():
         for key, values in keys.items():
@@ -137,7 +137,6 @@ def _loosened(attached: Attached, statement: Statement) -> Iterator[Change]:
                 changed = deepcopy(statement)
                 changed["Condition"][operator][key] = f"{first.partition('/')[0]}/*"
                 yield "any object as context", "", changed
-    del attached
 
 
 def _extended(statement: Statement) -> Iterator[Change]:

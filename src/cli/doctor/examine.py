@@ -7,7 +7,8 @@ from cli.doctor.account import Account, MissingError
 from cli.doctor.connect import CONTACT_RECORDS, Instance, check_connect, read_instance
 from cli.doctor.consumers import check_consumers
 from cli.doctor.finding import Finding, Severity, fail, warn
-from cli.doctor.stack import LiveStack, check_grants, check_resources, is_ours, read_stack
+from cli.doctor.live_matrix import LiveStack
+from cli.doctor.stack import check_grants, check_resources, is_ours, read_stack
 from cli.doctor.stream import Stream, check_stream, read_stream
 from routing.routes import RouteTable
 

@@ -52,7 +52,7 @@ class Principals:
         self.lambda_service = Principal("lambda", stack.session(function), "of the stack", function)
         self.replay = self._of_stack("replay")
         self.archive = self._of_stack("archive")
-        connect = f"arn:aws:iam::{stack.account}:role/aws-service-role/connect.amazonaws.com/Connect_x"
+        connect = f"arn:{stack.partition}:iam::{stack.account}:role/aws-service-role/connect.amazonaws.com/Connect_x"
         self.connect = Principal("connect", stack.session(connect), "none", connect)
         self.other_connect = self._role("another instance's connect", "Connect_other", "none")
         self.administrator = self._role("administrator", "Administrator", "everything")
@@ -74,5 +74,5 @@ class Principals:
         return Principal(name, self._stack.session(role), "of the stack", role)
 
     def _role(self, label: str, name: str, policies: Policies, account: str = "") -> Principal:
-        role = f"arn:aws:iam::{account or self._stack.account}:role/{name}"
+        role = f"arn:{self._stack.partition}:iam::{account or self._stack.account}:role/{name}"
         return Principal(label, self._stack.session(role), policies, role)

@@ -33,6 +33,7 @@ class Stack:
     name: str = "ctr-fanout"
     account: str = ACCOUNT
     region: str = REGION
+    partition: str = "aws"
     setting: str
     keys: Mapping[str, str]
     roles: Mapping[str, str]
@@ -46,11 +47,11 @@ class Stack:
     @property
     def bucket(self) -> str:
         """The ARN of the bucket."""
-        return f"arn:aws:s3:::{self.name}-{self.account}-{self.region}"
+        return f"arn:{self.partition}:s3:::{self.name}-{self.account}-{self.region}"
 
     def here(self, service: str, resource: str) -> str:
         """Return an ARN of this account and Region."""
-        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
     @property
     def stream(self) -> str:
@@ -59,7 +60,7 @@ class Stack:
 
     def session(self, role: str) -> str:
         """Return the ARN that a role's requests come from."""
-        return f"arn:aws:sts::{role.split(':')[4]}:assumed-role/{role.rpartition('/')[2]}/session"
+        return f"arn:{self.partition}:sts::{role.split(':')[4]}:assumed-role/{role.rpartition('/')[2]}/session"
 
 
 def example_stack(table: RouteTable) -> Stack:

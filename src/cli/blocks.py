@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import batched
 from typing import Any
 
-from cli.cfn_yaml import Function, GetAtt, Inline, Ref, Sub
+from cli.cfn_yaml import Explained, Function, GetAtt, Inline, Ref, Sub
 from handlers.canary import CHECKED_BESIDE_ROUTES
 from handlers.route_file import routes_text
 from handlers.settings import key_variable
@@ -35,7 +35,7 @@ _ADMINISTRATION = (
     "UntagResource UpdateAlias UpdateKeyDescription"
 )
 _ACCOUNT = {"AWS": Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root")}
-_THIS_KEY = "*"  # in a key policy, the key that it is attached to
+_THIS_KEY = Explained.of("*", "in a key policy: this key")
 _BUCKET = "arn:${AWS::Partition}:s3:::${Name}-${AWS::AccountId}-${AWS::Region}"
 _KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
 _KEY_HEADER = "s3:x-amz-server-side-encryption-aws-kms-key-id"

@@ -1,9 +1,14 @@
 """CloudFormation's YAML: intrinsic functions in their short form, as people write them."""
 
+import re
 from textwrap import indent
 from typing import Any
 
 import yaml
+
+
+_BESIDE = "~because~"
+_EXPLAINED = re.compile(rf"(?<=: )'?([^\s']+){_BESIDE}([^'\n]+)'?")
 
 
 class Ref(str):
@@ -30,6 +35,17 @@ class Function(tuple[str, list[Any]]):
     __slots__ = ()
 
 
+class Explained(str):
+    """A text with the reason for it beside it: `Explained.of("*", "in a key policy: this key")`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, text: str, reason: str) -> "Explained":
+        """Join text and reason by a mark that neither holds."""
+        return cls(f"{text}{_BESIDE}{reason}")
+
+
 class Inline(list[Any]):
     """A list in one line, e.g. of actions."""
 
@@ -46,6 +62,7 @@ class _Dumper(yaml.SafeDumper):
 
 _Dumper.add_representer(Ref, lambda dumper, value: dumper.represent_scalar("!Ref", str(value)))
 _Dumper.add_representer(GetAtt, lambda dumper, value: dumper.represent_scalar("!GetAtt", str(value)))
+_Dumper.add_representer(Explained, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", str(value)))
 _Dumper.add_representer(Sub, lambda dumper, value: dumper.represent_scalar("!Sub", str(value), style='"'))
 _Dumper.add_representer(Inline, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True))
 _Dumper.add_representer(Function, lambda dumper, value: dumper.represent_sequence(f"!{value[0]}", value[1]))
@@ -54,4 +71,4 @@ _Dumper.add_representer(Function, lambda dumper, value: dumper.represent_sequenc
 def cfn_yaml(value: object, by: int) -> str:
     """Write a part of a template, indented by some spaces."""
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True, default_flow_style=False)
-    return indent(text, " " * by)
+    return indent(_EXPLAINED.sub(r"'\1' # \2", text), " " * by)

@@ -321,6 +321,14 @@ def route_key_does_not_rotate(world: World) -> None:
     world.client("kms").disable_key_rotation(KeyId=world.keys["Orders"])
 
 
+def stream_key_does_not_rotate(world: World) -> None:
+    world.client("kms").disable_key_rotation(KeyId=world.keys["Stream"])
+
+
+def archive_key_does_not_rotate(world: World) -> None:
+    world.client("kms").disable_key_rotation(KeyId=world.keys["Archive"])
+
+
 def route_key_admits_no_writer(world: World) -> None:
     world.edit_key("Orders", "WritersEncrypt")
 
@@ -564,9 +572,10 @@ BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
     "FirehosePutNotAllowed": (firehose_may_not_put,),
     "FirehosePutDeniedByBucket": (bucket_denies_firehose,),
     "RoleMissing": (firehose_role_is_gone, function_role_is_gone),
-    "RouteKeyDisabled": (route_key_is_disabled, archive_key_is_disabled),
+    "RouteKeyDisabled": (route_key_is_disabled,),
     "RouteKeyPendingDeletion": (route_key_is_going,),
-    "KeyNotRotated": (route_key_does_not_rotate,),
+    "DestinationKeyDisabled": (archive_key_is_disabled,),
+    "KeyNotRotated": (route_key_does_not_rotate, stream_key_does_not_rotate),
     "GrantPolicyDoesNotAdmit": (route_key_admits_no_writer,),
     "GrantRoleLacksGenerateDataKey": (function_may_not_encrypt_a_route,),
     "GrantMissing": (function_may_not_put_a_route, function_may_not_keep_its_checkpoint),
@@ -617,7 +626,7 @@ def test_broken_account_is_told_by_its_cause_first(
 
 @pytest.mark.parametrize(
     ("code", "breaking"),
-    [("DestinationKeyDisabled", archive_key_is_disabled), ("FirehosePutDeniedByBucket", firehose_names_no_key),
+    [("KeyNotRotated", archive_key_does_not_rotate), ("FirehosePutDeniedByBucket", firehose_names_no_key),
      ("StreamNotRead", nobody_reads)],
 )  # fmt: skip
 def test_broken_chain_that_is_not_ours_is_told_by_its_cause_first(

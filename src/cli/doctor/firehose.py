@@ -8,7 +8,7 @@ from cli.doctor.bucket import ALGORITHM_HEADER, KEY_HEADER, Bucket, check_put, d
 from cli.doctor.finding import Finding, fail, warn
 from cli.doctor.locks import check_use
 from cli.doctor.reader import check_reading, check_trust, read_role
-from cli.doctor.stream import Stream, check_key_state
+from cli.doctor.stream import Stream, check_key_state, check_rotation
 
 _READ = ("kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards")
 
@@ -83,6 +83,7 @@ def _check_delivery_role(
     what = f"Firehose writes {bucket.arn}/{prefix}"
     if key is not None:
         yield from check_key_state(key, "DestinationKey", f"{bucket.arn}/{prefix}")
+        yield from check_rotation(account, key, f"{bucket.arn}/{prefix}")
         context = via_s3(account.region, f"{bucket.arn}/{prefix}x", has_bucket_key=bucket.has_bucket_key)
         for action in ("kms:GenerateDataKey", "kms:Decrypt"):
             yield from check_use(role, action, key, context, what=what, code="DestinationKey")

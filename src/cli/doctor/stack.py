@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from cli.doctor.account import Account, Key, MissingError
 from cli.doctor.finding import Finding, fail, warn
 from cli.doctor.live_matrix import LiveStack, check_matrix
-from cli.doctor.stream import check_key_state
+from cli.doctor.stream import check_key_state, check_rotation
 from cli.grants.stack import ARCHIVE_KEY, STREAM_KEY
 from cli.policy import Statement, principals, statements
 from handlers.settings import OFF, key_variable
@@ -143,14 +143,10 @@ def _check_key(account: Account, live: LiveStack, name: str, keys: dict[str, Key
     if key is None:
         return
     keys[name] = key
-    if name != STREAM_KEY:  # the stream's own check has told that
-        yield from check_key_state(key, "RouteKey", f"route {name}")
-    rotation = account.ask("kms", "get_key_rotation_status", KeyId=key.arn) if logical in live.resources else None
-    if key.state == "Enabled" and rotation is not None and not rotation["KeyRotationEnabled"]:
-        yield warn(
-            "KeyNotRotated", key.arn, seen=f"the key of {name} does not rotate", expected="yearly rotation",
-            cure=f"aws kms enable-key-rotation --key-id {key.arn}",
-        )  # fmt: skip
+    if name in {STREAM_KEY, ARCHIVE_KEY}:
+        return  # told with the stream and with Firehose
+    yield from check_key_state(key, "RouteKey", f"route {name}")
+    yield from check_rotation(account, key, f"route {name}")
 
 
 def _check_users(live: LiveStack, name: str, key: Key) -> Iterator[Finding]:

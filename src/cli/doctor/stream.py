@@ -105,6 +105,7 @@ def check_stream(stream: Stream, account: Account, instance: Instance | None) ->
         )  # fmt: skip
         return
     yield from check_key_state(key, "StreamKey", f"the stream {stream.arn}")
+    yield from check_rotation(account, key, f"the stream {stream.arn}")
     if instance is not None and instance.role and instance.kinds_to(stream.arn):
         yield from _check_connect_may_encrypt(stream, key, instance)
 
@@ -128,6 +129,18 @@ def check_key_state(key: Key, code: str, of: str) -> Iterator[Finding]:
         yield fail(
             f"{code}NotUsable", key.arn, seen=f"key state {key.state}", expected=f"the key of {of} enabled",
             cure="https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html",
+        )  # fmt: skip
+
+
+def check_rotation(account: Account, key: Key, of: str) -> Iterator[Finding]:
+    """Check that a key is made anew each year; a disabled one cannot be asked."""
+    if key.state != "Enabled" or not key.is_customers:
+        return
+    rotation = account.ask("kms", "get_key_rotation_status", KeyId=key.arn)
+    if rotation is not None and not rotation["KeyRotationEnabled"]:
+        yield warn(
+            "KeyNotRotated", key.arn, seen=f"the key of {of} does not rotate", expected="yearly rotation",
+            cure=f"aws kms enable-key-rotation --key-id {key.arn}, unless its material is imported",
         )  # fmt: skip
 
 

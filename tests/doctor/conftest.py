@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from moto import mock_aws
 
 from cli.doctor.account import Account
@@ -26,10 +27,17 @@ def template() -> Template:
     return translated()
 
 
+@pytest.fixture(scope="session")
+def rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 @pytest.fixture
-def world(template: Template, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(template: Template, rsa_key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
+    # moto makes an RSA key for every KMS key, whatever its kind: most of the time that a world takes.
+    monkeypatch.setattr("moto.kms.utils.rsa.generate_private_key", lambda **_: rsa_key)
     with mock_aws(config={"lambda": {"use_docker": False}}):
         yield healthy(template)
 

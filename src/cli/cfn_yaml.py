@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-
 _BESIDE = "~because~"
 _EXPLAINED = re.compile(rf"(?<=: )'?([^\s']+){_BESIDE}([^'\n]+)'?")
 

@@ -262,6 +262,7 @@ def _make_connect(world: World) -> None:
         "OutboundCallsEnabled": True,
     }
     recordings = world.client("kms").create_key(Description="call recordings")["KeyMetadata"]["Arn"]
+    world.client("kms").enable_key_rotation(KeyId=recordings)
     world.keys["Recordings"] = recordings
     stream = {"StorageType": "KINESIS_STREAM", "KinesisStreamConfig": {"StreamArn": STREAM_ARN}}
     for kind in ("CONTACT_TRACE_RECORDS", "AGENT_EVENTS"):

@@ -105,9 +105,9 @@ def check_stream(stream: Stream, account: Account, instance: Instance | None) ->
         )  # fmt: skip
         return
     yield from check_key_state(key, "StreamKey", f"the stream {stream.arn}")
-    yield from check_rotation(account, key, f"the stream {stream.arn}")
     if instance is not None and instance.role and instance.kinds_to(stream.arn):
         yield from _check_connect_may_encrypt(stream, key, instance)
+    yield from check_rotation(account, key, f"the stream {stream.arn}")
 
 
 def check_key_state(key: Key, code: str, of: str) -> Iterator[Finding]:

@@ -312,8 +312,10 @@ class _Parts:
         if self._stack.has_readers:
             http = ask.objects("s3:GetObject", first.prefix, secure=False)
             yield section.may_not(who.reader(first.name), http, "TLS for readers, too")
-        seen = ask.objects("s3:GetObject s3:DeleteObject", first.prefix)
-        yield section.may(who.administrator, seen, "administrators can delete; what they fetch they cannot open")
+        for prefix in (*self._prefixes, HANDED_OVER, *([ARCHIVE] if self._stack.has_archive else [])):
+            seen = ask.objects(_TAKE, prefix)
+            yield section.may(who.administrator, seen, "administrators can delete; what they fetch they cannot open")
+            yield section.may(who.administrator, ask.names(prefix), "and see names, which hold nothing of a record")
 
     def administrators(self) -> Iterator[Row]:
         section, ask, who = Section("Administrators of the account"), self._ask, self._who

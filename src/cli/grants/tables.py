@@ -108,7 +108,7 @@ def _place(row: Row) -> str:
     context = row.request.context
     named = context.get("kms:EncryptionContext:aws:s3:arn", row.request.resource)
     if "s3:prefix" in context:
-        return str(context["s3:prefix"])
+        return str(context["s3:prefix"]).removeprefix("/") or "the bucket"
     if "aws:kinesis:arn" in "".join(context):
         return "the stream"
     below = str(named).partition(":::")[2].partition("/")[2].rpartition("/date=")[0]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -111,7 +112,8 @@ def grants(
     chosen = [row for row in rows if is_asked(row, principal, section)]
     if not chosen:
         callers = ", ".join(sorted({row.who.label for row in rows}))
-        _fail(f"no such row; callers are: {callers}")
+        sections = ", ".join(dict.fromkeys(row.section for row in rows))
+        _fail(f"no such row; callers are: {callers}; sections are: {sections}")
     if as_json:
         for row in chosen:
             typer.echo(json.dumps(as_object(row), ensure_ascii=False))
@@ -139,9 +141,11 @@ def doctor(
     if not (stack or instance or stream):
         stack = "ctr-fanout"
     try:
-        session = boto3.Session(region_name=region, profile_name=profile)
+        # boto3 reads AWS_DEFAULT_REGION and the profile only; other SDKs and the CLI also know AWS_REGION.
+        session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"), profile_name=profile)
         if not session.region_name:
-            _fail("expected a Region, got none; give --region or set AWS_REGION")
+            typer.echo("expected a Region, got none; give --region or set AWS_REGION", err=True)
+            raise typer.Exit(Severity.UNKNOWN)
         account = Account(session)
         account.identify()
     except (BotoCoreError, ClientError) as err:

@@ -34,6 +34,8 @@ _ADMINISTRATION = (
     "ListResourceTags PutKeyPolicy RevokeGrant RotateKeyOnDemand ScheduleKeyDeletion TagResource "
     "UntagResource UpdateAlias UpdateKeyDescription"
 )
+# Roles and users by name: a star, or an account as a whole, is nobody in particular.
+_PRINCIPALS = "|arn:aws[-a-z0-9]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9_+=,.@/-]+"
 _ACCOUNT = {"AWS": Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root")}
 _THIS_KEY = Explained.of("*", "in a key policy: this key")
 _BUCKET = "arn:${AWS::Partition}:s3:::${Name}-${AWS::AccountId}-${AWS::Region}"
@@ -47,6 +49,7 @@ def parameters(table: RouteTable) -> Block:
         f"ReadersOf{logical_id(route.name)}": {
             "Type": "CommaDelimitedList",
             "Default": "",
+            "AllowedPattern": _PRINCIPALS,
             "Description": f"ARNs of the roles that may read {route.prefix}/ ({route.about})",
         }
         for route in table.routes

@@ -368,6 +368,14 @@ def reader_is_not_admitted(world: World) -> None:
     world.edit_key("Orders", "ReadersDecrypt")
 
 
+def reader_may_not_fetch(world: World) -> None:
+    world.edit_bucket("OrdersRead")
+
+
+def reader_may_not_list(world: World) -> None:
+    world.edit_bucket("OrdersList")
+
+
 def bucket_default_is_another_key(world: World) -> None:
     rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": world.keys["Orders"]}
     world.client("s3").put_bucket_encryption(Bucket=world.bucket, ServerSideEncryptionConfiguration={
@@ -589,7 +597,7 @@ BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
         somebody_reads_the_stream,
         everybody_but_one_reads_a_route,
     ),
-    "ReaderNotAdmitted": (reader_is_not_admitted,),
+    "ReaderNotAdmitted": (reader_is_not_admitted, reader_may_not_fetch, reader_may_not_list),
     "BucketDefaultIsNotDeadLetterKey": (bucket_default_is_another_key,),
     "BucketKeyOn": (bucket_keys_are_on,),
     "CheckpointTableMissing": (table_is_gone,),
@@ -634,6 +642,12 @@ def test_broken_chain_that_is_not_ours_is_told_by_its_cause_first(
 ) -> None:
     breaking(world)
     assert doctor(instance=INSTANCE)[0].code == code
+
+
+def test_failure_downstream_comes_before_a_warning_upstream(world: World, doctor: Examine) -> None:
+    agent_events_are_not_streamed(world)
+    route_key_is_disabled(world)
+    assert [finding.code for finding in doctor()] == ["RouteKeyDisabled", "AgentEventsNotStreamed"]
 
 
 def test_classic_trap_names_both_cures(world: World, doctor: Examine) -> None:

@@ -9,10 +9,11 @@ from cli.doctor.bucket import KEY_HEADER
 from cli.doctor.finding import Finding, fail, ok, statement, warn
 from cli.doctor.locks import check_use, limits_of
 from cli.grants.matrix import matrix
+from cli.grants.requests import Requests
 from cli.grants.row import DEFAULT_KEY_POLICY, NO_BUCKET_POLICY, Row
-from cli.grants.stack import ARCHIVE_KEY, STREAM_KEY, Stack
+from cli.grants.stack import ARCHIVE, ARCHIVE_KEY, STREAM_KEY, Stack
 from cli.policy import EVERYTHING, Answer, Policy, Request, decide, default_key_policy, matching_statements, read_policy
-from routing.routes import RouteTable
+from routing.routes import RouteTable, logical_id
 
 _ROLES = {"fan-out": "FanOutRole", "replay": "ReplayRole", "archive": "ArchiveRole"}
 # Who stands in the matrix under a made-up name, because only the parameters know them.
@@ -64,8 +65,33 @@ def check_matrix(account: Account, live: LiveStack, table: RouteTable, keys: Map
         if wrong and topic not in told:
             told.add(topic)
             yield from asked.explain(row, *wrong[0])
+    for finding in _check_readers(asked, live, table):
+        told.add((finding.subject,))
+        yield finding
     if not told:
         yield ok("GrantsHold", live.name, f"all {held} rows of the grant matrix hold on the live policies")
+
+
+def _check_readers(asked: "_Live", live: LiveStack, table: RouteTable) -> Iterator[Finding]:
+    """Check that the bucket lets each reader fetch and list; the rows of the matrix do not know their names."""
+    policy = asked.bucket_policy
+    if policy is None:
+        return
+    prefixes = {f"ReadersOf{logical_id(route.name)}": route.prefix for route in table.routes}
+    prefixes |= {"ReadersOfArchive": ARCHIVE} if asked.stack.has_archive else {}
+    for parameter, prefix in prefixes.items():
+        for reader in filter(None, (one.strip() for one in live.parameters.get(parameter, "").split(","))):
+            own = [] if reader.split(":")[4] == asked.stack.account else [EVERYTHING]
+            ask = Requests(asked.stack)
+            for request in (ask.objects("s3:GetObject", prefix), ask.names(prefix)):
+                wanted = Request(principal=reader, action=request.actions[0], resource=request.resource,
+                                 account=asked.stack.account, context=request.context)  # fmt: skip
+                if decide(wanted, own, policy) is Answer.NO:
+                    yield fail(
+                        "ReaderNotAdmitted", asked.stack.bucket,
+                        seen=f"the bucket policy does not let {reader} call {request.actions[0]} below {prefix}/",
+                        expected=f"all of {parameter}", cure="make deploy restores the bucket policy",
+                    )  # fmt: skip
 
 
 class _Live:
@@ -96,7 +122,8 @@ class _Live:
         )
         self._policies: dict[str, Policy | None] = {key.arn: key.policy for key in keys.values()}
         self._policies |= {role.arn: role.trust for role in roles.values()}
-        self._policies[self.stack.bucket] = self._bucket_policy(live.resources.get("Bucket", ""))
+        self.bucket_policy = self._bucket_policy(live.resources.get("Bucket", ""))
+        self._policies[self.stack.bucket] = self.bucket_policy
         check = live.resources.get("GrantCheckFunction", "")
         self._policies[self.stack.here("lambda", f"function:{check}")] = self._function_policy(check)
 

@@ -37,10 +37,15 @@ def bindings(section: Section, stack: Stack, key: str, prefix: str, other: Route
     yield section.may_not(function, away, "no other bucket")
     yield section.may_not(who.administrator, ask.via_s3(_ENCRYPT, key, prefix), "nobody else writes under the key")
     managed = stack.here("kms", "alias/aws/s3")
+    own = ask.put(prefix, key)
+    yield section.may(who.administrator, own, "S3 lets administrators; without the key nothing is stored")
     for caller in everybody(stack):
         yield section.may_not(caller, ask.put(prefix, other.name), "the bucket: no other key than the prefix's")
         yield section.may_not(caller, ask.put(prefix, None), "the bucket: no put that names no key")
         yield section.may_not(caller, ask.put(prefix, "aws/s3", algorithm="AES256"), "the bucket: no SSE-S3")
+        yield section.may_not(
+            caller, ask.put(prefix, "own", algorithm="SSE-C"), "the bucket: no key of the caller's own"
+        )
         yield section.may_not(caller, ask.put(prefix, managed), "the bucket: aws:kms without a key means aws/s3")
         blind = ask.put(prefix, key, write="overwrites")
         yield section.may_not(caller, blind, "the bucket: no put that could undo a newer one")

@@ -100,7 +100,8 @@ class _Parts:
         yield section.may_not(bold, self._without_stream("kms:Decrypt"), "the key serves nothing without a context")
         yield section.may_not(bold, rest, "the key only decrypts for its readers")
         yield section.may_not(nothing, decrypt, "the key alone lets nobody in: two locks")
-        yield section.may_not(who.administrator, decrypt, "may call GetRecords, and gets nothing the key protects")
+        yield section.may(who.administrator, read, "IAM lets administrators ask; without the key they get nothing")
+        yield section.may_not(who.administrator, decrypt, "and the key does not serve them")
         yield section.may_not(who.administrator, ask.via_kinesis("kms:GenerateDataKey"), "nor can it write")
 
     def function(self) -> Iterator[Row]:
@@ -163,10 +164,14 @@ class _Parts:
         yield section.may_not(poller, ask.put(_UNKNOWN_PREFIX, None), "its own policy: aws/lambda/", NO_BUCKET_POLICY)
         yield section.may_not(poller, ask.bucket("s3:DeleteBucket s3:PutBucketPolicy s3:ListBucketVersions"), "no more")
         clear, other = ask.put(HANDED_OVER, "aws/s3", algorithm="AES256"), ask.put(HANDED_OVER, self._first.name)
-        for request in (clear, other):
+        doubled = ask.put(HANDED_OVER, "double", algorithm="aws:kms:dsse")
+        for request in (clear, other, doubled):
             yield section.may_not(poller, request, "its own policy: no other key, and not SSE-S3", NO_BUCKET_POLICY)
             for caller in everybody(self._stack):
                 yield section.may_not(caller, request, "the bucket: no other key, and not SSE-S3")
+        for caller in everybody(self._stack):
+            own = ask.put(HANDED_OVER, "own", algorithm="SSE-C")
+            yield section.may_not(caller, own, "the bucket: no key of the caller's own")
         yield section.may_not(function, ask.objects(_TAKE, HANDED_OVER), "replay takes it from there")
         yield section.may_not(who.administrator, encrypt, "nobody else writes under the key")
 

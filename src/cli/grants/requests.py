@@ -60,15 +60,18 @@ class Requests:
             action: Replication puts as well, with the same headers.
             key: The name of the key in the header, or the ARN of a foreign one; None sends no header.
             write: On the condition that nothing is there, that it replaces what was seen, or on none.
-            algorithm: The encryption header; `AES256` is SSE-S3.
+            algorithm: The encryption header; `AES256` is SSE-S3, `SSE-C` a key of the caller's.
             secure: False for plain HTTP.
             bucket: Another one.
 
         Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html#amazons3-policy-keys
         """
         context: dict[str, str | list[str]] = self._bucket_context(secure=secure)
-        how = [{"aws:kms": f"{key} key", "AES256": "SSE-S3"}[algorithm] if key else "no key named", write]
-        if key:
+        named = {"aws:kms": f"{key} key", "AES256": "SSE-S3", "SSE-C": "SSE-C", "aws:kms:dsse": "DSSE-KMS"}[algorithm]
+        how = [named if key else "no key named", write]
+        if algorithm == "SSE-C":
+            context["s3:x-amz-server-side-encryption-customer-algorithm"] = "AES256"
+        elif key:
             context["s3:x-amz-server-side-encryption"] = algorithm
         if key and algorithm == "aws:kms":
             context["s3:x-amz-server-side-encryption-aws-kms-key-id"] = self.stack.keys.get(key, key)

@@ -55,7 +55,7 @@ def markdown(rows: Iterable[Row]) -> Iterator[str]:
         yield "| who | does | on | how | | because |"
         yield "|---|---|---|---|---|---|"
         for shared, callers in lines.items():
-            yield f"| {'<br>'.join(callers)} | {' | '.join(shared)} |"
+            yield f"| {'<br>'.join(dict.fromkeys(callers))} | {' | '.join(shared)} |"
         yield "\n</details>\n"
 
 

@@ -6,6 +6,7 @@ stands for a line of the template.
 """
 
 from cli.grants.nothing_else import nothing_else
+from cli.grants.of_options import rows_of_options
 from cli.grants.of_routes import rows_of_route
 from cli.grants.of_stack import rows_of_stack
 from cli.grants.row import Row
@@ -18,6 +19,7 @@ def matrix(table: RouteTable, stack: Stack) -> list[Row]:
     following = (*table.routes[1:], table.routes[0])
     rows = [
         *rows_of_stack(table, stack),
+        *rows_of_options(table, stack),
         *(
             row
             for route, other in zip(table.routes, following, strict=True)

@@ -317,6 +317,19 @@ def route_key_is_going(world: World) -> None:
     world.client("kms").schedule_key_deletion(KeyId=world.keys["Orders"].rpartition("/")[2], PendingWindowInDays=7)
 
 
+def route_key_is_gone(world: World) -> None:
+    """Deleted for good: moto only ever schedules that, so KMS's answer is replayed."""
+    gone = world.keys["Orders"].rpartition("/")[2]
+    missing = {"Error": {"Code": "NotFoundException", "Message": "gone"}, "ResponseMetadata": {}}
+
+    def hook(params: Any, **_: object) -> tuple[Any, dict[str, Any]] | None:
+        asked = json.loads(params["body"])["KeyId"]
+        return (type("Http", (), {"status_code": 400})(), missing) if asked.endswith(gone) else None
+
+    events: Any = world.session.events
+    events.register_first("before-call.kms.DescribeKey", hook)
+
+
 def route_key_does_not_rotate(world: World) -> None:
     world.client("kms").disable_key_rotation(KeyId=world.keys["Orders"])
 
@@ -583,6 +596,7 @@ BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
     "RouteKeyDisabled": (route_key_is_disabled,),
     "RouteKeyPendingDeletion": (route_key_is_going,),
     "DestinationKeyDisabled": (archive_key_is_disabled,),
+    "KeyMissing": (route_key_is_gone,),
     "KeyNotRotated": (route_key_does_not_rotate, stream_key_does_not_rotate),
     "GrantPolicyDoesNotAdmit": (route_key_admits_no_writer,),
     "GrantRoleLacksGenerateDataKey": (function_may_not_encrypt_a_route,),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from cli.doctor.account import Account, Key, MissingError
 from cli.doctor.finding import Finding, fail, warn
@@ -51,20 +52,15 @@ def check_resources(account: Account, live: LiveStack, table: RouteTable, digest
         digest: The SHA-256 of their file.
     """
     yield from _check_environment(account, live, table, digest)
-    keys: dict[str, Key] = {}
-    for name in _key_names(table):
-        yield from _check_key(account, live, name, keys)
-    yield from _check_bucket(account, live, keys)
+    yield from _check_keys(account, live, _key_names(table))
+    yield from _check_bucket(account, live, _keys(account, live, (dead_letter.ROUTE,)))
     yield from _check_table(account, live)
     yield from _check_mapping(account, live)
 
 
 def check_grants(account: Account, live: LiveStack, table: RouteTable) -> Iterator[Finding]:
     """Check who is let in by name, and the grant matrix on the live policies."""
-    keys: dict[str, Key] = {}
-    for name in _key_names(table):
-        for _ in _check_key(account, live, name, keys):
-            pass  # told with the resources
+    keys = _keys(account, live, _key_names(table))
     for name, key in keys.items():
         if name != STREAM_KEY or live.resources.get("StreamKey"):  # an existing key has its own users
             yield from _check_users(live, name, key)
@@ -124,29 +120,41 @@ def _check_variable(live: LiveStack, function: str, name: str, value: str) -> It
         )  # fmt: skip
 
 
-def _check_key(account: Account, live: LiveStack, name: str, keys: dict[str, Key]) -> Iterator[Finding]:
-    """Check one key of the stack, and keep it for the grants."""
-    logical = f"{logical_id(name)}Key"
-    physical = live.resources.get(logical) or (
-        live.parameters.get("ExistingStreamKeyArn") if name == STREAM_KEY else ""
-    )
-    if not physical:
-        return
-    try:
-        key = account.key(physical)
-    except MissingError:
-        yield fail(
-            "KeyMissing", physical, seen=f"{logical} does not exist any more", expected=f"the key of {name}",
-            cure="what it encrypted cannot be read again; deploy a new one by renaming the route",
-        )  # fmt: skip
-        return
-    if key is None:
-        return
-    keys[name] = key
-    if name in {STREAM_KEY, ARCHIVE_KEY}:
-        return  # told with the stream and with Firehose
-    yield from check_key_state(key, "RouteKey", f"route {name}")
-    yield from check_rotation(account, key, f"route {name}")
+def _check_keys(account: Account, live: LiveStack, names: tuple[str, ...]) -> Iterator[Finding]:
+    for name in names:
+        try:
+            key = _key(account, live, name)
+        except MissingError:
+            yield fail(
+                "KeyMissing", _key_id(live, name), seen="the key does not exist any more", expected=f"the key of {name}",
+                cure="what it encrypted cannot be read again; deploy a new one by renaming the route",
+            )  # fmt: skip
+            continue
+        if key is not None and name not in {STREAM_KEY, ARCHIVE_KEY}:  # told with the stream and with Firehose
+            yield from check_key_state(key, "RouteKey", f"route {name}")
+            yield from check_rotation(account, key, f"route {name}")
+
+
+def _keys(account: Account, live: LiveStack, names: tuple[str, ...]) -> dict[str, Key]:
+    """Return the keys of a stack that are there and may be read, by name."""
+    found: dict[str, Key] = {}
+    for name in names:
+        with suppress(MissingError):
+            key = _key(account, live, name)
+            if key is not None:
+                found[name] = key
+    return found
+
+
+def _key(account: Account, live: LiveStack, name: str) -> Key | None:
+    """Read a key of a stack; None if the stack has none of that name, or if it may not be read."""
+    key_id = _key_id(live, name)
+    return account.key(key_id) if key_id else None
+
+
+def _key_id(live: LiveStack, name: str) -> str:
+    existing = live.parameters.get("ExistingStreamKeyArn", "") if name == STREAM_KEY else ""
+    return live.resources.get(f"{logical_id(name)}Key", "") or existing
 
 
 def _check_users(live: LiveStack, name: str, key: Key) -> Iterator[Finding]:

@@ -494,13 +494,7 @@ def grant_does_not_beat_a_denial(world: World) -> None:
 
 def firehose_names_no_key(world: World) -> None:
     """It goes by the bucket's default then, and the bucket policy wants a header."""
-
-    def changed(parsed: dict[str, Any], **_: object) -> None:
-        s3 = parsed["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"]
-        s3["EncryptionConfiguration"] = {"NoEncryptionConfig": "NoEncryption"}
-
-    events: Any = world.session.events
-    events.register("after-call.firehose.DescribeDeliveryStream", changed)
+    _firehose(world, EncryptionConfiguration={"NoEncryptionConfig": "NoEncryption"})
     rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": world.keys["Archive"]}
     world.client("s3").put_bucket_encryption(Bucket=world.bucket, ServerSideEncryptionConfiguration={
         "Rules": [{"ApplyServerSideEncryptionByDefault": rule, "BucketKeyEnabled": False}]})  # fmt: skip
@@ -544,6 +538,33 @@ def everybody_but_one_reads_a_route(world: World) -> None:
 def _inline(world: World, one: dict[str, Any]) -> None:
     policy = json.dumps({"Version": "2012-10-17", "Statement": [one]})
     world.client("iam").put_role_policy(RoleName="FanOutRole", PolicyName="guardrail", PolicyDocument=policy)
+
+
+def checkpoint_is_off(world: World) -> None:
+    change_environment(world, CHECKPOINT_TABLE="off")
+
+
+def firehose_logs_nothing(world: World) -> None:
+    _firehose(world, CloudWatchLoggingOptions={"Enabled": False})
+
+
+def firehose_key_is_gone(world: World) -> None:
+    gone = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/00000000-0000-4000-8000-000000000000"
+    _firehose(world, EncryptionConfiguration={"KMSEncryptionConfig": {"AWSKMSKeyARN": gone}})
+
+
+def firehose_bucket_is_gone(world: World) -> None:
+    _firehose(world, BucketARN="arn:aws:s3:::of-last-year")
+
+
+def _firehose(world: World, **changes: Any) -> None:
+    """Let Firehose describe its destination otherwise."""
+
+    def changed(parsed: dict[str, Any], **_: object) -> None:
+        parsed["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"] |= changes
+
+    events: Any = world.session.events
+    events.register("after-call.firehose.DescribeDeliveryStream", changed)
 
 
 BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
@@ -621,6 +642,10 @@ BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
     "FunctionUsesAnotherKey": (function_uses_another_key,),
     "RoutesFileDiffers": (function_has_other_routes,),
     "FunctionMissing": (function_is_gone,),
+    "CheckpointOff": (checkpoint_is_off,),
+    "FirehoseLogsNothing": (firehose_logs_nothing,),
+    "DestinationKeyMissing": (firehose_key_is_gone,),
+    "BucketMissing": (firehose_bucket_is_gone,),
 }
 CASES = [pytest.param(code, breaking, id=breaking.__name__) for code, those in BROKEN.items() for breaking in those]
 

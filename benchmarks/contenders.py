@@ -8,7 +8,7 @@ import base64
 import gzip
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from cli.lambda_event import Event
 from routing.decode import KIND_FIELDS, Decoder
 from routing.errors import DeliveryError
 from routing.fields import node_type
-from routing.model import RenderedObject, RouteName, SequenceNumber, Shard
+from routing.model import FencingToken, ObjectKey, RenderedObject, RouteName, SequenceNumber, Shard
 from routing.pipeline import process
 from routing.route_reader import load_routes
 from routing.routes import RouteTable
@@ -61,6 +61,8 @@ class CountingCheckpoint:
     """A row of a shard that nobody else wants."""
 
     watermarks: Mapping[RouteName, int] = {}
+    intents: Mapping[ObjectKey, RouteName] = {}
+    token = FencingToken(1)
 
     def __init__(self, calls: Calls) -> None:
         """Count into `calls`."""
@@ -72,7 +74,17 @@ class CountingCheckpoint:
         self._calls.dynamodb += 1
         yield self
 
-    def commit(self, delivered: Mapping[RouteName, SequenceNumber], *, release: bool) -> None:  # noqa: ARG002
+    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:  # noqa: ARG002
+        """Write names down."""
+        self._calls.dynamodb += 1
+
+    def commit(
+        self,
+        delivered: Mapping[RouteName, SequenceNumber],  # noqa: ARG002
+        unsettled: Collection[RouteName],  # noqa: ARG002
+        *,
+        release: bool,  # noqa: ARG002
+    ) -> None:
         """Commit the row."""
         self._calls.dynamodb += 1
 

@@ -1,6 +1,6 @@
 """Fakes that keep the contracts of S3 and the checkpoint in memory, and fail on demand."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from routing.errors import CheckpointError, DeliveryError
-from routing.model import RenderedObject, RouteName, SequenceNumber, Shard
+from routing.model import FencingToken, ObjectKey, RenderedObject, RouteName, SequenceNumber, Shard
 from routing.reasons import Reason
 
 
@@ -44,46 +44,78 @@ class MemoryCheckpoint:
     deadline: float = 60.0
     before: Callable[[str], None] = lambda _: None
     after: Callable[[str], None] = lambda _: None
-    rows: dict[Shard, dict[RouteName, int]] = field(default_factory=dict)
-    claims: dict[Shard, tuple[str, float]] = field(default_factory=dict)
+    rows: dict[Shard, "Row"] = field(default_factory=dict)
     commits: list[dict[RouteName, int]] = field(default_factory=list)
 
     @contextmanager
     def claim(self, shard: Shard) -> Iterator["MemoryClaim"]:
         self.before("claim")
-        owner, until = self.claims.get(shard, (self.owner, 0.0))
-        if owner != self.owner and until >= self.now():
+        row = self.rows.setdefault(shard, Row())
+        if row.owner not in {None, self.owner} and row.until >= self.now():
             raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: another invocation holds the shard")
-        self.claims[shard] = (self.owner, self.deadline)
+        row.owner, row.until, row.version = self.owner, self.deadline, row.version + 1
+        claim = MemoryClaim(self, row, row.version, dict(row.watermarks), dict(row.intents))
         self.after("claim")
-        claim = MemoryClaim(self, shard, dict(self.rows.get(shard, {})))
         try:
             yield claim
         except Crash:
             raise  # a killed invocation lets go of nothing
         except BaseException:
-            self.claims.pop(shard, None)
+            row.let_go(self.owner)
             raise
-        self.claims.pop(shard, None)
+        row.let_go(self.owner)
+
+
+@dataclass
+class Row:
+    watermarks: dict[RouteName, int] = field(default_factory=dict)
+    intents: dict[ObjectKey, RouteName] = field(default_factory=dict)
+    version: int = 0
+    owner: str | None = None
+    until: float = 0.0
+
+    def let_go(self, owner: str) -> None:
+        if self.owner == owner:
+            self.owner = None
 
 
 @dataclass
 class MemoryClaim:
     checkpoint: MemoryCheckpoint
-    shard: Shard
+    row: Row
+    version: int
     watermarks: dict[RouteName, int]
+    intents: dict[ObjectKey, RouteName]
 
-    def commit(self, delivered: Mapping[RouteName, SequenceNumber], *, release: bool) -> None:
-        self.checkpoint.before("commit")
-        if self.checkpoint.claims.get(self.shard, ("", 0.0))[0] != self.checkpoint.owner:
+    @property
+    def token(self) -> FencingToken:
+        return FencingToken(self.version)
+
+    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
+        intents = {**self.intents, **names}
+        if len(intents) > len(self.intents):
+            with self._change("intend"):
+                self.row.intents = self.intents = intents
+
+    def commit(
+        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
+    ) -> None:
+        with self._change("commit"):
+            self.watermarks |= {route: int(number) for route, number in delivered.items()}
+            self.intents = {key: route for key, route in self.intents.items() if route in unsettled}
+            self.row.watermarks, self.row.intents = dict(self.watermarks), self.intents
+            self.checkpoint.commits.append(dict(self.watermarks))
+            if release:
+                self.row.owner = None
+
+    @contextmanager
+    def _change(self, what: str) -> Iterator[None]:
+        self.checkpoint.before(what)
+        if self.row.version != self.version:
             raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: the claim was lost")
-        row = self.checkpoint.rows.setdefault(self.shard, {})
-        for route, number in delivered.items():
-            row[route] = int(number)
-        self.checkpoint.commits.append(dict(row))
-        if release:
-            self.checkpoint.claims.pop(self.shard, None)
-        self.checkpoint.after("commit")
+        self.version = self.row.version = self.version + 1
+        yield
+        self.checkpoint.after(what)
 
 
 class MemoryS3:

@@ -7,6 +7,7 @@ from cli.explain import explain
 from cli.lambda_event import event_of_documents
 from routing.batch import group
 from routing.decode import Decoder
+from routing.model import FencingToken
 from routing.render import render
 from routing.report import Report
 from routing.routes import RouteTable
@@ -28,7 +29,7 @@ def object_of(record: Path, route: str, table: RouteTable) -> str:
     if shard is None:
         raise ValueError(f"{record}: expected a record, got none")
     batches = group([(one, table.routes_for(one)) for one in records], {}, Report())
-    keys = [render(batch, shard).key for batch in batches if batch.route.name == route]
+    keys = [render(batch, shard, FencingToken(1)).key for batch in batches if batch.route.name == route]
     return keys[0] if keys else str(next(iter(explain(data, record.name, table))).misses[route])
 
 

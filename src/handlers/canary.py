@@ -17,8 +17,9 @@ from handlers.s3_sink import S3Sink, classified
 from handlers.settings import Settings
 from routing import dead_letter
 from routing.errors import CheckpointError
-from routing.model import Kind, ObjectKey, RenderedObject, RouteName, Shard
+from routing.model import FencingToken, ObjectKey, RenderedObject, Shard
 from routing.reasons import Reason
+from routing.render import render_empty
 from routing.routes import DEAD_LETTER_ROUTE, Route
 
 if TYPE_CHECKING:
@@ -154,13 +155,4 @@ def _check_reading(streams: "KinesisClient", stream: str) -> Check:
 
 def _empty_object(route: Route) -> RenderedObject:
     prefix = dead_letter.PREFIX if route is DEAD_LETTER_ROUTE else route.prefix
-    return RenderedObject(
-        route=RouteName(route.name),
-        kind=Kind.OTHER,
-        key=ObjectKey(f"{prefix}/{_NAME}"),
-        body=_EMPTY,
-        metadata={"written-by": "grant-check"},
-        record_count=0,
-        plain_bytes=0,
-        oldest_arrived_at=0.0,
-    )
+    return render_empty(ObjectKey(f"{prefix}/{_NAME}"), route.name, FencingToken(0))

@@ -1,10 +1,12 @@
-"""The checkpoint: one DynamoDB row per shard, with a claim and a watermark per route.
+"""The checkpoint: one DynamoDB row per shard, with a claim, a watermark per route, and intents.
 
 The row is `{"shard": "<stream ARN>/<shard id>", "watermarks": {"<route>": "<number padded to 128>"},
-"claim": "<request id>", "claim_until": <ms since 1970>, "expires_at": <s since 1970>}`.
+"version": <count of changes>, "claim": "<request id>", "claim_until": <ms since 1970>,
+"intents": <gzip of lines `<route> <object key>`>, "expires_at": <s since 1970>}`.
 """
 
-from collections.abc import Iterator, Mapping
+import gzip
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.invocation import Invocation
 from routing.errors import CheckpointError
-from routing.model import RouteName, SequenceNumber, Shard
+from routing.model import FencingToken, ObjectKey, RouteName, SequenceNumber, Shard
 from routing.reasons import Reason
 
 if TYPE_CHECKING:
@@ -41,47 +43,78 @@ class CheckpointTable:
         """Hold the row of a shard until this invocation's deadline at the latest.
 
         Only one invocation at a time may replace objects of a shard. One that was killed lets go by its
-        deadline; one that fails lets go at once.
+        deadline; one that fails lets go at once. Clocks only decide how long others wait: what an
+        invocation does after it has lost its claim is refused by the row's version and by fencing tokens.
 
         Raises:
             CheckpointError: Another live invocation holds the row, or the table cannot be written.
+
+        Source: https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
         """
         key = {"shard": {"S": f"{shard.stream_arn}/{shard.shard_id}"}}
         row = self._update(
             key,
-            "SET claim = :me, claim_until = :until, watermarks = if_not_exists(watermarks, :none)",
+            "SET claim = :me, claim_until = :until, watermarks = if_not_exists(watermarks, :none), "
+            "version = if_not_exists(version, :zero) + :one",
             "attribute_not_exists(claim) OR claim = :me OR claim_until < :now",
             {
                 ":me": {"S": self._invocation.id},
                 ":until": {"N": str(round(self._invocation.deadline * 1000))},
                 ":now": {"N": str(round(self._invocation.now() * 1000))},
                 ":none": {"M": {}},
+                ":zero": {"N": "0"},
+                ":one": {"N": "1"},
             },
             refused="another invocation holds the shard",
         )
-        claim = ShardClaim(self, key, {RouteName(r): int(w["S"]) for r, w in row["watermarks"]["M"].items()})
+        claim = ShardClaim(self, key, row)
         try:
             yield claim
         finally:
             claim.let_go()
 
-    def commit(self, key: dict[str, Any], delivered: Mapping[RouteName, SequenceNumber], *, release: bool) -> None:
-        """Set watermarks of a row that this invocation holds."""
-        routes = {f"#r{i}": name for i, name in enumerate(delivered)}
-        sets = [f"watermarks.{alias} = :w{i}" for i, alias in enumerate(routes)]
-        marks = {f":w{i}": {"S": number.zfill(_WIDTH)} for i, number in enumerate(delivered.values())}
-        expires_at = {":expires": {"N": str(round(self._invocation.now()) + _ROW_SECONDS)}}
+    def change(self, key: dict[str, Any], version: int, sets: dict[str, Any], removes: Sequence[str]) -> int:
+        """Change a row that this invocation holds, and return its new version.
+
+        The version is the condition: a request that the SDK sends twice, or that lands late, finds another
+        one and changes nothing.
+
+        Args:
+            key: Of the row.
+            version: The one that the row has to have.
+            sets: New values by path, e.g. `{"watermarks.orders": {"S": ...}}`.
+            removes: Attributes to drop.
+
+        Raises:
+            CheckpointError: The claim was lost or the table cannot be written.
+        """
+        names: dict[str, str] = {}
+
+        def alias(path: str) -> str:  # a route's name may hold a hyphen, or be a reserved word
+            parts = [names.setdefault(part, f"#n{len(names)}") for part in path.split(".")]
+            return ".".join(parts)
+
+        sets = {
+            "version": {"N": str(version + 1)},
+            "expires_at": {"N": str(round(self._invocation.now()) + _ROW_SECONDS)},
+            **sets,
+        }
+        values = {f":v{i}": value for i, value in enumerate(sets.values())}
+        update = "SET " + ", ".join(f"{alias(path)} = :v{i}" for i, path in enumerate(sets))
+        if removes:
+            update += " REMOVE " + ", ".join(map(alias, removes))
         self._update(
             key,
-            f"SET {', '.join(['expires_at = :expires', *sets])}" + (" REMOVE claim, claim_until" if release else ""),
-            "claim = :me",
-            {":me": {"S": self._invocation.id}, **expires_at, **marks},
-            routes,
+            update,
+            f"{alias('version')} = :expected",
+            values | {":expected": {"N": str(version)}},
+            {short: name for name, short in names.items()},
             refused="the claim was lost to another invocation",
         )
+        return version + 1
 
     def release(self, key: dict[str, Any]) -> None:
-        """Let go of a row; if that fails the claim runs out by itself."""
+        """Let go of a row, whatever became of the last change; if that fails the claim runs out by itself."""
         with suppress(CheckpointError):
             me = {":me": {"S": self._invocation.id}}
             self._update(key, "REMOVE claim, claim_until", "claim = :me", me, refused="the claim was lost")
@@ -123,45 +156,100 @@ class CheckpointTable:
 class ShardClaim:
     """The row of a shard while this invocation holds it."""
 
-    def __init__(self, table: CheckpointTable, key: dict[str, Any], watermarks: dict[RouteName, int]) -> None:
+    def __init__(self, table: CheckpointTable, key: dict[str, Any], row: Mapping[str, Any]) -> None:
         """Hold a row; use `CheckpointTable.claim`."""
         self._table = table
         self._key = key
+        self._version = int(row["version"]["N"])
         self._is_held = True
-        self.watermarks = watermarks
+        self.watermarks = {RouteName(route): int(mark["S"]) for route, mark in row["watermarks"]["M"].items()}
+        self.intents = _unpacked(row["intents"]["B"]) if "intents" in row else {}
 
-    def commit(self, delivered: Mapping[RouteName, SequenceNumber], *, release: bool) -> None:
-        """Set watermarks, and let go of the row if `release`.
+    @property
+    def token(self) -> FencingToken:
+        """The version of the row, which grows with every change and every claim."""
+        return FencingToken(self._version)
+
+    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
+        """Write down names before anything is put under them; what is written down already costs nothing.
+
+        Raises:
+            CheckpointError: The claim was lost or the table cannot be written.
+        """
+        intents = {**self.intents, **names}
+        if len(intents) > len(self.intents):
+            self._change({"intents": {"B": _packed(intents)}})
+            self.intents = intents
+
+    def commit(
+        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
+    ) -> None:
+        """Set watermarks and forget the intents that are settled; let go of the row if `release`.
 
         Call it after the puts: a crash in between repeats a put, it never loses a record.
 
         Args:
             delivered: Last sequence number of each route that moves forward.
+            unsettled: Routes whose intents have to be kept, because not all of their objects have landed.
             release: True with the last commit of an invocation.
 
         Raises:
             CheckpointError: The claim was lost or the table cannot be written.
         """
-        self._table.commit(self._key, delivered, release=release)
-        self.watermarks = {**self.watermarks, **{route: int(number) for route, number in delivered.items()}}
+        sets: dict[str, Any] = {
+            f"watermarks.{route}": {"S": number.zfill(_WIDTH)} for route, number in delivered.items()
+        }
+        removes = ["claim", "claim_until"] if release else []
+        intents = {key: route for key, route in self.intents.items() if route in unsettled}
+        if intents:
+            sets["intents"] = {"B": _packed(intents)}
+        elif self.intents:
+            removes.append("intents")
+        self._change(sets, removes)
+        self.intents = intents
+        self.watermarks |= {route: int(number) for route, number in delivered.items()}
         self._is_held = not release
 
     def let_go(self) -> None:
-        """Release the row if no commit has done so."""
+        """Release the row if no commit has done so; if that fails the claim runs out by itself."""
         if self._is_held:
             self._table.release(self._key)
             self._is_held = False
+
+    def _change(self, sets: dict[str, Any], removes: Sequence[str] = ()) -> None:
+        self._version = self._table.change(self._key, self._version, sets, removes)
 
 
 class NoCheckpoint:
     """Exactly once turned off: every record that comes is delivered, at least once."""
 
     watermarks: Mapping[RouteName, int] = {}
+    intents: Mapping[ObjectKey, RouteName] = {}
+    token = None
 
     @contextmanager
     def claim(self, shard: Shard) -> Iterator["NoCheckpoint"]:  # noqa: ARG002 - there is no row
         """Claim nothing."""
         yield self
 
-    def commit(self, delivered: Mapping[RouteName, SequenceNumber], *, release: bool) -> None:
+    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
         """Remember nothing."""
+
+    def commit(
+        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
+    ) -> None:
+        """Remember nothing."""
+
+
+def _packed(intents: Mapping[ObjectKey, RouteName]) -> bytes:
+    """Pack names, which repeat each other: a row may have 400 KB.
+
+    Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
+    """
+    lines = (f"{route} {key}" for key, route in intents.items())
+    return gzip.compress("\n".join(lines).encode(), mtime=0)
+
+
+def _unpacked(packed: bytes) -> dict[ObjectKey, RouteName]:
+    lines = (line.partition(" ") for line in gzip.decompress(packed).decode().splitlines())
+    return {ObjectKey(key): RouteName(route) for route, _, key in lines}

@@ -12,6 +12,7 @@ from handlers.settings import Settings
 from routing.errors import DeliveryError
 from routing.model import RenderedObject
 from routing.reasons import Reason
+from routing.render import FENCING
 from routing.routes import logical_id
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class S3Sink:
             return DeliveryError(message, reason=Reason.OUT_OF_TIME, is_transient=True)
         try:
             self._put(rendered)
+        except DeliveryError as err:
+            return err
         except ClientError as err:
             return classified(f"route {rendered.route!r}", rendered.route, err)
         except BotoCoreError as err:  # connections and time-outs, after the SDK's retries
@@ -80,7 +83,12 @@ class S3Sink:
 
         What is there is an earlier try of the same records, cut differently or not. Even the same content is
         put again: the new ETag is what shuts out a replacement that a killed invocation has sent and that
-        has not landed yet. Reading the ETag needs `s3:GetObject`, which without `kms:Decrypt` shows no content.
+        has not landed yet. Where a later claim has put it, this invocation has outlived its own and stops;
+        so no clock has to be right. Without a claim the name tells the content, and nothing is replaced.
+        Reading ETag and metadata needs `s3:GetObject`, which without `kms:Decrypt` shows no content.
+
+        Raises:
+            DeliveryError: A later claim holds the shard.
 
         Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         """
@@ -105,9 +113,14 @@ class S3Sink:
                 raise
         else:
             return
+        if (mine := rendered.metadata.get(FENCING)) is None:
+            return
         there = self._client.head_object(
             Bucket=self._settings.bucket, Key=rendered.key, ExpectedBucketOwner=self._settings.bucket_owner
         )
+        if int(there["Metadata"].get(FENCING, -1)) > int(mine):
+            message = f"route {rendered.route!r}: a later invocation holds the shard; Lambda sends again"
+            raise DeliveryError(message, reason=Reason.CLAIMED_ELSEWHERE, is_transient=True)
         del request["IfNoneMatch"]
         request["IfMatch"] = there["ETag"]
         self._client.put_object(**request)

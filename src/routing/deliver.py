@@ -4,12 +4,12 @@ Permanent refusal makes a dead letter, so that the other routes go on; anything 
 which sends the records again. There is no third way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from routing import dead_letter
 from routing.errors import DeliveryError
-from routing.model import RenderedObject
+from routing.model import ObjectKey, RenderedObject, RouteName
 from routing.reasons import Reason
 from routing.report import Outcome, Trouble
 from routing.routes import RouteTable
@@ -22,8 +22,19 @@ class Sink(Protocol):
         """Put objects, conditionally, and return one verdict for each, in order; None is success."""
 
 
-def deliver(objects: Sequence[RenderedObject], table: RouteTable, sink: Sink) -> list[Outcome]:
+def deliver(
+    objects: Sequence[RenderedObject],
+    table: RouteTable,
+    sink: Sink,
+    intend: Callable[[Mapping[ObjectKey, RouteName]], None],
+) -> list[Outcome]:
     """Put objects; where a destination refuses one for good, put it under the dead-letter key instead.
+
+    Args:
+        objects: Their names are written down already.
+        table: Tells which routes block instead.
+        sink: Puts.
+        intend: Writes down the names of dead letters before they are put.
 
     Returns:
         One outcome for each object, in the order in which they are settled.
@@ -40,15 +51,16 @@ def deliver(objects: Sequence[RenderedObject], table: RouteTable, sink: Sink) ->
             refused.append((rendered, error))
     if refused:
         letters = [dead_letter.from_object(rendered, error.reason) for rendered, error in refused]
+        intend({letter.key: letter.route for letter in letters})
         for (rendered, error), failure in zip(refused, sink.put_all(letters), strict=True):
             trouble = _trouble(rendered, failure or error)
-            outcomes.append(Outcome(rendered, trouble, is_dead_letter=failure is None))
+            outcomes.append(Outcome(rendered, trouble, is_dead_letter=failure is None, has_letter=True))
     return outcomes
 
 
 def _landed(rendered: RenderedObject) -> Outcome:
     """Records that could not be decoded have landed as dead letters: success, and still trouble."""
-    if rendered.route != dead_letter.ROUTE:
+    if rendered.route != dead_letter.ROUTE or not rendered.record_count:
         return Outcome(rendered)
     message = f"{rendered.record_count} records cannot be decoded; see {rendered.key}"
     return Outcome(rendered, Trouble(None, Reason(rendered.kind), message), is_dead_letter=True)

@@ -16,6 +16,8 @@ SequenceNumber = NewType("SequenceNumber", str)
 """A Kinesis sequence number as its decimal text: 56 digits in practice, 128 by the API model."""
 
 ObjectKey = NewType("ObjectKey", str)
+FencingToken = NewType("FencingToken", int)
+"""Grows with every change of a shard's row; an object with a higher one is never replaced by a lower one."""
 RouteName = NewType("RouteName", str)
 
 
@@ -81,7 +83,7 @@ class RenderedObject:
         kind: What its records are; of dead letters the reason.
         key: `<prefix>/<kind>/date=YYYY-MM-DD/<stream>-<shardId>-<first sequence number>.ndjson.gz`.
         body: Gzipped newline-delimited JSON.
-        metadata: User metadata, all text: the range of records, their count and CRC-32.
+        metadata: User metadata, all text: the range of records, their count and CRC-32, the fencing token.
         record_count: Lines in the body.
         plain_bytes: Size of the body before gzip.
         oldest_arrived_at: Arrival of its first record, seconds since 1970; a shard is nearly in that order.

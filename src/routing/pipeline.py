@@ -4,7 +4,7 @@
 the world comes in as a `Sink` and a `Checkpoint`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -12,25 +12,37 @@ from routing.batch import group, segments
 from routing.decode import Decoder
 from routing.deliver import Sink, deliver
 from routing.errors import CheckpointError
-from routing.model import Record, RouteName, SequenceNumber, Shard
-from routing.render import render
+from routing.model import FencingToken, ObjectKey, Record, RenderedObject, RouteName, SequenceNumber, Shard
+from routing.render import render, render_empty
 from routing.report import Report
 from routing.routes import RouteTable
 
 
 class Claim(Protocol):
-    """The row of a shard, held by this invocation alone."""
+    """The row of a shard, held by this invocation alone.
+
+    Every method raises CheckpointError if the claim is lost or the table cannot be written.
+    """
 
     @property
     def watermarks(self) -> Mapping[RouteName, int]:
         """The last position committed, per route."""
 
-    def commit(self, delivered: Mapping[RouteName, SequenceNumber], *, release: bool) -> None:
-        """Move watermarks forward, and let go of the row if `release`.
+    @property
+    def token(self) -> FencingToken | None:
+        """What tells this claim's objects from those of an earlier one; None if nothing is claimed."""
 
-        Raises:
-            CheckpointError: The claim is lost or the table cannot be written.
-        """
+    @property
+    def intents(self) -> Mapping[ObjectKey, RouteName]:
+        """Names that may stand in the bucket without having been committed, and their routes."""
+
+    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
+        """Write down names before anything is put under them."""
+
+    def commit(
+        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
+    ) -> None:
+        """Move watermarks forward, forget the intents of all routes but the unsettled, let go if `release`."""
 
 
 class Checkpoint(Protocol):
@@ -50,7 +62,8 @@ def process(
     """Deliver every record of an event to every route that it takes, once.
 
     A segment is committed after its objects have landed, so a crash in between repeats puts and loses
-    nothing; the names of objects and the watermarks turn the repetition into the same objects.
+    nothing. The next try makes the same names, or finds the names in the claim's intents and empties what
+    it does not make again; so whatever way the batch is cut then, each record stands once.
 
     Returns:
         The report; its `response()` tells Lambda what to send again.
@@ -70,19 +83,34 @@ def process(
                 first = segment[0].sequence_number
                 routed = [(record, table.routes_for(record)) for record in segment]
                 batches = group(routed, claim.watermarks, report)
-                objects = [render(batch, shard) for batch in batches]
-                outcomes = deliver(objects, table, sink)
-                report.check(outcomes)
-                failed = {outcome.rendered.route for outcome in outcomes if outcome.is_failed}
-                delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - failed)
-                with report.settling(outcomes):
-                    claim.commit(delivered, release=bool(failed) or segment[-1] is records[-1])
-                if failed:
+                objects = [render(batch, shard, claim.token) for batch in batches]
+                objects += _strays(claim, objects, table)
+                with report.settling(objects) as settlement:
+                    claim.intend({rendered.key: rendered.route for rendered in objects})
+                    settlement.take(deliver(objects, table, sink, claim.intend))
+                    unsettled = settlement.unsettled
+                    delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - unsettled)
+                    claim.commit(delivered, unsettled, release=bool(unsettled) or segment[-1] is records[-1])
+                if unsettled:
                     report.failed_from = first
                     break
     except CheckpointError as err:
         report.fail(first, err.reason, str(err))
     return report
+
+
+def _strays(claim: Claim, objects: Iterable[RenderedObject], table: RouteTable) -> list[RenderedObject]:
+    """Return an empty object for each name that an earlier try may have used and this one does not.
+
+    Nothing is deleted: what stands there also shuts out a put of a killed invocation that is still to land.
+    Names of a prefix that the table no longer has are let go; nobody may write there any more.
+    """
+    made = {rendered.key for rendered in objects}
+    return [
+        render_empty(key, route, claim.token)
+        for key, route in claim.intents.items()
+        if key not in made and table.owns(key, route)
+    ]
 
 
 def _ahead(

@@ -8,26 +8,34 @@ from collections.abc import Sequence
 from isal import isal_zlib
 
 from routing.batch import Batch
-from routing.model import ObjectKey, Record, RenderedObject, Shard
+from routing.model import FencingToken, Kind, ObjectKey, Record, RenderedObject, RouteName, Shard
 
 FORMAT_VERSION = "1"
+FENCING = "fencing-token"
 # ISA-L's best level but one: ten times as fast as zlib and somewhat larger (docs/benchmarks.md shows both).
 _GZIP_LEVEL = 2
 _GZIP_WITHOUT_TIME = 31  # window bits of a gzip member; zlib's header has no time and no name
 _LINES_AT_ONCE = 64
 
 
-def render(batch: Batch, shard: Shard) -> RenderedObject:
+def render(batch: Batch, shard: Shard, token: FencingToken | None) -> RenderedObject:
     """Render a batch as gzipped newline-delimited JSON, one record a line.
 
     The first sequence number names the object: whatever way Lambda cuts the batch next time, the first
-    record that is not committed stays the same. S3 user metadata is ASCII text; nothing of a record but
-    a validated date is in it or in the key.
+    record that is not committed stays the same. Without a claim nobody may replace what another has put,
+    so there the name tells the content as well. S3 user metadata is ASCII text; nothing of a record but a
+    validated date is in it or in the key.
+
+    Args:
+        batch: What becomes one object.
+        shard: Where its records come from.
+        token: That of the claim; None without a claim.
     """
     records = batch.records
     first, last = records[0].sequence_number, records[-1].sequence_number
     body, plain_bytes, checksum = _gzipped_lines(records)
-    name = f"{shard.stream_name}-{shard.shard_id}-{first}.ndjson.gz"
+    content = f"-{checksum:08x}" if token is None else ""
+    name = f"{shard.stream_name}-{shard.shard_id}-{first}{content}.ndjson.gz"
     return RenderedObject(
         route=batch.route.name,
         kind=batch.kind,
@@ -40,11 +48,37 @@ def render(batch: Batch, shard: Shard) -> RenderedObject:
             "first-sequence-number": first,
             "last-sequence-number": last,
             "plain-crc32": f"{checksum:08x}",
+            **_fencing(token),
         },
         record_count=len(records),
         plain_bytes=plain_bytes,
         oldest_arrived_at=records[0].arrived_at,
     )
+
+
+def render_empty(key: ObjectKey, route: RouteName, token: FencingToken | None) -> RenderedObject:
+    """Render what takes the place of an object that an earlier try has left or may still leave."""
+    body, plain_bytes, checksum = _gzipped_lines([])
+    return RenderedObject(
+        route=route,
+        kind=Kind.OTHER,
+        key=key,
+        body=body,
+        metadata={
+            "format-version": FORMAT_VERSION,
+            "route": route,
+            "record-count": "0",
+            "plain-crc32": f"{checksum:08x}",
+            **_fencing(token),
+        },
+        record_count=0,
+        plain_bytes=plain_bytes,
+        oldest_arrived_at=0.0,
+    )
+
+
+def _fencing(token: FencingToken | None) -> dict[str, str]:
+    return {} if token is None else {FENCING: str(token)}
 
 
 def _gzipped_lines(records: Sequence[Record]) -> tuple[bytes, int, int]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from routing import dead_letter
 from routing.errors import AccountingError
 from routing.model import Kind, RenderedObject, RouteName, SequenceNumber
 from routing.reasons import Reason
@@ -73,16 +74,48 @@ class Outcome:
         rendered: The object as it was to be delivered.
         trouble: None if it was delivered.
         is_dead_letter: True if it landed under the dead-letter key instead.
+        has_letter: True if it was put there, landed or not.
     """
 
     rendered: RenderedObject
     trouble: Trouble | None = None
     is_dead_letter: bool = False
+    has_letter: bool = False
 
     @property
-    def is_failed(self) -> bool:
-        """True if it landed nowhere, so that Lambda has to send its records again."""
-        return self.trouble is not None and not self.is_dead_letter
+    def unsettled(self) -> frozenset[RouteName]:
+        """The routes below whose prefixes it may stand or land uncommitted; none if it has landed."""
+        if self.trouble is None or self.is_dead_letter:
+            return frozenset()
+        return frozenset({self.rendered.route, *([dead_letter.ROUTE] if self.has_letter else [])})
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What became of the objects of one segment, as far as it is known.
+
+    Attributes:
+        due: Records that have to be accounted for.
+    """
+
+    due: int
+    outcomes: Sequence[Outcome] = ()
+
+    @property
+    def unsettled(self) -> frozenset[RouteName]:
+        """The routes that Lambda has to send records again for."""
+        return frozenset().union(*(outcome.unsettled for outcome in self.outcomes))
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Take what became of every object; call it before the commit.
+
+        Raises:
+            AccountingError: Records are missing. It is a bug, and failing is better than losing them.
+        """
+        self.outcomes = outcomes
+        accounted = sum(outcome.rendered.record_count for outcome in outcomes)
+        if accounted != self.due:
+            raise AccountingError(f"report: expected {self.due} routed records accounted for, got {accounted}")
 
 
 @dataclass(slots=True)
@@ -114,51 +147,43 @@ class Report:
         return self.routes.setdefault(route, RouteCounts())
 
     @contextmanager
-    def settling(self, outcomes: Sequence[Outcome]) -> Iterator[None]:
+    def settling(self, objects: Sequence[RenderedObject]) -> Iterator[Settlement]:
         """Count what became of one segment, by whether the commit inside succeeds.
 
         An object that landed without a commit counts as failed: Lambda sends its records again, and then
         they are counted for good.
-        """
-        try:
-            yield
-        except BaseException:
-            self._settle(outcomes, is_committed=False)
-            raise
-        self._settle(outcomes, is_committed=True)
-        self.dropped += self.to_drop
-        self.to_drop.clear()
-
-    def _settle(self, outcomes: Sequence[Outcome], *, is_committed: bool) -> None:
-        for outcome in outcomes:
-            rendered, counts = outcome.rendered, self.of(outcome.rendered.route)
-            if outcome.is_failed or not is_committed:
-                counts.failed += rendered.record_count
-            elif outcome.trouble is not None:
-                counts.dead_lettered[outcome.trouble.reason] += rendered.record_count
-            else:
-                counts.delivered += rendered.record_count
-                counts.objects += 1
-                counts.plain_bytes += rendered.plain_bytes
-                counts.body_bytes += len(rendered.body)
-                oldest = counts.oldest_arrived_at
-                counts.oldest_arrived_at = min(rendered.oldest_arrived_at, oldest or rendered.oldest_arrived_at)
-            if outcome.trouble is not None:
-                self.troubles.append(outcome.trouble)
-
-    def check(self, outcomes: Sequence[Outcome]) -> None:
-        """Hold what went in against what is accounted for; call it before the commit.
 
         Args:
-            outcomes: Those of the segment that is not settled yet.
-
-        Raises:
-            AccountingError: They differ. It is a bug, and failing is better than losing records.
+            objects: Of the segment, before anything is put.
         """
-        accounted = sum(counts.matched for counts in self.routes.values())
-        accounted += sum(outcome.rendered.record_count for outcome in outcomes)
-        if accounted != self.pairs:
-            raise AccountingError(f"report: expected {self.pairs} routed records accounted for, got {accounted}")
+        settlement = Settlement(due=self.pairs - sum(counts.matched for counts in self.routes.values()))
+        try:
+            yield settlement
+        except BaseException:
+            for rendered in objects:
+                self.of(rendered.route).failed += rendered.record_count
+            raise
+        else:
+            for outcome in settlement.outcomes:
+                self._settle(outcome, is_committed=outcome.rendered.route not in settlement.unsettled)
+            self.dropped += self.to_drop
+            self.to_drop.clear()
+        finally:
+            self.troubles += [outcome.trouble for outcome in settlement.outcomes if outcome.trouble is not None]
+
+    def _settle(self, outcome: Outcome, *, is_committed: bool) -> None:
+        rendered, counts = outcome.rendered, self.of(outcome.rendered.route)
+        if not is_committed:
+            counts.failed += rendered.record_count
+        elif outcome.trouble is not None:
+            counts.dead_lettered[outcome.trouble.reason] += rendered.record_count
+        elif rendered.record_count:
+            counts.delivered += rendered.record_count
+            counts.objects += 1
+            counts.plain_bytes += rendered.plain_bytes
+            counts.body_bytes += len(rendered.body)
+            oldest = counts.oldest_arrived_at
+            counts.oldest_arrived_at = min(rendered.oldest_arrived_at, oldest or rendered.oldest_arrived_at)
 
     def fail(self, first: SequenceNumber, reason: Reason, message: str) -> None:
         """Note that Lambda has to send the records from `first` on again, for want of the checkpoint."""

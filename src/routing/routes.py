@@ -10,7 +10,7 @@ from typing import Any
 
 from routing import dead_letter
 from routing.fields import Node, Path
-from routing.model import Kind, Record, RouteName
+from routing.model import Kind, ObjectKey, Record, RouteName
 from routing.partition import Partition
 from routing.pattern import Matcher, Pattern
 from routing.reasons import Reason
@@ -130,6 +130,12 @@ class RouteTable:
     def names(self) -> frozenset[RouteName]:
         """The names of all routes, that of dead letters among them."""
         return frozenset(route.name for route in self.all_routes)
+
+    def owns(self, key: ObjectKey, route: RouteName) -> bool:
+        """Tell whether an object of the route may stand there, now that the table is what it is."""
+        if route == dead_letter.ROUTE:
+            return key.startswith(f"{dead_letter.PREFIX}/")
+        return any(route == mine.name and key.startswith(f"{mine.prefix}/") for mine in self.routes)
 
     def routes_for(self, record: Record) -> tuple[Route, ...]:
         """Return every route that a record takes.

@@ -1,5 +1,6 @@
 """The checkpoint table on moto, and the fake of the other tests by the same contract."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from botocore.exceptions import ConnectTimeoutError
 from handlers.checkpoint import CheckpointTable
 from handlers.invocation import Invocation
 from routing.errors import CheckpointError
-from routing.model import RouteName, SequenceNumber, Shard
+from routing.model import ObjectKey, RouteName, SequenceNumber, Shard
 from routing.reasons import Reason
 from tests.fakes import MemoryCheckpoint
 from tests.integration.conftest import TABLE, Aws
@@ -27,13 +28,12 @@ type Make = Callable[[str, float], Any]
 @pytest.fixture(params=["table", "memory"])
 def make(request: pytest.FixtureRequest, aws: Aws) -> Make:
     rows: dict[Any, Any] = {}
-    claims: dict[Any, Any] = {}
 
     def table(owner: str, now: float) -> CheckpointTable:
         return CheckpointTable(aws.dynamodb, TABLE, Invocation(owner, lambda: 60.0, now=lambda: 1e9 + now))
 
     def memory(owner: str, now: float) -> MemoryCheckpoint:
-        return MemoryCheckpoint(now=lambda: now, owner=owner, deadline=now + 60, rows=rows, claims=claims)
+        return MemoryCheckpoint(now=lambda: now, owner=owner, deadline=now + 60, rows=rows)
 
     return {"table": table, "memory": memory}[request.param]
 
@@ -49,15 +49,15 @@ def test_new_shard_has_no_watermarks(make: Make) -> None:
 
 def test_committed_watermarks_are_there_for_the_next(make: Make) -> None:
     with make("one", 0).claim(SHARD) as claim:
-        claim.commit({A: LONG, B: SequenceNumber("7")}, release=True)
+        claim.commit({A: LONG, B: SequenceNumber("7")}, (), release=True)
     assert watermarks(make) == {"a": int(LONG), "b": 7}
 
 
 def test_commit_of_one_route_leaves_the_others(make: Make) -> None:
     with make("one", 0).claim(SHARD) as claim:
-        claim.commit({A: SequenceNumber("5"), B: SequenceNumber("5")}, release=True)
+        claim.commit({A: SequenceNumber("5"), B: SequenceNumber("5")}, (), release=True)
     with make("two", 1).claim(SHARD) as claim:
-        claim.commit({A: SequenceNumber("9")}, release=True)
+        claim.commit({A: SequenceNumber("9")}, (), release=True)
     assert watermarks(make) == {"a": 9, "b": 5}
 
 
@@ -71,23 +71,23 @@ def test_live_claim_refuses_another_invocation(make: Make) -> None:
 def test_claim_of_one_shard_leaves_others_free(make: Make) -> None:
     other = Shard(SHARD.stream_arn, "shardId-000000000002")
     with make("one", 0).claim(SHARD), make("two", 0).claim(other) as claim:
-        claim.commit({A: SequenceNumber("1")}, release=True)
+        claim.commit({A: SequenceNumber("1")}, (), release=True)
     assert watermarks(make) == {}
 
 
 def test_claim_runs_out_with_its_invocation(make: Make) -> None:
     with make("killed", 0).claim(SHARD) as killed:
         with make("next", 61).claim(SHARD) as claim:
-            claim.commit({A: SequenceNumber("5")}, release=False)
+            claim.commit({A: SequenceNumber("5")}, (), release=False)
             with pytest.raises(CheckpointError, match="the claim was lost"):
-                killed.commit({A: SequenceNumber("9")}, release=True)
+                killed.commit({A: SequenceNumber("9")}, (), release=True)
         assert watermarks(make) == {"a": 5}
 
 
 def test_claim_can_be_taken_again_by_its_owner(make: Make) -> None:
     """The SDK repeats a request whose answer was lost."""
     with make("one", 0).claim(SHARD), make("one", 1).claim(SHARD) as claim:
-        claim.commit({A: SequenceNumber("5")}, release=True)
+        claim.commit({A: SequenceNumber("5")}, (), release=True)
 
 
 def test_failing_invocation_lets_go_at_once(make: Make) -> None:
@@ -99,10 +99,83 @@ def test_failing_invocation_lets_go_at_once(make: Make) -> None:
 
 def test_commit_that_releases_lets_the_next_in(make: Make) -> None:
     with make("one", 0).claim(SHARD) as claim:
-        claim.commit({A: SequenceNumber("5")}, release=True)
+        claim.commit({A: SequenceNumber("5")}, (), release=True)
         with make("two", 1).claim(SHARD) as second:
-            second.commit({A: SequenceNumber("6")}, release=True)
+            second.commit({A: SequenceNumber("6")}, (), release=True)
     assert watermarks(make) == {"a": 6}
+
+
+K, L = ObjectKey("a/1.gz"), ObjectKey("b/1.gz")
+
+
+def intents(make: Make) -> dict[str, str]:
+    with make("reader", 10_000.0).claim(SHARD) as claim:
+        return dict(claim.intents)
+
+
+def test_intents_are_there_for_the_next_until_they_are_committed(make: Make) -> None:
+    with make("killed", 0).claim(SHARD) as killed:
+        killed.intend({K: A})
+        killed.intend({L: B})
+        assert intents(make) == {K: A, L: B}
+    with make("next", 20_000).claim(SHARD) as claim:
+        claim.commit({A: SequenceNumber("5")}, {B}, release=True)
+    assert intents(make) == {L: B}
+    with make("last", 30_000).claim(SHARD) as claim:
+        claim.commit({}, (), release=True)
+    assert intents(make) == {}
+
+
+def test_what_is_written_down_already_costs_no_request(make: Make) -> None:
+    with make("one", 0).claim(SHARD) as claim:
+        claim.intend({K: A})
+        token = claim.token
+        claim.intend({K: A})
+        claim.intend({})
+        assert claim.token == token
+
+
+def test_token_grows_from_claim_to_claim_and_with_every_change(make: Make) -> None:
+    tokens = []
+    for number in range(2):
+        with make(f"number {number}", number * 100).claim(SHARD) as claim:
+            tokens.append(claim.token)
+            claim.intend({ObjectKey(f"{number}"): A})
+            tokens.append(claim.token)
+            claim.commit({}, (), release=True)
+            tokens.append(claim.token)
+    assert tokens == sorted(set(tokens))
+
+
+def test_intend_of_a_lost_claim_is_refused(make: Make) -> None:
+    with make("killed", 0).claim(SHARD) as killed:
+        with make("next", 61).claim(SHARD) as claim:
+            claim.commit({}, (), release=True)
+        with pytest.raises(CheckpointError, match="the claim was lost"):
+            killed.intend({K: A})
+    assert intents(make) == {}
+
+
+def test_change_that_comes_twice_is_refused_the_second_time(make: Make) -> None:
+    """The SDK repeats a request, and the first one lands late: an old list of names must not come back."""
+    with make("one", 0).claim(SHARD) as claim:
+        twin = copy.copy(claim)
+        claim.intend({K: A})
+        claim.commit({A: SequenceNumber("5")}, (), release=False)
+        with pytest.raises(CheckpointError, match="the claim was lost"):
+            twin.intend({K: A})
+        claim.commit({A: SequenceNumber("6")}, (), release=True)
+    assert intents(make) == {}
+
+
+def test_ten_thousand_names_fit_into_a_row(make: Make) -> None:
+    names = {
+        ObjectKey(f"departments/orders/contact_record/date=2026-03-02/ctr-fanout-shardId-000000000001-{LONG}{i}.gz"): A
+        for i in range(10_000)
+    }
+    with make("one", 0).claim(SHARD) as claim:
+        claim.intend(names)
+    assert intents(make) == names
 
 
 def test_row_is_keyed_by_stream_and_shard_and_padded_and_expires(aws: Aws) -> None:
@@ -110,11 +183,12 @@ def test_row_is_keyed_by_stream_and_shard_and_padded_and_expires(aws: Aws) -> No
     with table.claim(SHARD) as claim:
         (row,) = aws.dynamodb.scan(TableName=TABLE)["Items"]
         assert (row["claim"]["S"], row["claim_until"]["N"]) == ("one", "1000060000")
-        claim.commit({A: LONG}, release=True)
+        claim.commit({A: LONG}, (), release=True)
     (row,) = aws.dynamodb.scan(TableName=TABLE)["Items"]
     assert row == {
         "shard": {"S": f"{SHARD.stream_arn}/{SHARD.shard_id}"},
         "watermarks": {"M": {"a": {"S": LONG.zfill(128)}}},
+        "version": {"N": "2"},
         "expires_at": {"N": str(1_000_000 + 400 * 86_400)},
     }
 

@@ -17,7 +17,7 @@ from routing.model import RouteName, Shard
 from routing.pipeline import process
 from routing.routes import RouteTable
 from tests.builders import lines_in, numbered_event
-from tests.fakes import Crash, Inline, MemoryCheckpoint, MemoryS3, client_error
+from tests.fakes import Crash, Inline, MemoryCheckpoint, MemoryS3, Row, client_error
 
 # Two digits become three on the way, where text and number order differ.
 FIRST_NUMBER = 95
@@ -41,8 +41,7 @@ class World:
             service="ctr-fanout",
             checkpoint_table="table",
         )
-        self._rows: dict[Shard, dict[RouteName, int]] = {}
-        self._claims: dict[Shard, tuple[str, float]] = {}
+        self._rows: dict[Shard, Row] = {}
         self._late: list[dict[str, Any]] = []
         self._clock = 0.0
         self._invocations = 0
@@ -121,7 +120,6 @@ class World:
             before=lambda _: step(),
             after=lambda _: step(),
             rows=self._rows,
-            claims=self._claims,
             commits=self.commits,
         )
 

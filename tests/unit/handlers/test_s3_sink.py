@@ -18,13 +18,15 @@ from tests.unit.handlers.test_settings import GOOD, KEY
 SETTINGS = read_settings(GOOD, table())
 
 
-def rendered(number: int = 1, *, body: bytes = b"body", route: str = "claims", count: str = "1") -> RenderedObject:
+def rendered(
+    number: int = 1, *, body: bytes = b"body", route: str = "claims", count: str = "1", token: int | None = 3
+) -> RenderedObject:
     return RenderedObject(
         route=RouteName(route),
         kind=Kind.CONTACT_RECORD,
         key=ObjectKey(f"{route}/{number}.ndjson.gz"),
         body=body,
-        metadata={"route": route, "record-count": count},
+        metadata={"route": route, "record-count": count} | ({} if token is None else {"fencing-token": str(token)}),
         record_count=1,
         plain_bytes=4,
         oldest_arrived_at=0.0,
@@ -58,7 +60,7 @@ def test_put_names_bucket_owner_key_checksum_and_condition() -> None:
             "BucketKeyEnabled": False,
             "ChecksumAlgorithm": "SHA256",
             "ContentType": "application/gzip",
-            "Metadata": {"route": "claims", "record-count": "1"},
+            "Metadata": {"route": "claims", "record-count": "1", "fencing-token": "3"},
             "IfNoneMatch": "*",
         }
     ]
@@ -114,6 +116,32 @@ def test_object_that_changes_between_the_look_and_the_put_is_left_alone() -> Non
     assert error is not None
     assert error.is_transient
     assert s3.objects["claims/1.ndjson.gz"]["Body"] == b"another"
+
+
+def test_object_of_a_later_claim_is_left_alone() -> None:
+    """An invocation that has outlived its claim stops, whatever its clock says."""
+    s3 = MemoryS3()
+    sink(s3).put_all([rendered(body=b"later", token=10)])
+    (error,) = sink(s3).put_all([rendered(body=b"mine", token=9)])
+    assert error is not None
+    assert (error.reason, error.is_transient) == (Reason.CLAIMED_ELSEWHERE, True)
+    assert str(error) == "route 'claims': a later invocation holds the shard; Lambda sends again"
+    assert s3.objects["claims/1.ndjson.gz"]["Body"] == b"later"
+
+
+def test_object_without_a_token_is_replaced_by_one_with_a_claim() -> None:
+    s3 = MemoryS3()
+    sink(s3).put_all([rendered(body=b"earlier", token=None)])
+    assert sink(s3).put_all([rendered(body=b"now", token=1)]) == [None]
+    assert s3.objects["claims/1.ndjson.gz"]["Body"] == b"now"
+
+
+def test_without_a_claim_nothing_is_replaced() -> None:
+    """The name tells the content then; what is there is the same."""
+    s3 = MemoryS3()
+    sink(s3).put_all([rendered(body=b"earlier", token=None)])
+    assert sink(s3).put_all([rendered(body=b"again", token=None)]) == [None]
+    assert s3.objects["claims/1.ndjson.gz"]["Body"] == b"earlier"
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import pytest
 
 from routing.decode import Decoder
 from routing.errors import AccountingError, DeliveryError
-from routing.model import RenderedObject, RouteName, Shard
+from routing.model import ObjectKey, RenderedObject, RouteName, Shard
 from routing.pipeline import process
 from routing.reasons import Reason
 from routing.report import Report
 from routing.routes import RouteTable
 from tests.builders import ROUTES, agent_event, claim, contact, lines_of, numbered_event, segment, table
-from tests.fakes import MemoryCheckpoint, MemorySink
+from tests.fakes import MemoryCheckpoint, MemorySink, Row
 
 DENIED = DeliveryError("denied", reason=Reason.KMS_KEY_ACCESS_DENIED, is_transient=False)
 DOWN = DeliveryError("down", reason=Reason.UNAVAILABLE, is_transient=True)
@@ -41,6 +41,12 @@ def lines(sink: MemorySink, route: str) -> list[bytes]:
     return [line for made in sink.objects.values() if made.route == route for line in lines_of(made)]
 
 
+def lose(checkpoint: MemoryCheckpoint) -> None:
+    """Let another invocation take the row."""
+    checkpoint.rows[SHARD].version += 1
+    checkpoint.rows[SHARD].owner = None
+
+
 def test_record_is_delivered_to_every_route_that_it_takes() -> None:
     sink = MemorySink()
     report = run(claim(), contact(), agent_event(), segment(), b"{}", sink=sink)
@@ -61,7 +67,7 @@ def test_event_without_records_is_a_success() -> None:
 def test_every_route_is_committed_up_to_the_last_record() -> None:
     checkpoint = MemoryCheckpoint()
     run(claim(), b"{}", contact(), checkpoint=checkpoint)
-    assert checkpoint.rows == {SHARD: {"claims": 3, "all": 3, "speech": 3, "rest": 3, "dead-letter": 3}}
+    assert checkpoint.rows[SHARD].watermarks == {"claims": 3, "all": 3, "speech": 3, "rest": 3, "dead-letter": 3}
 
 
 def test_batch_that_comes_again_puts_nothing() -> None:
@@ -102,7 +108,7 @@ def test_denied_key_makes_dead_letters_and_the_other_routes_go_on() -> None:
     assert (letter.metadata["reason"], letter.metadata["intended-key"]) == ("KmsKeyAccessDenied", intended)
     assert letter.metadata["route"] == "claims"
     assert report.of(RouteName("claims")).dead_lettered == {Reason.KMS_KEY_ACCESS_DENIED: 1}
-    assert checkpoint.rows[SHARD][RouteName("claims")] == 2
+    assert checkpoint.rows[SHARD].watermarks[RouteName("claims")] == 2
 
 
 def test_dead_letter_of_an_object_has_one_name_whatever_the_reason() -> None:
@@ -118,7 +124,7 @@ def test_route_that_blocks_is_sent_again_and_makes_no_dead_letter() -> None:
     report = run(contact(), segment(), sink=sink, checkpoint=checkpoint)
     assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert [key for key in sink.objects if key.startswith("dead-letter/")] == []
-    assert checkpoint.rows[SHARD] == {"claims": 2, "all": 2, "rest": 2, "dead-letter": 2}
+    assert checkpoint.rows[SHARD].watermarks == {"claims": 2, "all": 2, "rest": 2, "dead-letter": 2}
 
 
 def test_transient_failure_is_sent_again_for_its_route_alone() -> None:
@@ -145,8 +151,79 @@ def test_undecodable_record_that_cannot_be_dead_lettered_is_sent_again() -> None
     assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 
 
+def test_names_are_written_down_before_anything_is_put() -> None:
+    checkpoint = MemoryCheckpoint()
+    written: list[set[str]] = []
+
+    class Looking(MemorySink):
+        def put_all(self, objects: Any) -> Any:
+            written.append(set(checkpoint.rows[SHARD].intents))
+            assert {rendered.key for rendered in objects} <= written[-1]
+            return super().put_all(objects)
+
+    sink = Looking({"claims": DENIED})
+    run(claim(), b"poison", sink=sink, checkpoint=checkpoint)
+    assert len(written) == 2
+    assert any(key.startswith("dead-letter/objects/") for key in written[1] - written[0])
+    assert checkpoint.rows[SHARD].intents == {}
+
+
+def test_names_of_a_route_that_failed_stay_written_down() -> None:
+    checkpoint = MemoryCheckpoint()
+    run(claim(), contact(), sink=MemorySink({"claims": DOWN}), checkpoint=checkpoint)
+    assert set(checkpoint.rows[SHARD].intents.values()) == {"claims"}
+
+
+def test_dead_letter_that_may_still_land_stays_written_down() -> None:
+    checkpoint = MemoryCheckpoint()
+    run(claim(), sink=MemorySink({"claims": DENIED, "dead-letter": DOWN}), checkpoint=checkpoint)
+    assert set(checkpoint.rows[SHARD].intents.values()) == {"claims", "dead-letter"}
+
+
+def test_object_of_an_earlier_try_that_is_not_made_again_is_emptied() -> None:
+    """Routes were changed, or Lambda gave up on the records before, or the key is no longer refused."""
+    sink, checkpoint = MemorySink(), MemoryCheckpoint()
+    checkpoint.before = lambda step: lose(checkpoint) if step == "commit" else None
+    run(claim(n=1), claim(n=2), sink=sink, checkpoint=checkpoint)
+    assert lines(sink, "claims") == [claim(n=1), claim(n=2)]
+    checkpoint.before = lambda _: None
+    report = run(claim(n=2), sink=sink, checkpoint=checkpoint, first=2)
+    assert lines(sink, "claims") == [claim(n=2)]
+    assert (report.of(RouteName("claims")).delivered, report.of(RouteName("claims")).objects) == (1, 1)
+
+
+def test_names_below_a_prefix_that_is_gone_are_let_go() -> None:
+    checkpoint, sink = MemoryCheckpoint(rows={SHARD: Row()}), MemorySink()
+    checkpoint.rows[SHARD].intents = {
+        ObjectKey("gone/x.gz"): RouteName("gone"),
+        ObjectKey("renamed/x.gz"): RouteName("claims"),
+        ObjectKey("claims/x.gz"): RouteName("claims"),
+    }
+    run(contact(), sink=sink, checkpoint=checkpoint)
+    assert [key for key in sink.objects if key.endswith("x.gz")] == ["claims/x.gz"]
+    assert checkpoint.rows[SHARD].intents == {}
+
+
+def test_what_a_route_has_put_without_a_commit_counts_with_the_commit() -> None:
+    """Two objects of a route, one of which fails: both come again, and both count then."""
+    checkpoint, sink = MemoryCheckpoint(), MemorySink()
+    one, other = contact(DisconnectTimestamp="2026-03-01T00:00:00Z"), contact()
+
+    class HalfDown(MemorySink):
+        def put_all(self, objects: Any) -> Any:
+            landed = super().put_all(objects)
+            return [
+                DOWN if "date=2026-03-01" in made.key else verdict
+                for made, verdict in zip(objects, landed, strict=True)
+            ]
+
+    first = run(one, other, sink=HalfDown(), checkpoint=checkpoint)
+    assert (first.of(RouteName("all")).delivered, first.of(RouteName("all")).failed) == (0, 2)
+    assert run(one, other, sink=sink, checkpoint=checkpoint).of(RouteName("all")).delivered == 2
+
+
 def test_shard_that_another_invocation_holds_is_sent_again_untouched() -> None:
-    checkpoint, sink = MemoryCheckpoint(claims={SHARD: ("another", 99.0)}), MemorySink()
+    checkpoint, sink = MemoryCheckpoint(rows={SHARD: Row(owner="another", until=99.0)}), MemorySink()
     report = run(contact(), sink=sink, checkpoint=checkpoint)
     assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert sink.objects == {}
@@ -155,7 +232,7 @@ def test_shard_that_another_invocation_holds_is_sent_again_untouched() -> None:
 
 def test_commit_that_fails_counts_nothing_as_delivered() -> None:
     checkpoint = MemoryCheckpoint()
-    checkpoint.before = lambda step: checkpoint.claims.clear() if step == "commit" else None
+    checkpoint.before = lambda step: lose(checkpoint) if step == "commit" else None
     report = run(contact(), checkpoint=checkpoint)
     assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert (report.of(RouteName("all")).delivered, report.of(RouteName("all")).failed) == (0, 1)
@@ -164,7 +241,7 @@ def test_commit_that_fails_counts_nothing_as_delivered() -> None:
 def test_dropped_record_is_counted_once_however_often_its_batch_comes() -> None:
     """It comes again after a commit that failed, after a route that failed, and after a restart."""
     sink, checkpoint = MemorySink({"claims": DOWN}), MemoryCheckpoint()
-    checkpoint.before = lambda step: checkpoint.claims.clear() if step == "commit" else None
+    checkpoint.before = lambda step: lose(checkpoint) if step == "commit" else None
     documents = [claim(), b"{}", contact()]
     counted = [run(*documents, sink=sink, checkpoint=checkpoint).dropped.total()]
     checkpoint.before = lambda _: None
@@ -206,7 +283,7 @@ def test_records_that_are_not_accounted_for_fail_the_invocation_before_the_commi
     with pytest.raises(AccountingError, match="expected 2 routed records accounted for, got 1"):
         run(claim(), sink=Forgetful(), checkpoint=checkpoint)
     assert checkpoint.commits == []
-    assert checkpoint.claims == {}
+    assert checkpoint.rows[SHARD].owner is None
 
 
 @pytest.mark.parametrize("depth", [2, 990, 1200, 9000])
@@ -219,9 +296,9 @@ def test_arrays_deeper_than_the_stack_in_a_field_that_routes_name_are_no_crash(f
 
 
 def test_commit_names_only_the_routes_that_move_forward() -> None:
-    checkpoint = MemoryCheckpoint(rows={SHARD: {RouteName("all"): 100}})
+    checkpoint = MemoryCheckpoint(rows={SHARD: Row({RouteName("all"): 100})})
     run(contact(n=1), contact(n=2), checkpoint=checkpoint, first=98)
-    assert checkpoint.rows[SHARD] == {"all": 100, "claims": 99, "speech": 99, "rest": 99, "dead-letter": 99}
+    assert checkpoint.rows[SHARD].watermarks == {"all": 100, "claims": 99, "speech": 99, "rest": 99, "dead-letter": 99}
 
 
 @pytest.mark.parametrize("failures", [{}, {"claims": DENIED}, {"all": DOWN}, {"dead-letter": DOWN}, {"speech": DENIED}])

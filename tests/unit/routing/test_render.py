@@ -5,19 +5,20 @@ import zlib
 
 from routing.batch import group
 from routing.decode import Decoder
-from routing.model import RenderedObject
+from routing.model import FencingToken, RenderedObject
 from routing.render import render
 from routing.report import Report
 from tests.builders import claim, contact, lines_of, numbered_event, table
 
 TABLE = table()
+SEVENTH = FencingToken(7)
 
 
-def rendered(*documents: bytes) -> list[RenderedObject]:
+def rendered(*documents: bytes, token: FencingToken | None = SEVENTH) -> list[RenderedObject]:
     shard, records = Decoder(TABLE.paths).decode(numbered_event(enumerate(documents, start=41)))
     assert shard is not None
     routed = [(record, TABLE.routes_for(record)) for record in records]
-    return [render(batch, shard) for batch in group(routed, {}, Report())]
+    return [render(batch, shard, token) for batch in group(routed, {}, Report())]
 
 
 def test_object_is_named_by_prefix_kind_date_stream_shard_and_first_record() -> None:
@@ -38,6 +39,7 @@ def test_metadata_tells_the_range_and_holds_no_value_of_a_record() -> None:
     plain = b"".join(document + b"\n" for document in documents)
     assert made.metadata == {
         "format-version": "1",
+        "fencing-token": "7",
         "route": "all",
         "record-count": "2",
         "first-sequence-number": "41",
@@ -62,3 +64,12 @@ def test_other_records_make_other_metadata() -> None:
 
 def test_route_makes_an_object_of_its_own() -> None:
     assert [(made.route, lines_of(made)) for made in rendered(claim())] == [("all", [claim()]), ("claims", [claim()])]
+
+
+def test_without_a_claim_the_name_tells_the_content() -> None:
+    """Nothing is replaced then, so two cuts of the same records need two names."""
+    short, long = rendered(contact(n=1), token=None), rendered(contact(n=1), contact(n=2), token=None)
+    again = rendered(contact(n=1), token=None)
+    assert short[0].key == again[0].key != long[0].key
+    assert short[0].key.endswith(f"-41-{short[0].metadata['plain-crc32']}.ndjson.gz")
+    assert "fencing-token" not in short[0].metadata

@@ -14,7 +14,7 @@ from handlers.route_file import shipped_routes
 from local.connect import ConnectStandIn, RefusedError
 from local.deployment import Deployed, DeploymentError, aliases, build, deploy, mend
 from local.emulator import Emulator, EmulatorError, emulator
-from local.event_source import EventSource, EventSourceError
+from local.event_source import EventSource, EventSourceError, MappingError
 from local.reconcile import UNEXPECTED, Reconciliation, Standing, reconcile, standing_objects
 from routing.routes import RouteTable
 
@@ -38,7 +38,7 @@ def main(count: int = _RECORDS) -> int:
                 dropped = ", ".join(mend(running, deployed))
             console.print(f"  dropped by the emulator, set again: {dropped or 'nothing'}", style="dim")
             return _run(console, running, deployed, table, count)
-    except (EmulatorError, DeploymentError, EventSourceError, RefusedError) as err:
+    except (EmulatorError, DeploymentError, EventSourceError, MappingError, RefusedError) as err:
         console.print(str(err), style="red", markup=False)
         return 1
     except KeyboardInterrupt:
@@ -55,7 +55,7 @@ def _run(console: Console, running: Emulator, deployed: Deployed, table: RouteTa
         )
         progress.update(sending, total=len(sent), completed=len(sent))
         driving = progress.add_task("the deployed function fans them out (stream records)", total=None)
-        invocations = EventSource(running, deployed).drain(lambda done: progress.advance(driving, done))
+        invocations = EventSource(running.client, deployed.mapping).drain(lambda done: progress.advance(driving, done))
         progress.update(driving, total=progress.tasks[driving].completed)
     with _step(console, "read every object back and open it"):
         objects = list(standing_objects(running, deployed, table))

@@ -1,7 +1,7 @@
 """The checkpoint: one DynamoDB row per shard, with a claim, a watermark per route, and intents.
 
 The row is `{"shard": "<stream ARN>/<shard id>", "watermarks": {"<route>": "<number padded to 128>"},
-"version": <count of changes>, "claim": "<request id>", "claim_until": <ms since 1970>,
+"version": <ms since 1970 when the row was made, plus one with each change>, "claim": "<request id>", "claim_until": <ms since 1970>,
 "intents": <gzip of lines `<route> <object key>`>, "expires_at": <s since 1970>}`.
 """
 
@@ -55,14 +55,13 @@ class CheckpointTable:
         row = self._update(
             key,
             "SET claim = :me, claim_until = :until, watermarks = if_not_exists(watermarks, :none), "
-            "version = if_not_exists(version, :zero) + :one",
+            "version = if_not_exists(version, :now) + :one",  # a row made anew goes on above the one that was lost
             "attribute_not_exists(claim) OR claim = :me OR claim_until < :now",
             {
                 ":me": {"S": self._invocation.id},
                 ":until": {"N": str(round(self._invocation.deadline * 1000))},
                 ":now": {"N": str(round(self._invocation.now() * 1000))},
                 ":none": {"M": {}},
-                ":zero": {"N": "0"},
                 ":one": {"N": "1"},
             },
             refused="another invocation holds the shard",

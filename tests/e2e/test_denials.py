@@ -75,7 +75,7 @@ class Run:
         self.sent += connect.send(_COUNT, nothing)
 
     def deliver(self) -> None:
-        EventSource(self.stack.emulator, self.stack.deployed).drain(nothing)
+        EventSource(self.stack.emulator.client, self.stack.deployed.mapping).drain(nothing)
 
     def result(self) -> Reconciliation:
         return reconcile(self.sent, self.stack.objects(), self.stack.table)

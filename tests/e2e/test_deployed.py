@@ -22,7 +22,7 @@ def nothing(_done: int) -> None:
 def test_everything_sent_stands_once_under_the_right_key(stack: Stack) -> None:
     """Ordinary records, re-emitted ones, poison and aggregates, through the deployed function."""
     sent = ConnectStandIn(stack.emulator, stack.deployed.stream, seed=1).send(800, nothing)
-    EventSource(stack.emulator, stack.deployed).drain(nothing)
+    EventSource(stack.emulator.client, stack.deployed.mapping).drain(nothing)
     objects = stack.objects()
     result = reconcile(sent, objects, stack.table)
     assert (result.lost, result.duplicated) == (0, 0), str(result)

@@ -147,6 +147,19 @@ def test_token_grows_from_claim_to_claim_and_with_every_change(make: Make) -> No
     assert tokens == sorted(set(tokens))
 
 
+def test_token_of_a_row_made_anew_is_above_that_of_the_lost_one(aws: Aws) -> None:
+    """Or whatever stands would be taken for the work of a later claim, and the shard would stand still."""
+    tokens = []
+    for seconds in (1000, 1001):
+        table = CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0, now=lambda at=seconds: at))  # type: ignore[misc]
+        with table.claim(SHARD) as claim:
+            claim.intend({K: A})
+            claim.commit({}, (), release=True)
+            tokens.append(claim.token)
+        aws.dynamodb.delete_item(TableName=TABLE, Key={"shard": {"S": f"{SHARD.stream_arn}/{SHARD.shard_id}"}})
+    assert tokens[0] < tokens[1]
+
+
 def test_intend_of_a_lost_claim_is_refused(make: Make) -> None:
     with make("killed", 0).claim(SHARD) as killed:
         with make("next", 61).claim(SHARD) as claim:
@@ -188,7 +201,7 @@ def test_row_is_keyed_by_stream_and_shard_and_padded_and_expires(aws: Aws) -> No
     assert row == {
         "shard": {"S": f"{SHARD.stream_arn}/{SHARD.shard_id}"},
         "watermarks": {"M": {"a": {"S": LONG.zfill(128)}}},
-        "version": {"N": "2"},
+        "version": {"N": "1000000002"},
         "expires_at": {"N": str(1_000_000 + 400 * 86_400)},
     }
 

@@ -8,6 +8,7 @@ The row is `{"shard": "<stream ARN>/<shard id>", "watermarks": {"<route>": "<num
 import gzip
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -51,7 +52,7 @@ class CheckpointTable:
 
         Source: https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
         """
-        key = {"shard": {"S": f"{shard.stream_arn}/{shard.shard_id}"}}
+        key = _key(shard)
         row = self._update(
             key,
             "SET claim = :me, claim_until = :until, watermarks = if_not_exists(watermarks, :none), "
@@ -71,6 +72,19 @@ class CheckpointTable:
             yield claim
         finally:
             claim.let_go()
+
+    def look(self, shard: Shard) -> "ShardRow":
+        """Read the row of a shard without claiming it: what was true a moment ago.
+
+        Raises:
+            CheckpointError: The table cannot be read.
+        """
+        try:
+            answer = self._client.get_item(TableName=self._table, Key=_key(shard), ConsistentRead=True)
+        except (ClientError, BotoCoreError) as err:
+            message = f"checkpoint: read failed with {type(err).__name__}"
+            raise CheckpointError(Reason.CHECKPOINT_UNAVAILABLE, message) from err
+        return ShardRow.of(answer.get("Item", {}))
 
     def change(self, key: dict[str, Any], version: int, sets: dict[str, Any], removes: Sequence[str]) -> int:
         """Change a row that this invocation holds, and return its new version.
@@ -152,6 +166,36 @@ class CheckpointTable:
             raise CheckpointError(Reason.CHECKPOINT_UNAVAILABLE, message) from err
 
 
+def _key(shard: Shard) -> dict[str, Any]:
+    return {"shard": {"S": f"{shard.stream_arn}/{shard.shard_id}"}}
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRow:
+    """What a row tells.
+
+    Attributes:
+        watermarks: The last position committed, per route.
+        intents: Names that may stand without having been committed, and their routes.
+    """
+
+    watermarks: dict[RouteName, int]
+    intents: dict[ObjectKey, RouteName]
+
+    @property
+    def token(self) -> None:
+        """None: nothing may be replaced on the strength of a look."""
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> "ShardRow":
+        """Read a row as DynamoDB answers it; an empty one tells nothing."""
+        marks = item.get("watermarks", {"M": {}})["M"]
+        return cls(
+            {RouteName(route): int(mark["S"]) for route, mark in marks.items()},
+            _unpacked(item["intents"]["B"]) if "intents" in item else {},
+        )
+
+
 class ShardClaim:
     """The row of a shard while this invocation holds it."""
 
@@ -161,8 +205,8 @@ class ShardClaim:
         self._key = key
         self._version = int(row["version"]["N"])
         self._is_held = True
-        self.watermarks = {RouteName(route): int(mark["S"]) for route, mark in row["watermarks"]["M"].items()}
-        self.intents = _unpacked(row["intents"]["B"]) if "intents" in row else {}
+        read = ShardRow.of(row)
+        self.watermarks, self.intents = read.watermarks, read.intents
 
     @property
     def token(self) -> FencingToken:
@@ -230,6 +274,10 @@ class NoCheckpoint:
     def claim(self, shard: Shard) -> Iterator["NoCheckpoint"]:  # noqa: ARG002 - there is no row
         """Claim nothing."""
         yield self
+
+    def look(self, shard: Shard) -> ShardRow:  # noqa: ARG002 - likewise
+        """Know nothing."""
+        return ShardRow({}, {})
 
     def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
         """Remember nothing."""

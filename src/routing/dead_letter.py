@@ -7,7 +7,7 @@ Source: https://docs.aws.amazon.com/firehose/latest/dev/retry.html
 """
 
 import base64
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -51,6 +51,50 @@ def from_record(  # noqa: PLR0917 - five of the six are one envelope
         arrived_at=arrived_at,
         failure=failure.detail,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordLetter:
+    """A line that `from_record` has made, read back.
+
+    Attributes:
+        shard: Where the record came from.
+        sequence_number: Its own, or that of the aggregate that held it.
+        arrived_at: Seconds since 1970.
+        raw: Its bytes.
+    """
+
+    shard: Shard
+    sequence_number: SequenceNumber
+    arrived_at: float
+    raw: bytes
+
+
+def read_line(line: bytes) -> RecordLetter:
+    """Read a line that `from_record` has made.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        read = msgspec.json.decode(line, type=_Line)
+        raw = base64.b64decode(read.raw_data, validate=True)
+    except (msgspec.DecodeError, ValueError):
+        raise ValueError(f"expected a dead letter of a record, got a line of {len(line)} bytes") from None
+    return RecordLetter(
+        shard=Shard(read.stream_arn, read.shard_id),
+        sequence_number=SequenceNumber(read.sequence_number),
+        arrived_at=read.arrival_timestamp / 1000,
+        raw=raw,
+    )
+
+
+class _Line(msgspec.Struct, rename="camel"):
+    stream_arn: str
+    shard_id: str
+    sequence_number: str
+    arrival_timestamp: int
+    raw_data: str
 
 
 def from_object(refused: RenderedObject, reason: Reason) -> RenderedObject:

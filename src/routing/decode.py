@@ -15,6 +15,7 @@ import pybase64
 from msgspec import Struct
 
 from routing import aggregate, dead_letter
+from routing.dead_letter import RecordLetter
 from routing.errors import EventError, RecordError
 from routing.fields import Node, Path, attribute, node_type
 from routing.model import Kind, Record, SequenceNumber, Shard
@@ -106,6 +107,16 @@ class Decoder:
                 else:
                     records.append(Record(self._kind(fields), data, fields, number, position, arrived_at))
         return shard, records
+
+    def decode_letter(self, letter: RecordLetter) -> Record:
+        """Decode the record in a dead letter again, by this version.
+
+        Raises:
+            RecordError: It still cannot be processed.
+        """
+        data, fields = self._read(letter.raw)
+        number = letter.sequence_number
+        return Record(self._kind(fields), data, fields, number, int(number), letter.arrived_at)
 
     def _read(self, raw: bytes) -> tuple[bytes, Node]:
         """Return the bytes to deliver and the named fields of one JSON document.

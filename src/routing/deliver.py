@@ -51,10 +51,10 @@ def deliver(
             refused.append((rendered, error))
     if refused:
         letters = [dead_letter.from_object(rendered, error.reason) for rendered, error in refused]
-        intend({letter.key: letter.route for letter in letters})
+        intend({letter.key: letter.owner for letter in letters})
         for (rendered, error), failure in zip(refused, sink.put_all(letters), strict=True):
             trouble = _trouble(rendered, failure or error)
-            outcomes.append(Outcome(rendered, trouble, is_dead_letter=failure is None, has_letter=True))
+            outcomes.append(Outcome(rendered, trouble, is_dead_letter=failure is None))
     return outcomes
 
 

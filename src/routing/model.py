@@ -97,3 +97,8 @@ class RenderedObject:
     record_count: int
     plain_bytes: int
     oldest_arrived_at: float
+
+    @property
+    def owner(self) -> RouteName:
+        """The route that its records take; of a dead letter of an object not the one whose key encrypts it."""
+        return RouteName(self.metadata["route"])

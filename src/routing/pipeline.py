@@ -4,7 +4,7 @@
 the world comes in as a `Sink` and a `Checkpoint`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -34,7 +34,7 @@ class Claim(Protocol):
 
     @property
     def intents(self) -> Mapping[ObjectKey, RouteName]:
-        """Names that may stand in the bucket without having been committed, and their routes."""
+        """Names that may stand in the bucket without having been committed, and whose records they hold."""
 
     def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
         """Write down names before anything is put under them."""
@@ -61,10 +61,6 @@ def process(
 ) -> Report:
     """Deliver every record of an event to every route that it takes, once.
 
-    A segment is committed after its objects have landed, so a crash in between repeats puts and loses
-    nothing. The next try makes the same names, or finds the names in the claim's intents and empties what
-    it does not make again; so whatever way the batch is cut then, each record stands once.
-
     Returns:
         The report; its `response()` tells Lambda what to send again.
 
@@ -73,9 +69,22 @@ def process(
         AccountingError: A bug; nothing more is committed.
     """
     shard, records = decoder.decode(event)
+    return fan_out(shard, records, table=table, sink=sink, checkpoint=checkpoint) if shard else Report()
+
+
+def fan_out(
+    shard: Shard, records: Sequence[Record], *, table: RouteTable, sink: Sink, checkpoint: Checkpoint
+) -> Report:
+    """Deliver the records of a shard, at least one, to every route that they take, once.
+
+    A segment is committed after its objects have landed, so a crash in between repeats puts and loses
+    nothing. The next try makes the same names, or finds the names in the claim's intents and empties what
+    it does not make again; so whatever way the batch is cut then, each record stands once.
+
+    Raises:
+        AccountingError: A bug; nothing more is committed.
+    """
     report = Report(received=len(records))
-    if shard is None:
-        return report
     first = records[0].sequence_number
     try:
         with checkpoint.claim(shard) as claim:
@@ -86,7 +95,7 @@ def process(
                 objects = [render(batch, shard, claim.token) for batch in batches]
                 objects += _strays(claim, objects, table)
                 with report.settling(objects) as settlement:
-                    claim.intend({rendered.key: rendered.route for rendered in objects})
+                    claim.intend({rendered.key: rendered.owner for rendered in objects})
                     settlement.take(deliver(objects, table, sink, claim.intend))
                     unsettled = settlement.unsettled
                     delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - unsettled)
@@ -107,9 +116,9 @@ def _strays(claim: Claim, objects: Iterable[RenderedObject], table: RouteTable) 
     """
     made = {rendered.key for rendered in objects}
     return [
-        render_empty(key, route, claim.token)
-        for key, route in claim.intents.items()
-        if key not in made and table.owns(key, route)
+        render_empty(key, owner, claim.token)
+        for key, owner in claim.intents.items()
+        if key not in made and table.owns(key, owner)
     ]
 
 

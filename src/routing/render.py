@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from isal import isal_zlib
 
+from routing import dead_letter
 from routing.batch import Batch
 from routing.model import FencingToken, Kind, ObjectKey, Record, RenderedObject, RouteName, Shard
 
@@ -56,17 +57,17 @@ def render(batch: Batch, shard: Shard, token: FencingToken | None) -> RenderedOb
     )
 
 
-def render_empty(key: ObjectKey, route: RouteName, token: FencingToken | None) -> RenderedObject:
-    """Render what takes the place of an object that an earlier try has left or may still leave."""
+def render_empty(key: ObjectKey, owner: RouteName, token: FencingToken | None) -> RenderedObject:
+    """Render what takes the place of an object, or of its dead letter, that an earlier try may have left."""
     body, plain_bytes, checksum = _gzipped_lines([])
     return RenderedObject(
-        route=route,
+        route=dead_letter.ROUTE if key.startswith(f"{dead_letter.PREFIX}/") else owner,
         kind=Kind.OTHER,
         key=key,
         body=body,
         metadata={
             "format-version": FORMAT_VERSION,
-            "route": route,
+            "route": owner,
             "record-count": "0",
             "plain-crc32": f"{checksum:08x}",
             **_fencing(token),

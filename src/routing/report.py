@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from routing import dead_letter
 from routing.errors import AccountingError
 from routing.model import Kind, RenderedObject, RouteName, SequenceNumber
 from routing.reasons import Reason
@@ -74,20 +73,16 @@ class Outcome:
         rendered: The object as it was to be delivered.
         trouble: None if it was delivered.
         is_dead_letter: True if it landed under the dead-letter key instead.
-        has_letter: True if it was put there, landed or not.
     """
 
     rendered: RenderedObject
     trouble: Trouble | None = None
     is_dead_letter: bool = False
-    has_letter: bool = False
 
     @property
-    def unsettled(self) -> frozenset[RouteName]:
-        """The routes below whose prefixes it may stand or land uncommitted; none if it has landed."""
-        if self.trouble is None or self.is_dead_letter:
-            return frozenset()
-        return frozenset({self.rendered.route, *([dead_letter.ROUTE] if self.has_letter else [])})
+    def is_failed(self) -> bool:
+        """True if it landed nowhere, so that Lambda has to send its records again."""
+        return self.trouble is not None and not self.is_dead_letter
 
 
 @dataclass(slots=True)
@@ -104,7 +99,7 @@ class Settlement:
     @property
     def unsettled(self) -> frozenset[RouteName]:
         """The routes that Lambda has to send records again for."""
-        return frozenset().union(*(outcome.unsettled for outcome in self.outcomes))
+        return frozenset(outcome.rendered.owner for outcome in self.outcomes if outcome.is_failed)
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Take what became of every object; call it before the commit.
@@ -165,7 +160,7 @@ class Report:
             raise
         else:
             for outcome in settlement.outcomes:
-                self._settle(outcome, is_committed=outcome.rendered.route not in settlement.unsettled)
+                self._settle(outcome, is_committed=outcome.rendered.owner not in settlement.unsettled)
             self.dropped += self.to_drop
             self.to_drop.clear()
         finally:

@@ -131,11 +131,11 @@ class RouteTable:
         """The names of all routes, that of dead letters among them."""
         return frozenset(route.name for route in self.all_routes)
 
-    def owns(self, key: ObjectKey, route: RouteName) -> bool:
-        """Tell whether an object of the route may stand there, now that the table is what it is."""
-        if route == dead_letter.ROUTE:
-            return key.startswith(f"{dead_letter.PREFIX}/")
-        return any(route == mine.name and key.startswith(f"{mine.prefix}/") for mine in self.routes)
+    def owns(self, key: ObjectKey, owner: RouteName) -> bool:
+        """Tell whether an object of a route may be put there, now that the table is what it is."""
+        if key.startswith(f"{dead_letter.PREFIX}/"):
+            return True
+        return any(owner == route.name and key.startswith(f"{route.prefix}/") for route in self.routes)
 
     def routes_for(self, record: Record) -> tuple[Route, ...]:
         """Return every route that a record takes.

@@ -177,7 +177,29 @@ def test_names_of_a_route_that_failed_stay_written_down() -> None:
 def test_dead_letter_that_may_still_land_stays_written_down() -> None:
     checkpoint = MemoryCheckpoint()
     run(claim(), sink=MemorySink({"claims": DENIED, "dead-letter": DOWN}), checkpoint=checkpoint)
-    assert set(checkpoint.rows[SHARD].intents.values()) == {"claims", "dead-letter"}
+    assert set(checkpoint.rows[SHARD].intents.values()) == {"claims"}
+    assert len(checkpoint.rows[SHARD].intents) == 2
+
+
+def test_dead_letter_that_is_committed_is_not_emptied_when_that_of_another_route_fails() -> None:
+    """Found by thought: all dead letters belonged to one route, and one that failed held the others uncommitted."""
+
+    class HalfDown(MemorySink):
+        def put_all(self, objects: Any) -> Any:
+            verdicts = super().put_all(objects)
+            for place, made in enumerate(objects):
+                if made.key.startswith("dead-letter/objects/all/"):
+                    verdicts[place] = DOWN
+                    del self.objects[made.key]
+            return verdicts
+
+    sink, checkpoint = HalfDown({"claims": DENIED, "all": DENIED}), MemoryCheckpoint()
+    assert run(claim(), sink=sink, checkpoint=checkpoint).failed_from == "1"
+    healed = MemorySink()
+    healed.objects = sink.objects
+    run(claim(), sink=healed, checkpoint=checkpoint)
+    assert lines(healed, "dead-letter") == [claim()]
+    assert lines(healed, "all") == [claim()]
 
 
 def test_object_of_an_earlier_try_that_is_not_made_again_is_emptied() -> None:

@@ -1,0 +1,112 @@
+"""The inventory: which objects stand in the bucket, by listing and looking, without decrypting any."""
+
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from handlers.settings import Settings
+from routing import dead_letter
+from routing.model import ObjectKey, Shard
+from routing.routes import RouteTable
+from routing.standing import Name, Place, Standing, read_name, read_standing
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_GONE = ("404", "NoSuchKey")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One entry of a listing.
+
+    Attributes:
+        key: As it stands.
+        name: What it tells; None if the route table makes no such name.
+        modified_at: When it was put, seconds since 1970.
+    """
+
+    key: ObjectKey
+    name: Name | None
+    modified_at: float
+
+
+class Inventory:
+    """Lists and looks at the objects of one bucket."""
+
+    def __init__(self, client: "S3Client", settings: Settings, table: RouteTable, workers: Executor) -> None:
+        """Take the bucket, and the table that tells what a name means."""
+        self._client = client
+        self._settings = settings
+        self._table = table
+        self._workers = workers
+
+    def below(self, prefix: str, *, after: str = "") -> Iterator[Listed]:
+        """List the objects below a prefix, in the order of their keys as bytes.
+
+        Args:
+            prefix: e.g. `dead-letter/objects/`.
+            after: Begin behind this key.
+        """
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._settings.bucket,
+            Prefix=prefix,
+            StartAfter=after,
+            ExpectedBucketOwner=self._settings.bucket_owner,
+        )
+        for page in pages:
+            for entry in page.get("Contents", []):
+                key = ObjectKey(entry["Key"])
+                yield Listed(key, read_name(key, self._table), entry["LastModified"].timestamp())
+
+    def look(self, names: Iterable[Name]) -> list[Standing]:
+        """Read the metadata of objects; those that are gone meanwhile are left out."""
+        return [found for found in self._workers.map(self._look, names) if found is not None]
+
+    def around(
+        self, shard: Shard, places: Iterable[Place], first: int, last: int, intents: Collection[ObjectKey]
+    ) -> list[Standing]:
+        """Return the objects of a shard that may hold a record between two sequence numbers.
+
+        Args:
+            shard: Whose.
+            places: Where to look: routes, kinds and dates.
+            first: The first sequence number, as a number.
+            last: The last one.
+            intents: Names that nobody has committed; they do not end the search for an earlier object.
+        """
+        found: list[Standing] = []
+        for place in places:
+            for prefix in self._prefixes(place, shard):
+                listed = (one.name for one in self.below(prefix) if one.name is not None)
+                names = sorted((n for n in listed if n.is_of(shard) and n.first <= last), key=lambda name: name.first)
+                found += self.look(name for name in names if name.first >= first)
+                # The nearest object before may reach into the range; an empty one says nothing about those before it.
+                for name in reversed([name for name in names if name.first < first]):
+                    looked = self.look([name])
+                    found += looked
+                    if looked and looked[0].record_count and name.key not in intents and name.key == name.intended:
+                        break
+        return found
+
+    def _prefixes(self, place: Place, shard: Shard) -> Iterator[str]:
+        route, kind, date = place
+        prefix = next(one.prefix for one in self._table.all_routes if one.name == route)
+        below = f"{prefix}/{kind}/date={date}/{shard.stream_name}-{shard.shard_id}-"
+        yield below
+        if route != dead_letter.ROUTE:
+            yield f"{dead_letter.OBJECTS_PREFIX}/{below}"
+
+    def _look(self, name: Name) -> Standing | None:
+        try:
+            answer = self._client.head_object(
+                Bucket=self._settings.bucket, Key=name.key, ExpectedBucketOwner=self._settings.bucket_owner
+            )
+        except ClientError as err:
+            if err.response["Error"]["Code"] in _GONE:
+                return None
+            raise
+        return read_standing(name, answer["Metadata"])

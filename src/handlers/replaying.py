@@ -1,0 +1,349 @@
+"""Replay: what waits below `dead-letter/` or `aws/lambda/`, or is still in the stream, goes to its place.
+
+Everything is done under the claim of its shard, as a delivery is, so that no delivery and no other replay
+runs beside it; what stands already is left alone, so that twice is once. Nothing is removed before what it
+held has been seen in its place.
+"""
+
+import gzip
+import json
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from handlers.checkpoint import CheckpointTable, NoCheckpoint, ShardClaim, ShardRow
+from handlers.inventory import Inventory, Listed
+from handlers.s3_sink import S3Sink
+from handlers.settings import Settings
+from routing import dead_letter
+from routing.decode import Decoder
+from routing.errors import CheckpointError, CtrFanoutError, EventError, RecordError
+from routing.model import FencingToken, ObjectKey, Record, RenderedObject, RouteName, SequenceNumber, Shard
+from routing.pipeline import fan_out
+from routing.reasons import Reason
+from routing.render import FENCING
+from routing.report import Report
+from routing.routes import Route, RouteTable
+from routing.standing import Coverage, Narrowed, Standing, place_of, settled
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# An invocation lives for fifteen minutes at most; what it has sent cannot land an hour later.
+_SECONDS_TO_KEEP_EMPTY = 3600
+_CLAIM_TRIES = 30
+_SECONDS_BETWEEN_CLAIMS = 1.0
+
+type AnyClaim = ShardClaim | NoCheckpoint | ShardRow
+"""A claim, or in a rehearsal what a look at the row has told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What became of one thing that was to be replayed.
+
+    Attributes:
+        key: The object, or the range of the stream.
+        route: Where it belongs; empty if to many routes.
+        reason: Why it was there, e.g. `KmsKeyDisabled`; of a batch Lambda's condition.
+        records: Pairs of record and route that it holds and that are not delivered yet.
+        left: Why it is still there; empty if it was delivered, or would be.
+    """
+
+    key: str
+    route: str = ""
+    reason: str = ""
+    records: int = 0
+    left: str = ""
+
+
+class Replayer:
+    """Replays one thing after the other; with `applies` false it only tells what it would do."""
+
+    def __init__(
+        self,
+        *,
+        client: "S3Client",
+        settings: Settings,
+        table: RouteTable,
+        decoder: Decoder,
+        sink: S3Sink,
+        checkpoint: CheckpointTable | NoCheckpoint,
+        inventory: Inventory,
+        applies: bool,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Take what a delivery takes, and the inventory."""
+        self._client = client
+        self._settings = settings
+        self._table = table
+        self._decoder = decoder
+        self._sink = sink
+        self._checkpoint = checkpoint
+        self._inventory = inventory
+        self._applies = applies
+        self._sleep = sleep
+
+    def object_letter(self, listed: Listed, stream_arn: str, *, now: float) -> Replayed | None:
+        """Move an object that its destination refused, byte for byte, to its place.
+
+        Args:
+            listed: Below `dead-letter/objects/`.
+            stream_arn: Of the stream that its records came from, whose row is claimed.
+            now: Seconds since 1970.
+
+        Returns:
+            None if it is no dead letter but an empty object, which is swept away when it is an hour old.
+        """
+        name = listed.name
+        if name is None or name.key == name.intended:
+            return Replayed(key=listed.key, left="the deployed routes have no such place; put it by hand")
+        shard = Shard(_renamed(stream_arn, name.stream_name), name.shard_id)
+        with self._telling(listed.key) as told, self._held(shard) as claim:
+            found = self._inventory.look([name])
+            if not found:
+                return None
+            (letter,) = found
+            if not letter.is_letter:
+                if (
+                    self._applies
+                    and now - listed.modified_at > _SECONDS_TO_KEEP_EMPTY
+                    and name.key not in claim.intents
+                ):
+                    self._remove(name.key)
+                return None
+            told.append(
+                Replayed(key=name.key, route=name.place[0], reason=letter.reason or "", records=letter.record_count)
+            )
+            if name.key in claim.intents:
+                told.append(replace(told[0], left="its batch is still being tried; it is settled with the next try"))
+            elif self._applies and (left := self._move(letter, claim.token)):
+                told.append(replace(told[0], left=left))
+        return told[-1]
+
+    def record_letter(self, listed: Listed) -> Replayed:
+        """Decode the records of a dead letter again, and deliver them if all of them can be read now.
+
+        They have lost their place in the order of the shard: their objects are named by their content, and no
+        row is claimed.
+
+        Args:
+            listed: Below `dead-letter/records/`.
+        """
+        with self._telling(listed.key) as told:
+            body = self._get(listed.key)[0]
+            letters = [dead_letter.read_line(line) for line in gzip.decompress(body).splitlines()]
+            reason = str(listed.name.place[1]) if listed.name else ""
+            if not letters:  # an earlier try, emptied
+                return Replayed(key=listed.key)
+            try:
+                records = [self._decoder.decode_letter(letter) for letter in letters]
+            except RecordError as err:
+                left = f"still {err.reason}: {err}"
+                return Replayed(key=listed.key, reason=reason, records=len(letters), left=left)
+            pairs = sum(len(self._table.routes_for(record)) for record in records)
+            told.append(Replayed(key=listed.key, reason=reason, records=pairs))
+            if self._applies:
+                report = fan_out(
+                    letters[0].shard, records, table=self._table, sink=self._sink, checkpoint=NoCheckpoint()
+                )
+                told.append(replace(told[0], left=_left(report)))
+                if not told[-1].left:
+                    self._remove(listed.key)
+        return told[-1]
+
+    def given_up(self, listed: Listed) -> Replayed:
+        """Deliver a batch that Lambda gave up on, as far as it is not delivered yet.
+
+        Lambda gives up in order, so nothing before it is still to come: the watermarks go forward.
+
+        Args:
+            listed: Below `aws/lambda/`.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
+        """
+        with self._telling(listed.key) as told:
+            message = json.loads(self._get(listed.key)[0])
+            shard, records = self._decoder.decode(json.loads(message["payload"]))
+            condition = message["requestContext"]["condition"]
+            if shard is None:
+                return Replayed(key=listed.key, reason=condition, left="expected records in its payload, got none")
+            told.append(replace(self._deliver(shard, records, listed.key, is_settled=True), reason=condition))
+            if self._applies and not told[-1].left:
+                self._remove(listed.key)
+        return told[-1]
+
+    def stream_records(self, event: Mapping[str, Any], where: str) -> Replayed:
+        """Deliver records that were read from the stream again, as far as their routes have passed them.
+
+        What a route has not reached yet is the function's own business, and is left to it.
+
+        Args:
+            event: As Lambda makes it, of one shard.
+            where: The range, for the report.
+        """
+        with self._telling(where) as told:
+            shard, records = self._decoder.decode(event)
+            if shard is not None:
+                told.append(self._deliver(shard, records, where, is_settled=False))
+        return told[-1] if told else Replayed(key=where)
+
+    def _deliver(self, shard: Shard, records: Sequence[Record], where: str, *, is_settled: bool) -> Replayed:
+        """Deliver what does not stand yet, under the claim of the shard."""
+        with self._held(shard) as claim:
+            places = {place_of(record, route) for record in records for route in self._table.routes_for(record)}
+            found = self._inventory.around(shard, places, records[0].position, records[-1].position, claim.intents)
+            standing = settled(found, claim.intents)
+            if self._applies and (left := self._make_way(found, claim)):
+                return Replayed(key=where, left=left)
+            coverage = Coverage(standing)
+            marks = claim.watermarks
+
+            def is_missing(record: Record, route: Route) -> bool:
+                is_reached = is_settled or record.position <= marks.get(route.name, -1)
+                return is_reached and not coverage.covers(place_of(record, route), record.position)
+
+            missing = Narrowed(self._table, is_missing)
+            pairs = sum(len(missing.routes_for(record)) for record in records)
+            replayed = Replayed(key=where, records=pairs)
+            if not self._applies or isinstance(claim, ShardRow):
+                return replayed
+            held = Held(claim, moves_watermarks=is_settled)
+            report = fan_out(shard, records, table=missing, sink=self._sink, checkpoint=held)
+            return replace(replayed, left=_left(report))
+
+    def _make_way(self, found: Iterable[Standing], claim: AnyClaim) -> str:
+        """Move the empty dead letters: each waits to empty a place that a delivery may be about to fill."""
+        waiting = [one for one in found if one.is_letter and not one.record_count]
+        for letter in waiting:
+            left = "" if letter.name.key in claim.intents else self._move(letter, claim.token)
+            if left:
+                return f"{letter.name.key} has to be moved first: {left}"
+        return ""
+
+    def _move(self, letter: Standing, token: FencingToken | None) -> str:
+        """Put a dead letter to its place, see it there, and remove it; return why it is left, if it is."""
+        body, metadata = self._get(letter.name.key)
+        kept = {name: value for name, value in metadata.items() if name not in {"reason", "intended-key", FENCING}}
+        moved = RenderedObject(
+            route=letter.name.place[0],
+            kind=letter.name.place[1],
+            key=letter.name.intended,
+            body=body,
+            metadata=kept | ({} if token is None else {FENCING: str(token)}),
+            record_count=letter.record_count,
+            plain_bytes=0,
+            oldest_arrived_at=0.0,
+        )
+        (error,) = self._sink.put_all([moved])
+        if error is not None:
+            return str(error)
+        intended = replace(letter.name, key=letter.name.intended)
+        if [(one.record_count, one.checksum) for one in self._inventory.look([intended])] != [
+            (letter.record_count, letter.checksum)
+        ]:
+            return "another object stands in its place; compare them by hand"
+        self._remove(letter.name.key)
+        return ""
+
+    @contextmanager
+    def _held(self, shard: Shard) -> Iterator[AnyClaim]:
+        """Hold the row of a shard, waiting while a delivery holds it; a rehearsal only looks."""
+        if not self._applies:
+            yield self._checkpoint.look(shard)
+            return
+        with ExitStack() as stack:
+            yield self._claimed(shard, stack)
+
+    def _claimed(self, shard: Shard, stack: ExitStack) -> ShardClaim | NoCheckpoint:
+        for _ in range(_CLAIM_TRIES):
+            try:
+                return stack.enter_context(self._checkpoint.claim(shard))
+            except CheckpointError as err:
+                if err.reason != Reason.CLAIMED_ELSEWHERE:
+                    raise
+                self._sleep(_SECONDS_BETWEEN_CLAIMS)
+        raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: deliveries hold the shard; replay it again later")
+
+    @contextmanager
+    def _telling(self, key: str) -> Iterator[list[Replayed]]:
+        """Turn what goes wrong with one thing into why it is left, so that the others go on."""
+        told: list[Replayed] = []
+        try:
+            yield told
+        except (CtrFanoutError, ClientError, BotoCoreError) as err:
+            told.append(Replayed(key=key, left=_said(err)))
+        except (KeyError, ValueError, OSError, EventError) as err:
+            told.append(
+                Replayed(key=key, left=f"expected what ctr-fanout or Lambda puts here, got {type(err).__name__}")
+            )
+
+    def _get(self, key: str) -> tuple[bytes, dict[str, str]]:
+        answer = self._client.get_object(
+            Bucket=self._settings.bucket, Key=key, ExpectedBucketOwner=self._settings.bucket_owner
+        )
+        return answer["Body"].read(), answer["Metadata"]
+
+    def _remove(self, key: str) -> None:
+        self._client.delete_object(
+            Bucket=self._settings.bucket, Key=key, ExpectedBucketOwner=self._settings.bucket_owner
+        )
+
+
+class Held:
+    """A claim that a replay holds already. Its watermarks skip nothing: what stands decides instead."""
+
+    watermarks: Mapping[RouteName, int] = {}
+
+    def __init__(self, claim: ShardClaim | NoCheckpoint, *, moves_watermarks: bool) -> None:
+        """Take the claim, and whether the records are settled in the stream, so that watermarks may follow."""
+        self._claim = claim
+        self._moves_watermarks = moves_watermarks
+
+    @property
+    def token(self) -> FencingToken | None:
+        """That of the claim."""
+        return self._claim.token
+
+    @property
+    def intents(self) -> Mapping[ObjectKey, RouteName]:
+        """Those of the claim."""
+        return self._claim.intents
+
+    @contextmanager
+    def claim(self, shard: Shard) -> Iterator["Held"]:  # noqa: ARG002 - it is that shard's
+        """Go on holding it."""
+        yield self
+
+    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
+        """Write names down, as a delivery does."""
+        self._claim.intend(names)
+
+    def commit(
+        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
+    ) -> None:
+        """Move watermarks forward only, and go on holding the row."""
+        del release
+        marks = self._claim.watermarks
+        ahead = {route: n for route, n in delivered.items() if int(n) > marks.get(route, -1)}
+        self._claim.commit(ahead if self._moves_watermarks else {}, unsettled, release=False)
+
+
+def _left(report: Report) -> str:
+    """Say why records of a delivery are not delivered; empty if all are, or wait as dead letters."""
+    return "; ".join(trouble.message for trouble in report.troubles) if report.failed_from else ""
+
+
+def _said(err: Exception) -> str:
+    """Say what went wrong without AWS's own text, which may quote anything."""
+    if isinstance(err, ClientError):
+        return f"{err.operation_name} failed with {err.response['Error']['Code']}"
+    return str(err) if isinstance(err, CtrFanoutError) else type(err).__name__
+
+
+def _renamed(stream_arn: str, stream_name: str) -> str:
+    return f"{stream_arn.rpartition('/')[0]}/{stream_name}"

@@ -8,7 +8,7 @@ import base64
 import gzip
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,9 @@ from cli.lambda_event import Event
 from routing.decode import KIND_FIELDS, Decoder
 from routing.errors import DeliveryError
 from routing.fields import node_type
-from routing.model import FencingToken, ObjectKey, RenderedObject, RouteName, SequenceNumber, Shard
+from routing.model import FencingToken, RenderedObject, RoutesDigest, Shard
 from routing.pipeline import process
+from routing.progress import Claim, Progress
 from routing.route_reader import load_routes
 from routing.routes import RouteTable
 
@@ -60,33 +61,19 @@ class CountingSink:
 class CountingCheckpoint:
     """A row of a shard that nobody else wants."""
 
-    watermarks: Mapping[RouteName, int] = {}
-    intents: Mapping[ObjectKey, RouteName] = {}
-    token = FencingToken(1)
-
     def __init__(self, calls: Calls) -> None:
         """Count into `calls`."""
         self._calls = calls
 
     @contextmanager
-    def claim(self, shard: Shard) -> Iterator["CountingCheckpoint"]:  # noqa: ARG002
+    def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:  # noqa: ARG002
         """Claim the row."""
         self._calls.dynamodb += 1
-        yield self
+        yield Claim(Progress(), routes, self._save, FencingToken(1))
 
-    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:  # noqa: ARG002
-        """Write names down."""
+    def _save(self, progress: Progress, release: bool) -> FencingToken:  # noqa: ARG002
         self._calls.dynamodb += 1
-
-    def commit(
-        self,
-        delivered: Mapping[RouteName, SequenceNumber],  # noqa: ARG002
-        unsettled: Collection[RouteName],  # noqa: ARG002
-        *,
-        release: bool,  # noqa: ARG002
-    ) -> None:
-        """Commit the row."""
-        self._calls.dynamodb += 1
+        return FencingToken(1)
 
 
 def pipeline(event: Event, calls: Calls) -> Callable[[], object]:

@@ -1,6 +1,6 @@
 """Fakes that keep the contracts of S3 and the checkpoint in memory, and fail on demand."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +9,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from routing.errors import CheckpointError, DeliveryError
-from routing.model import FencingToken, ObjectKey, RenderedObject, RouteName, SequenceNumber, Shard
+from routing.model import FencingToken, RenderedObject, RouteName, RoutesDigest, Shard
+from routing.progress import Claim, Names, Progress
 from routing.reasons import Reason
 
 
@@ -36,86 +37,72 @@ class MemorySink:
 
 
 @dataclass
+class Row:
+    """What the table keeps of a shard."""
+
+    progress: Progress = field(default_factory=Progress)
+    version: int = 0
+    owner: str | None = None
+    until: float = 0.0
+
+    @property
+    def watermarks(self) -> Mapping[RouteName, int]:
+        return self.progress.watermarks
+
+    @property
+    def intents(self) -> Names:
+        return self.progress.intents
+
+
+@dataclass
 class MemoryCheckpoint:
-    """The checkpoint's contract in memory: claims that run out, watermarks, a crash where told."""
+    """The checkpoint's contract in memory: claims that run out, versions, a crash where told."""
 
     now: Callable[[], float] = lambda: 0.0
     owner: str = "invocation-1"
     deadline: float = 60.0
     before: Callable[[str], None] = lambda _: None
     after: Callable[[str], None] = lambda _: None
-    rows: dict[Shard, "Row"] = field(default_factory=dict)
-    commits: list[dict[RouteName, int]] = field(default_factory=list)
+    rows: dict[Shard, Row] = field(default_factory=dict)
+    commits: list[Mapping[RouteName, int]] = field(default_factory=list)
 
     @contextmanager
-    def claim(self, shard: Shard) -> Iterator["MemoryClaim"]:
+    def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:
         self.before("claim")
         row = self.rows.setdefault(shard, Row())
         if row.owner not in {None, self.owner} and row.until >= self.now():
             raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: another invocation holds the shard")
         row.owner, row.until, row.version = self.owner, self.deadline, row.version + 1
-        claim = MemoryClaim(self, row, row.version, dict(row.watermarks), dict(row.intents))
+        version, progress = row.version, row.progress
         self.after("claim")
+
+        def save(progress: Progress, release: bool) -> FencingToken:
+            nonlocal version
+            self.before("save")
+            if row.version != version:
+                raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: the claim was lost")
+            if progress.watermarks != row.watermarks:
+                self.commits.append(progress.watermarks)
+            version = row.version = version + 1
+            row.progress, row.owner = progress, None if release else self.owner
+            self.after("save")
+            return FencingToken(version)
+
         try:
-            yield claim
+            yield Claim(progress, routes, save, FencingToken(version))
         except Crash:
             raise  # a killed invocation lets go of nothing
         except BaseException:
-            row.let_go(self.owner)
+            self._let_go(row)
             raise
-        row.let_go(self.owner)
+        self._let_go(row)
 
+    def look(self, shard: Shard) -> Progress:
+        return self.rows[shard].progress if shard in self.rows else Progress()
 
-@dataclass
-class Row:
-    watermarks: dict[RouteName, int] = field(default_factory=dict)
-    intents: dict[ObjectKey, RouteName] = field(default_factory=dict)
-    version: int = 0
-    owner: str | None = None
-    until: float = 0.0
-
-    def let_go(self, owner: str) -> None:
-        if self.owner == owner:
-            self.owner = None
-
-
-@dataclass
-class MemoryClaim:
-    checkpoint: MemoryCheckpoint
-    row: Row
-    version: int
-    watermarks: dict[RouteName, int]
-    intents: dict[ObjectKey, RouteName]
-
-    @property
-    def token(self) -> FencingToken:
-        return FencingToken(self.version)
-
-    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
-        intents = {**self.intents, **names}
-        if len(intents) > len(self.intents):
-            with self._change("intend"):
-                self.row.intents = self.intents = intents
-
-    def commit(
-        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
-    ) -> None:
-        with self._change("commit"):
-            self.watermarks |= {route: int(number) for route, number in delivered.items()}
-            self.intents = {key: route for key, route in self.intents.items() if route in unsettled}
-            self.row.watermarks, self.row.intents = dict(self.watermarks), self.intents
-            self.checkpoint.commits.append(dict(self.watermarks))
-            if release:
-                self.row.owner = None
-
-    @contextmanager
-    def _change(self, what: str) -> Iterator[None]:
-        self.checkpoint.before(what)
-        if self.row.version != self.version:
-            raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: the claim was lost")
-        self.version = self.row.version = self.version + 1
-        yield
-        self.checkpoint.after(what)
+    def _let_go(self, row: Row) -> None:
+        if row.owner == self.owner:
+            row.owner = None
 
 
 class MemoryS3:

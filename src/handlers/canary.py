@@ -17,7 +17,7 @@ from handlers.s3_sink import S3Sink, classified
 from handlers.settings import Settings
 from routing import dead_letter
 from routing.errors import CheckpointError
-from routing.model import FencingToken, ObjectKey, RenderedObject, Shard
+from routing.model import FencingToken, ObjectKey, RenderedObject, RoutesDigest, Shard
 from routing.reasons import Reason
 from routing.render import render_empty
 from routing.routes import DEAD_LETTER_ROUTE, Route
@@ -101,7 +101,7 @@ def check_on_failure(client: "S3Client", settings: Settings) -> Check:
 def check_checkpoint(checkpoint: CheckpointTable | NoCheckpoint) -> Check:
     """Claim and release a row that no shard has."""
     try:
-        with checkpoint.claim(_ROW):
+        with checkpoint.claim(_ROW, RoutesDigest("")):
             return Check(CHECKPOINT)
     except CheckpointError as err:
         if err.reason == Reason.CLAIMED_ELSEWHERE:  # by another check at the same time, which the grant allowed

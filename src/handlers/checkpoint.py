@@ -1,21 +1,22 @@
-"""The checkpoint: one DynamoDB row per shard, with a claim, a watermark per route, and intents.
+"""The checkpoint: one DynamoDB row per shard, which keeps its progress and who holds it.
 
 The row is `{"shard": "<stream ARN>/<shard id>", "watermarks": {"<route>": "<number padded to 128>"},
-"version": <ms since 1970 when the row was made, plus one with each change>, "claim": "<request id>", "claim_until": <ms since 1970>,
-"intents": <gzip of lines `<route> <object key>`>, "expires_at": <s since 1970>}`.
+"intents": <gzip of lines `<route> <object key>`>, "trial": {"routes": <digest>, "watermarks": as above,
+"settled": as intents}, "version": <ms since 1970 when the row was made, plus one with each change>,
+"claim": "<request id>", "claim_until": <ms since 1970>, "expires_at": <s since 1970>}`.
 """
 
 import gzip
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.invocation import Invocation
 from routing.errors import CheckpointError
-from routing.model import FencingToken, ObjectKey, RouteName, SequenceNumber, Shard
+from routing.model import FencingToken, ObjectKey, RouteName, RoutesDigest, Shard
+from routing.progress import Claim, Names, Progress, Trial
 from routing.reasons import Reason
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class CheckpointTable:
         self._invocation = invocation
 
     @contextmanager
-    def claim(self, shard: Shard) -> Iterator["ShardClaim"]:
+    def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:
         """Hold the row of a shard until this invocation's deadline at the latest.
 
         Only one invocation at a time may replace objects of a shard. One that was killed lets go by its
@@ -55,26 +56,34 @@ class CheckpointTable:
         key = _key(shard)
         row = self._update(
             key,
-            "SET claim = :me, claim_until = :until, watermarks = if_not_exists(watermarks, :none), "
+            "SET claim = :me, claim_until = :until, "
             "version = if_not_exists(version, :now) + :one",  # a row made anew goes on above the one that was lost
             "attribute_not_exists(claim) OR claim = :me OR claim_until < :now",
             {
                 ":me": {"S": self._invocation.id},
                 ":until": {"N": str(round(self._invocation.deadline * 1000))},
                 ":now": {"N": str(round(self._invocation.now() * 1000))},
-                ":none": {"M": {}},
                 ":one": {"N": "1"},
             },
             refused="another invocation holds the shard",
         )
-        claim = ShardClaim(self, key, row)
-        try:
-            yield claim
-        finally:
-            claim.let_go()
+        version, is_held = int(row["version"]["N"]), True
 
-    def look(self, shard: Shard) -> "ShardRow":
-        """Read the row of a shard without claiming it: what was true a moment ago.
+        def save(progress: Progress, release: bool) -> FencingToken:
+            nonlocal version, is_held
+            self._save(key, version, progress, release=release)
+            version += 1
+            is_held = not release
+            return FencingToken(version)
+
+        try:
+            yield Claim(_progress_in(row), routes, save, FencingToken(version))
+        finally:
+            if is_held:
+                self._let_go(key)
+
+    def look(self, shard: Shard) -> Progress:
+        """Read the progress of a shard without claiming it: what was true a moment ago.
 
         Raises:
             CheckpointError: The table cannot be read.
@@ -84,50 +93,37 @@ class CheckpointTable:
         except (ClientError, BotoCoreError) as err:
             message = f"checkpoint: read failed with {type(err).__name__}"
             raise CheckpointError(Reason.CHECKPOINT_UNAVAILABLE, message) from err
-        return ShardRow.of(answer.get("Item", {}))
+        return _progress_in(answer.get("Item", {}))
 
-    def change(self, key: dict[str, Any], version: int, sets: dict[str, Any], removes: Sequence[str]) -> int:
-        """Change a row that this invocation holds, and return its new version.
+    def _save(self, key: dict[str, Any], version: int, progress: Progress, *, release: bool) -> None:
+        """Write the progress of a shard that this invocation holds.
 
         The version is the condition: a request that the SDK sends twice, or that lands late, finds another
         one and changes nothing.
 
-        Args:
-            key: Of the row.
-            version: The one that the row has to have.
-            sets: New values by path, e.g. `{"watermarks.orders": {"S": ...}}`.
-            removes: Attributes to drop.
-
         Raises:
             CheckpointError: The claim was lost or the table cannot be written.
         """
-        names: dict[str, str] = {}
-
-        def alias(path: str) -> str:  # a route's name may hold a hyphen, or be a reserved word
-            parts = [names.setdefault(part, f"#n{len(names)}") for part in path.split(".")]
-            return ".".join(parts)
-
-        sets = {
-            "version": {"N": str(version + 1)},
-            "expires_at": {"N": str(round(self._invocation.now()) + _ROW_SECONDS)},
-            **sets,
-        }
-        values = {f":v{i}": value for i, value in enumerate(sets.values())}
-        update = "SET " + ", ".join(f"{alias(path)} = :v{i}" for i, path in enumerate(sets))
-        if removes:
-            update += " REMOVE " + ", ".join(map(alias, removes))
+        kept = _kept(progress)
+        sets = {name: value for name, value in kept.items() if value is not None}
+        removes = [name for name, value in kept.items() if value is None]
+        removes += ["claim", "claim_until"] if release else []
+        update = "SET version = version + :one, expires_at = :expires" + "".join(f", {n} = :{n}" for n in sets)
         self._update(
             key,
-            update,
-            f"{alias('version')} = :expected",
-            values | {":expected": {"N": str(version)}},
-            {short: name for name, short in names.items()},
+            update + (f" REMOVE {', '.join(removes)}" if removes else ""),
+            "version = :version",
+            {
+                ":version": {"N": str(version)},
+                ":one": {"N": "1"},
+                ":expires": {"N": str(round(self._invocation.now()) + _ROW_SECONDS)},
+                **{f":{name}": value for name, value in sets.items()},
+            },
             refused="the claim was lost to another invocation",
         )
-        return version + 1
 
-    def release(self, key: dict[str, Any]) -> None:
-        """Let go of a row, whatever became of the last change; if that fails the claim runs out by itself."""
+    def _let_go(self, key: dict[str, Any]) -> None:
+        """Release a row, whatever became of the last change; if that fails the claim runs out by itself."""
         with suppress(CheckpointError):
             me = {":me": {"S": self._invocation.id}}
             self._update(key, "REMOVE claim, claim_until", "claim = :me", me, refused="the claim was lost")
@@ -138,7 +134,6 @@ class CheckpointTable:
         update: str,
         condition: str,
         values: dict[str, Any],
-        names: Mapping[str, str] | None = None,
         *,
         refused: str,
     ) -> dict[str, Any]:
@@ -152,8 +147,6 @@ class CheckpointTable:
                 "ExpressionAttributeValues": values,
                 "ReturnValues": "ALL_NEW",
             }
-            if names:
-                request["ExpressionAttributeNames"] = names
             return self._client.update_item(**request)["Attributes"]
         except ClientError as err:
             code = err.response["Error"]["Code"]
@@ -166,137 +159,74 @@ class CheckpointTable:
             raise CheckpointError(Reason.CHECKPOINT_UNAVAILABLE, message) from err
 
 
+class NoCheckpoint:
+    """Exactly once turned off: every record that comes is delivered, at least once."""
+
+    @contextmanager
+    def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:  # noqa: ARG002 - there is no row
+        """Claim nothing."""
+        yield Claim(Progress(), routes, lambda _progress, _release: None, None)
+
+    def look(self, shard: Shard) -> Progress:  # noqa: ARG002 - likewise
+        """Know nothing."""
+        return Progress()
+
+
 def _key(shard: Shard) -> dict[str, Any]:
     return {"shard": {"S": f"{shard.stream_arn}/{shard.shard_id}"}}
 
 
-@dataclass(frozen=True, slots=True)
-class ShardRow:
-    """What a row tells.
-
-    Attributes:
-        watermarks: The last position committed, per route.
-        intents: Names that may stand without having been committed, and their routes.
-    """
-
-    watermarks: dict[RouteName, int]
-    intents: dict[ObjectKey, RouteName]
-
-    @property
-    def token(self) -> None:
-        """None: nothing may be replaced on the strength of a look."""
-
-    @classmethod
-    def of(cls, item: Mapping[str, Any]) -> "ShardRow":
-        """Read a row as DynamoDB answers it; an empty one tells nothing."""
-        marks = item.get("watermarks", {"M": {}})["M"]
-        return cls(
-            {RouteName(route): int(mark["S"]) for route, mark in marks.items()},
-            _unpacked(item["intents"]["B"]) if "intents" in item else {},
-        )
+def _kept(progress: Progress) -> dict[str, dict[str, Any] | None]:
+    """Return the attributes that keep a progress; None for one that the row shall not have."""
+    trial = progress.trial
+    return {
+        "watermarks": _marks(progress.watermarks),
+        "intents": {"B": _packed(progress.intents)} if progress.intents else None,
+        "trial": None
+        if trial is None
+        else {
+            "M": {
+                "routes": {"S": trial.routes},
+                "watermarks": _marks(trial.watermarks),
+                "settled": {"B": _packed(trial.settled)},
+            }
+        },
+    }
 
 
-class ShardClaim:
-    """The row of a shard while this invocation holds it."""
-
-    def __init__(self, table: CheckpointTable, key: dict[str, Any], row: Mapping[str, Any]) -> None:
-        """Hold a row; use `CheckpointTable.claim`."""
-        self._table = table
-        self._key = key
-        self._version = int(row["version"]["N"])
-        self._is_held = True
-        read = ShardRow.of(row)
-        self.watermarks, self.intents = read.watermarks, read.intents
-
-    @property
-    def token(self) -> FencingToken:
-        """The version of the row, which grows with every change and every claim."""
-        return FencingToken(self._version)
-
-    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
-        """Write down names before anything is put under them; what is written down already costs nothing.
-
-        Raises:
-            CheckpointError: The claim was lost or the table cannot be written.
-        """
-        intents = {**self.intents, **names}
-        if len(intents) > len(self.intents):
-            self._change({"intents": {"B": _packed(intents)}})
-            self.intents = intents
-
-    def commit(
-        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
-    ) -> None:
-        """Set watermarks and forget the intents that are settled; let go of the row if `release`.
-
-        Call it after the puts: a crash in between repeats a put, it never loses a record.
-
-        Args:
-            delivered: Last sequence number of each route that moves forward.
-            unsettled: Routes whose intents have to be kept, because not all of their objects have landed.
-            release: True with the last commit of an invocation.
-
-        Raises:
-            CheckpointError: The claim was lost or the table cannot be written.
-        """
-        sets: dict[str, Any] = {
-            f"watermarks.{route}": {"S": number.zfill(_WIDTH)} for route, number in delivered.items()
-        }
-        removes = ["claim", "claim_until"] if release else []
-        intents = {key: route for key, route in self.intents.items() if route in unsettled}
-        if intents:
-            sets["intents"] = {"B": _packed(intents)}
-        elif self.intents:
-            removes.append("intents")
-        self._change(sets, removes)
-        self.intents = intents
-        self.watermarks |= {route: int(number) for route, number in delivered.items()}
-        self._is_held = not release
-
-    def let_go(self) -> None:
-        """Release the row if no commit has done so; if that fails the claim runs out by itself."""
-        if self._is_held:
-            self._table.release(self._key)
-            self._is_held = False
-
-    def _change(self, sets: dict[str, Any], removes: Sequence[str] = ()) -> None:
-        self._version = self._table.change(self._key, self._version, sets, removes)
+def _progress_in(row: Mapping[str, Any]) -> Progress:
+    """Read a row as DynamoDB answers it; an empty one tells nothing."""
+    trial = row.get("trial", {}).get("M")
+    return Progress(
+        watermarks=_read_marks(row.get("watermarks", {"M": {}})),
+        intents=_unpacked(row["intents"]) if "intents" in row else {},
+        trial=None
+        if trial is None
+        else Trial(
+            routes=RoutesDigest(trial["routes"]["S"]),
+            watermarks=_read_marks(trial["watermarks"]),
+            settled=_unpacked(trial["settled"]),
+        ),
+    )
 
 
-class NoCheckpoint:
-    """Exactly once turned off: every record that comes is delivered, at least once."""
-
-    watermarks: Mapping[RouteName, int] = {}
-    intents: Mapping[ObjectKey, RouteName] = {}
-    token = None
-
-    @contextmanager
-    def claim(self, shard: Shard) -> Iterator["NoCheckpoint"]:  # noqa: ARG002 - there is no row
-        """Claim nothing."""
-        yield self
-
-    def look(self, shard: Shard) -> ShardRow:  # noqa: ARG002 - likewise
-        """Know nothing."""
-        return ShardRow({}, {})
-
-    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
-        """Remember nothing."""
-
-    def commit(
-        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
-    ) -> None:
-        """Remember nothing."""
+def _marks(watermarks: Mapping[RouteName, int]) -> dict[str, Any]:
+    return {"M": {route: {"S": str(position).zfill(_WIDTH)} for route, position in watermarks.items()}}
 
 
-def _packed(intents: Mapping[ObjectKey, RouteName]) -> bytes:
+def _read_marks(attribute: Mapping[str, Any]) -> dict[RouteName, int]:
+    return {RouteName(route): int(mark["S"]) for route, mark in attribute["M"].items()}
+
+
+def _packed(names: Names) -> bytes:
     """Pack names, which repeat each other: a row may have 400 KB.
 
     Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
     """
-    lines = (f"{route} {key}" for key, route in intents.items())
+    lines = (f"{owner} {key}" for key, owner in names.items())
     return gzip.compress("\n".join(lines).encode(), mtime=0)
 
 
-def _unpacked(packed: bytes) -> dict[ObjectKey, RouteName]:
-    lines = (line.partition(" ") for line in gzip.decompress(packed).decode().splitlines())
-    return {ObjectKey(key): RouteName(route) for route, _, key in lines}
+def _unpacked(attribute: Mapping[str, Any]) -> dict[ObjectKey, RouteName]:
+    lines = (line.partition(" ") for line in gzip.decompress(attribute["B"]).decode().splitlines())
+    return {ObjectKey(key): RouteName(owner) for owner, _, key in lines}

@@ -8,26 +8,27 @@ held has been seen in its place.
 import gzip
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.checkpoint import CheckpointTable, NoCheckpoint, ShardClaim, ShardRow
+from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.inventory import Inventory, Listed
 from handlers.s3_sink import S3Sink
 from handlers.settings import Settings
 from routing import dead_letter
 from routing.decode import Decoder
 from routing.errors import CheckpointError, CtrFanoutError, EventError, RecordError
-from routing.model import FencingToken, ObjectKey, Record, RenderedObject, RouteName, SequenceNumber, Shard
+from routing.model import FencingToken, Record, RenderedObject, RoutesDigest, Shard
 from routing.pipeline import fan_out
+from routing.progress import Claim, Progress
 from routing.reasons import Reason
 from routing.render import FENCING
 from routing.report import Report
-from routing.routes import Route, RouteTable
+from routing.routes import RouteTable
 from routing.standing import Coverage, Narrowed, Standing, place_of, settled
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 _SECONDS_TO_KEEP_EMPTY = 3600
 _CLAIM_TRIES = 30
 _SECONDS_BETWEEN_CLAIMS = 1.0
-
-type AnyClaim = ShardClaim | NoCheckpoint | ShardRow
-"""A claim, or in a rehearsal what a look at the row has told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +176,9 @@ class Replayer:
         return told[-1]
 
     def stream_records(self, event: Mapping[str, Any], where: str) -> Replayed:
-        """Deliver records that were read from the stream again, as far as their routes have passed them.
+        """Deliver records that were read from the stream again, as far as all routes have passed them.
 
-        What a route has not reached yet is the function's own business, and is left to it.
+        What a route has not reached yet is still to come, and is left to the function.
 
         Args:
             event: As Lambda makes it, of one shard.
@@ -195,28 +193,26 @@ class Replayer:
     def _deliver(self, shard: Shard, records: Sequence[Record], where: str, *, is_settled: bool) -> Replayed:
         """Deliver what does not stand yet, under the claim of the shard."""
         with self._held(shard) as claim:
+            if not is_settled:  # what a route has not reached yet is still to come
+                reached = min(claim.watermarks.get(name, -1) for name in self._table.names)
+                records = [record for record in records if record.position <= reached]
+            if not records:
+                return Replayed(key=where)
             places = {place_of(record, route) for record in records for route in self._table.routes_for(record)}
             found = self._inventory.around(shard, places, records[0].position, records[-1].position, claim.intents)
             standing = settled(found, claim.intents)
             if self._applies and (left := self._make_way(found, claim)):
                 return Replayed(key=where, left=left)
             coverage = Coverage(standing)
-            marks = claim.watermarks
-
-            def is_missing(record: Record, route: Route) -> bool:
-                is_reached = is_settled or record.position <= marks.get(route.name, -1)
-                return is_reached and not coverage.covers(place_of(record, route), record.position)
-
-            missing = Narrowed(self._table, is_missing)
-            pairs = sum(len(missing.routes_for(record)) for record in records)
-            replayed = Replayed(key=where, records=pairs)
-            if not self._applies or isinstance(claim, ShardRow):
+            missing = Narrowed(self._table, lambda r, route: not coverage.covers(place_of(r, route), r.position))
+            replayed = Replayed(key=where, records=sum(len(missing.routes_for(record)) for record in records))
+            if not self._applies:
                 return replayed
-            held = Held(claim, moves_watermarks=is_settled)
-            report = fan_out(shard, records, table=missing, sink=self._sink, checkpoint=held)
+            held = Held(claim)
+            report = fan_out(shard, records, table=missing, sink=self._sink, checkpoint=held, is_replay=True)
             return replace(replayed, left=_left(report))
 
-    def _make_way(self, found: Iterable[Standing], claim: AnyClaim) -> str:
+    def _make_way(self, found: Iterable[Standing], claim: Claim) -> str:
         """Move the empty dead letters: each waits to empty a place that a delivery may be about to fill."""
         waiting = [one for one in found if one.is_letter and not one.record_count]
         for letter in waiting:
@@ -251,18 +247,18 @@ class Replayer:
         return ""
 
     @contextmanager
-    def _held(self, shard: Shard) -> Iterator[AnyClaim]:
-        """Hold the row of a shard, waiting while a delivery holds it; a rehearsal only looks."""
+    def _held(self, shard: Shard) -> Iterator[Claim]:
+        """Hold a shard, waiting while a delivery holds it; a rehearsal only looks, and its claim cannot save."""
         if not self._applies:
-            yield self._checkpoint.look(shard)
+            yield Claim(self._checkpoint.look(shard), self._table.digest, _refuse_to_save, None)
             return
         with ExitStack() as stack:
             yield self._claimed(shard, stack)
 
-    def _claimed(self, shard: Shard, stack: ExitStack) -> ShardClaim | NoCheckpoint:
+    def _claimed(self, shard: Shard, stack: ExitStack) -> Claim:
         for _ in range(_CLAIM_TRIES):
             try:
-                return stack.enter_context(self._checkpoint.claim(shard))
+                return stack.enter_context(self._checkpoint.claim(shard, self._table.digest))
             except CheckpointError as err:
                 if err.reason != Reason.CLAIMED_ELSEWHERE:
                     raise
@@ -295,42 +291,20 @@ class Replayer:
 
 
 class Held:
-    """A claim that a replay holds already. Its watermarks skip nothing: what stands decides instead."""
+    """The checkpoint of a delivery inside a claim that is held already."""
 
-    watermarks: Mapping[RouteName, int] = {}
-
-    def __init__(self, claim: ShardClaim | NoCheckpoint, *, moves_watermarks: bool) -> None:
-        """Take the claim, and whether the records are settled in the stream, so that watermarks may follow."""
+    def __init__(self, claim: Claim) -> None:
+        """Take the claim."""
         self._claim = claim
-        self._moves_watermarks = moves_watermarks
-
-    @property
-    def token(self) -> FencingToken | None:
-        """That of the claim."""
-        return self._claim.token
-
-    @property
-    def intents(self) -> Mapping[ObjectKey, RouteName]:
-        """Those of the claim."""
-        return self._claim.intents
 
     @contextmanager
-    def claim(self, shard: Shard) -> Iterator["Held"]:  # noqa: ARG002 - it is that shard's
+    def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:  # noqa: ARG002 - of that shard
         """Go on holding it."""
-        yield self
+        yield self._claim
 
-    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
-        """Write names down, as a delivery does."""
-        self._claim.intend(names)
 
-    def commit(
-        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
-    ) -> None:
-        """Move watermarks forward only, and go on holding the row."""
-        del release
-        marks = self._claim.watermarks
-        ahead = {route: n for route, n in delivered.items() if int(n) > marks.get(route, -1)}
-        self._claim.commit(ahead if self._moves_watermarks else {}, unsettled, release=False)
+def _refuse_to_save(progress: Progress, release: bool) -> None:  # noqa: ARG001
+    raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: a rehearsal changes nothing")
 
 
 def _left(report: Report) -> str:

@@ -19,6 +19,8 @@ ObjectKey = NewType("ObjectKey", str)
 FencingToken = NewType("FencingToken", int)
 """Grows with every change of a shard's row; an object with a higher one is never replaced by a lower one."""
 RouteName = NewType("RouteName", str)
+RoutesDigest = NewType("RoutesDigest", str)
+"""Tells one route table from another: the SHA-256 of its text."""
 
 
 class Kind(StrEnum):

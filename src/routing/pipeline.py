@@ -4,7 +4,7 @@
 the world comes in as a `Sink` and a `Checkpoint`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -12,47 +12,21 @@ from routing.batch import group, segments
 from routing.decode import Decoder
 from routing.deliver import Sink, deliver
 from routing.errors import CheckpointError
-from routing.model import FencingToken, ObjectKey, Record, RenderedObject, RouteName, SequenceNumber, Shard
+from routing.model import Record, RenderedObject, RouteName, RoutesDigest, SequenceNumber, Shard
+from routing.progress import Claim
 from routing.render import render, render_empty
 from routing.report import Report
 from routing.routes import RouteTable
 
 
-class Claim(Protocol):
-    """The row of a shard, held by this invocation alone.
-
-    Every method raises CheckpointError if the claim is lost or the table cannot be written.
-    """
-
-    @property
-    def watermarks(self) -> Mapping[RouteName, int]:
-        """The last position committed, per route."""
-
-    @property
-    def token(self) -> FencingToken | None:
-        """What tells this claim's objects from those of an earlier one; None if nothing is claimed."""
-
-    @property
-    def intents(self) -> Mapping[ObjectKey, RouteName]:
-        """Names that may stand in the bucket without having been committed, and whose records they hold."""
-
-    def intend(self, names: Mapping[ObjectKey, RouteName]) -> None:
-        """Write down names before anything is put under them."""
-
-    def commit(
-        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
-    ) -> None:
-        """Move watermarks forward, forget the intents of all routes but the unsettled, let go if `release`."""
-
-
 class Checkpoint(Protocol):
-    """One row per shard with a watermark per route."""
+    """Keeps the progress of every shard."""
 
-    def claim(self, shard: Shard) -> AbstractContextManager[Claim]:
-        """Hold the row until it is released or the block ends.
+    def claim(self, shard: Shard, routes: RoutesDigest) -> AbstractContextManager[Claim]:
+        """Hold a shard until it is released or the block ends.
 
         Raises:
-            CheckpointError: Another invocation holds it, or the table cannot be written.
+            CheckpointError: Another invocation holds it, or its progress cannot be kept.
         """
 
 
@@ -73,7 +47,13 @@ def process(
 
 
 def fan_out(
-    shard: Shard, records: Sequence[Record], *, table: RouteTable, sink: Sink, checkpoint: Checkpoint
+    shard: Shard,
+    records: Sequence[Record],
+    *,
+    table: RouteTable,
+    sink: Sink,
+    checkpoint: Checkpoint,
+    is_replay: bool = False,
 ) -> Report:
     """Deliver the records of a shard, at least one, to every route that they take, once.
 
@@ -81,17 +61,25 @@ def fan_out(
     nothing. The next try makes the same names, or finds the names in the claim's intents and empties what
     it does not make again; so whatever way the batch is cut then, each record stands once.
 
+    Args:
+        shard: Where all records come from.
+        records: In stream order.
+        table: Which routes they take; that of a replay leaves out where they stand already.
+        sink: Puts.
+        checkpoint: Keeps the progress.
+        is_replay: True to deliver also what the watermarks have passed.
+
     Raises:
         AccountingError: A bug; nothing more is committed.
     """
     report = Report(received=len(records))
     first = records[0].sequence_number
     try:
-        with checkpoint.claim(shard) as claim:
+        with checkpoint.claim(shard, table.digest) as claim:
             for segment in segments(records, table.limits):
                 first = segment[0].sequence_number
                 routed = [(record, table.routes_for(record)) for record in segment]
-                batches = group(routed, claim.watermarks, report)
+                batches = group(routed, {} if is_replay else claim.watermarks, report)
                 objects = [render(batch, shard, claim.token) for batch in batches]
                 objects += _strays(claim, objects, table)
                 with report.settling(objects) as settlement:

@@ -1,5 +1,6 @@
 """Read a route table: the text of `routes.toml` -> compiled routes, or every fault of it with its path."""
 
+import hashlib
 import json
 import re
 import tomllib
@@ -8,7 +9,7 @@ from typing import Any
 
 from routing import dead_letter
 from routing.errors import ConfigurationError, Fault
-from routing.model import Kind, RouteName
+from routing.model import Kind, RouteName, RoutesDigest
 from routing.partition import compile_partition
 from routing.pattern import compile_pattern
 from routing.routes import Example, Limits, Route, RouteTable, logical_id
@@ -70,7 +71,8 @@ def load_routes(text: str, source: str = "routes.toml") -> RouteTable:
     top.done()
     if faults:
         raise ConfigurationError(source, faults)
-    return RouteTable(routes=routes, unmatched=unmatched, limits=limits)
+    digest = RoutesDigest(hashlib.sha256(text.encode()).hexdigest())
+    return RouteTable(routes=routes, unmatched=unmatched, limits=limits, digest=digest)
 
 
 # --- one route ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 from routing import dead_letter
 from routing.fields import Node, Path
-from routing.model import Kind, ObjectKey, Record, RouteName
+from routing.model import Kind, ObjectKey, Record, RouteName, RoutesDigest
 from routing.partition import Partition
 from routing.pattern import Matcher, Pattern
 from routing.reasons import Reason
@@ -93,14 +93,23 @@ class Limits:
 class RouteTable:
     """All routes, compiled. Build it with `load_routes`."""
 
-    def __init__(self, *, routes: tuple[Route, ...], unmatched: Mapping[Kind, Route | None], limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        routes: tuple[Route, ...],
+        unmatched: Mapping[Kind, Route | None],
+        limits: Limits,
+        digest: RoutesDigest,
+    ) -> None:
         """Sort the routes by kind once, so that a record only meets those that can take it.
 
         Args:
             routes: In the order of the file.
             unmatched: For every kind the route of records that no route takes; None drops them.
             limits: How much one commit may cover.
+            digest: Tells it from any other table.
         """
+        self.digest = digest
         self.routes = routes
         self.unmatched = unmatched
         self.limits = limits

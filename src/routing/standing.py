@@ -151,7 +151,7 @@ class Narrowed(RouteTable):
 
     def __init__(self, table: RouteTable, keeps: Callable[[Record, Route], bool]) -> None:
         """Take the table, and what tells whether a record still has to go to a route."""
-        super().__init__(routes=table.routes, unmatched=table.unmatched, limits=table.limits)
+        super().__init__(routes=table.routes, unmatched=table.unmatched, limits=table.limits, digest=table.digest)
         self._keeps = keeps
 
     def routes_for(self, record: Record) -> tuple[Route, ...]:

@@ -1,24 +1,25 @@
 """The checkpoint table on moto, and the fake of the other tests by the same contract."""
 
-import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ConnectTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from handlers.checkpoint import CheckpointTable
 from handlers.invocation import Invocation
 from routing.errors import CheckpointError
-from routing.model import ObjectKey, RouteName, SequenceNumber, Shard
+from routing.model import ObjectKey, RouteName, RoutesDigest, SequenceNumber, Shard
+from routing.progress import Progress, Trial
 from routing.reasons import Reason
 from tests.fakes import MemoryCheckpoint
 from tests.integration.conftest import TABLE, Aws
 
 SHARD = Shard("arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout", "shardId-000000000001")
 A, B = RouteName("a"), RouteName("b")
+ROUTES = RoutesDigest("routes")
 LONG = SequenceNumber("49651069415459828167084584974714785136462334983055343634")
 
 type Make = Callable[[str, float], Any]
@@ -39,7 +40,7 @@ def make(request: pytest.FixtureRequest, aws: Aws) -> Make:
 
 
 def watermarks(make: Make) -> dict[str, int]:
-    with make("reader", 10_000.0).claim(SHARD) as claim:
+    with make("reader", 10_000.0).claim(SHARD, ROUTES) as claim:
         return dict(claim.watermarks)
 
 
@@ -48,36 +49,36 @@ def test_new_shard_has_no_watermarks(make: Make) -> None:
 
 
 def test_committed_watermarks_are_there_for_the_next(make: Make) -> None:
-    with make("one", 0).claim(SHARD) as claim:
+    with make("one", 0).claim(SHARD, ROUTES) as claim:
         claim.commit({A: LONG, B: SequenceNumber("7")}, (), release=True)
     assert watermarks(make) == {"a": int(LONG), "b": 7}
 
 
 def test_commit_of_one_route_leaves_the_others(make: Make) -> None:
-    with make("one", 0).claim(SHARD) as claim:
+    with make("one", 0).claim(SHARD, ROUTES) as claim:
         claim.commit({A: SequenceNumber("5"), B: SequenceNumber("5")}, (), release=True)
-    with make("two", 1).claim(SHARD) as claim:
+    with make("two", 1).claim(SHARD, ROUTES) as claim:
         claim.commit({A: SequenceNumber("9")}, (), release=True)
     assert watermarks(make) == {"a": 9, "b": 5}
 
 
 def test_live_claim_refuses_another_invocation(make: Make) -> None:
-    with make("one", 0).claim(SHARD):
-        with pytest.raises(CheckpointError) as raised, make("two", 59).claim(SHARD):
+    with make("one", 0).claim(SHARD, ROUTES):
+        with pytest.raises(CheckpointError) as raised, make("two", 59).claim(SHARD, ROUTES):
             pass
         assert raised.value.reason == Reason.CLAIMED_ELSEWHERE
 
 
 def test_claim_of_one_shard_leaves_others_free(make: Make) -> None:
     other = Shard(SHARD.stream_arn, "shardId-000000000002")
-    with make("one", 0).claim(SHARD), make("two", 0).claim(other) as claim:
+    with make("one", 0).claim(SHARD, ROUTES), make("two", 0).claim(other, ROUTES) as claim:
         claim.commit({A: SequenceNumber("1")}, (), release=True)
     assert watermarks(make) == {}
 
 
 def test_claim_runs_out_with_its_invocation(make: Make) -> None:
-    with make("killed", 0).claim(SHARD) as killed:
-        with make("next", 61).claim(SHARD) as claim:
+    with make("killed", 0).claim(SHARD, ROUTES) as killed:
+        with make("next", 61).claim(SHARD, ROUTES) as claim:
             claim.commit({A: SequenceNumber("5")}, (), release=False)
             with pytest.raises(CheckpointError, match="the claim was lost"):
                 killed.commit({A: SequenceNumber("9")}, (), release=True)
@@ -86,21 +87,21 @@ def test_claim_runs_out_with_its_invocation(make: Make) -> None:
 
 def test_claim_can_be_taken_again_by_its_owner(make: Make) -> None:
     """The SDK repeats a request whose answer was lost."""
-    with make("one", 0).claim(SHARD), make("one", 1).claim(SHARD) as claim:
+    with make("one", 0).claim(SHARD, ROUTES), make("one", 1).claim(SHARD, ROUTES) as claim:
         claim.commit({A: SequenceNumber("5")}, (), release=True)
 
 
 def test_failing_invocation_lets_go_at_once(make: Make) -> None:
-    with pytest.raises(ZeroDivisionError), make("one", 0).claim(SHARD):
+    with pytest.raises(ZeroDivisionError), make("one", 0).claim(SHARD, ROUTES):
         raise ZeroDivisionError
-    with make("two", 1).claim(SHARD):
+    with make("two", 1).claim(SHARD, ROUTES):
         pass
 
 
 def test_commit_that_releases_lets_the_next_in(make: Make) -> None:
-    with make("one", 0).claim(SHARD) as claim:
+    with make("one", 0).claim(SHARD, ROUTES) as claim:
         claim.commit({A: SequenceNumber("5")}, (), release=True)
-        with make("two", 1).claim(SHARD) as second:
+        with make("two", 1).claim(SHARD, ROUTES) as second:
             second.commit({A: SequenceNumber("6")}, (), release=True)
     assert watermarks(make) == {"a": 6}
 
@@ -109,25 +110,25 @@ K, L = ObjectKey("a/1.gz"), ObjectKey("b/1.gz")
 
 
 def intents(make: Make) -> dict[str, str]:
-    with make("reader", 10_000.0).claim(SHARD) as claim:
+    with make("reader", 10_000.0).claim(SHARD, ROUTES) as claim:
         return dict(claim.intents)
 
 
 def test_intents_are_there_for_the_next_until_they_are_committed(make: Make) -> None:
-    with make("killed", 0).claim(SHARD) as killed:
+    with make("killed", 0).claim(SHARD, ROUTES) as killed:
         killed.intend({K: A})
         killed.intend({L: B})
         assert intents(make) == {K: A, L: B}
-    with make("next", 20_000).claim(SHARD) as claim:
+    with make("next", 20_000).claim(SHARD, ROUTES) as claim:
         claim.commit({A: SequenceNumber("5")}, {B}, release=True)
     assert intents(make) == {L: B}
-    with make("last", 30_000).claim(SHARD) as claim:
+    with make("last", 30_000).claim(SHARD, ROUTES) as claim:
         claim.commit({}, (), release=True)
     assert intents(make) == {}
 
 
 def test_what_is_written_down_already_costs_no_request(make: Make) -> None:
-    with make("one", 0).claim(SHARD) as claim:
+    with make("one", 0).claim(SHARD, ROUTES) as claim:
         claim.intend({K: A})
         token = claim.token
         claim.intend({K: A})
@@ -138,12 +139,12 @@ def test_what_is_written_down_already_costs_no_request(make: Make) -> None:
 def test_token_grows_from_claim_to_claim_and_with_every_change(make: Make) -> None:
     tokens = []
     for number in range(2):
-        with make(f"number {number}", number * 100).claim(SHARD) as claim:
-            tokens.append(claim.token)
+        with make(f"number {number}", number * 100).claim(SHARD, ROUTES) as claim:
+            tokens.append(claim.token or 0)
             claim.intend({ObjectKey(f"{number}"): A})
-            tokens.append(claim.token)
+            tokens.append(claim.token or 0)
             claim.commit({}, (), release=True)
-            tokens.append(claim.token)
+            tokens.append(claim.token or 0)
     assert tokens == sorted(set(tokens))
 
 
@@ -152,33 +153,50 @@ def test_token_of_a_row_made_anew_is_above_that_of_the_lost_one(aws: Aws) -> Non
     tokens = []
     for seconds in (1000, 1001):
         table = CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0, now=lambda at=seconds: at))  # type: ignore[misc]
-        with table.claim(SHARD) as claim:
+        with table.claim(SHARD, ROUTES) as claim:
             claim.intend({K: A})
             claim.commit({}, (), release=True)
-            tokens.append(claim.token)
+            tokens.append(claim.token or 0)
         aws.dynamodb.delete_item(TableName=TABLE, Key={"shard": {"S": f"{SHARD.stream_arn}/{SHARD.shard_id}"}})
-    assert tokens[0] < tokens[1]
+    assert tokens == sorted(set(tokens))
 
 
 def test_intend_of_a_lost_claim_is_refused(make: Make) -> None:
-    with make("killed", 0).claim(SHARD) as killed:
-        with make("next", 61).claim(SHARD) as claim:
+    with make("killed", 0).claim(SHARD, ROUTES) as killed:
+        with make("next", 61).claim(SHARD, ROUTES) as claim:
             claim.commit({}, (), release=True)
         with pytest.raises(CheckpointError, match="the claim was lost"):
             killed.intend({K: A})
     assert intents(make) == {}
 
 
-def test_change_that_comes_twice_is_refused_the_second_time(make: Make) -> None:
+def test_request_that_lands_twice_changes_nothing_the_second_time(aws: Aws) -> None:
     """The SDK repeats a request, and the first one lands late: an old list of names must not come back."""
-    with make("one", 0).claim(SHARD) as claim:
-        twin = copy.copy(claim)
+    sent: list[dict[str, Any]] = []
+
+    class Recording:
+        def update_item(self, **request: Any) -> Any:
+            sent.append(request)
+            return aws.dynamodb.update_item(**request)
+
+    table = CheckpointTable(cast("Any", Recording()), TABLE, Invocation("one", lambda: 60.0))
+    with table.claim(SHARD, ROUTES) as claim:
         claim.intend({K: A})
         claim.commit({A: SequenceNumber("5")}, (), release=False)
-        with pytest.raises(CheckpointError, match="the claim was lost"):
-            twin.intend({K: A})
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            aws.dynamodb.update_item(**sent[1])
         claim.commit({A: SequenceNumber("6")}, (), release=True)
-    assert intents(make) == {}
+    assert table.look(SHARD) == Progress(watermarks={A: 6})
+
+
+def test_look_tells_progress_without_claiming(aws: Aws) -> None:
+    table = CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0))
+    assert table.look(SHARD) == Progress()
+    with table.claim(SHARD, ROUTES) as claim:
+        claim.intend({K: A, L: B})
+        claim.commit({A: SequenceNumber("5")}, {B}, release=True)
+    trial = Trial(routes=ROUTES, watermarks={}, settled={K: A})
+    assert table.look(SHARD) == Progress(watermarks={A: 5}, intents={L: B}, trial=trial)
 
 
 def test_ten_thousand_names_fit_into_a_row(make: Make) -> None:
@@ -186,14 +204,14 @@ def test_ten_thousand_names_fit_into_a_row(make: Make) -> None:
         ObjectKey(f"departments/orders/contact_record/date=2026-03-02/ctr-fanout-shardId-000000000001-{LONG}{i}.gz"): A
         for i in range(10_000)
     }
-    with make("one", 0).claim(SHARD) as claim:
+    with make("one", 0).claim(SHARD, ROUTES) as claim:
         claim.intend(names)
     assert intents(make) == names
 
 
 def test_row_is_keyed_by_stream_and_shard_and_padded_and_expires(aws: Aws) -> None:
     table = CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0, now=lambda: 1_000_000.0))
-    with table.claim(SHARD) as claim:
+    with table.claim(SHARD, ROUTES) as claim:
         (row,) = aws.dynamodb.scan(TableName=TABLE)["Items"]
         assert (row["claim"]["S"], row["claim_until"]["N"]) == ("one", "1000060000")
         claim.commit({A: LONG}, (), release=True)
@@ -214,14 +232,14 @@ def test_table_out_of_reach_is_one_clear_transient_error() -> None:
     client = boto3.client("dynamodb", config=Config(retries={"total_max_attempts": 1}))
     client.meta.events.register("before-send.dynamodb.UpdateItem", time_out)
     table = CheckpointTable(client, TABLE, Invocation("one", lambda: 60.0))
-    with pytest.raises(CheckpointError) as raised, table.claim(SHARD):
+    with pytest.raises(CheckpointError) as raised, table.claim(SHARD, ROUTES):
         pass
     assert str(raised.value) == "checkpoint: update failed with ConnectTimeoutError; Lambda sends again"
 
 
 def test_missing_table_is_one_clear_transient_error(aws: Aws) -> None:
     table = CheckpointTable(aws.dynamodb, "nowhere", Invocation("one", lambda: 60.0))
-    with pytest.raises(CheckpointError) as raised, table.claim(SHARD):
+    with pytest.raises(CheckpointError) as raised, table.claim(SHARD, ROUTES):
         pass
     assert raised.value.reason == Reason.CHECKPOINT_UNAVAILABLE
     assert str(raised.value) == "checkpoint: update failed with ResourceNotFoundException; Lambda sends again"

@@ -5,7 +5,7 @@ of things come from one random source, so that a failing run can be replayed.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, cast
 
@@ -32,7 +32,7 @@ class World:
         self.table = table
         self.random = random
         self.s3 = MemoryS3()
-        self.commits: list[dict[RouteName, int]] = []
+        self.commits: list[Mapping[RouteName, int]] = []
         self._decoder = Decoder(table.paths)
         self._settings = Settings(
             bucket="bucket",

@@ -9,6 +9,7 @@ from routing.decode import Decoder
 from routing.errors import AccountingError, DeliveryError
 from routing.model import ObjectKey, RenderedObject, RouteName, Shard
 from routing.pipeline import process
+from routing.progress import Progress
 from routing.reasons import Reason
 from routing.report import Report
 from routing.routes import RouteTable
@@ -205,7 +206,9 @@ def test_dead_letter_that_is_committed_is_not_emptied_when_that_of_another_route
 def test_object_of_an_earlier_try_that_is_not_made_again_is_emptied() -> None:
     """Routes were changed, or Lambda gave up on the records before, or the key is no longer refused."""
     sink, checkpoint = MemorySink(), MemoryCheckpoint()
-    checkpoint.before = lambda step: lose(checkpoint) if step == "commit" else None
+    checkpoint.before = lambda step: (
+        lose(checkpoint) if step == "save" and len(checkpoint.rows[SHARD].intents) else None
+    )
     run(claim(n=1), claim(n=2), sink=sink, checkpoint=checkpoint)
     assert lines(sink, "claims") == [claim(n=1), claim(n=2)]
     checkpoint.before = lambda _: None
@@ -215,12 +218,12 @@ def test_object_of_an_earlier_try_that_is_not_made_again_is_emptied() -> None:
 
 
 def test_names_below_a_prefix_that_is_gone_are_let_go() -> None:
-    checkpoint, sink = MemoryCheckpoint(rows={SHARD: Row()}), MemorySink()
-    checkpoint.rows[SHARD].intents = {
+    intents = {
         ObjectKey("gone/x.gz"): RouteName("gone"),
         ObjectKey("renamed/x.gz"): RouteName("claims"),
         ObjectKey("claims/x.gz"): RouteName("claims"),
     }
+    checkpoint, sink = MemoryCheckpoint(rows={SHARD: Row(Progress(intents=intents))}), MemorySink()
     run(contact(), sink=sink, checkpoint=checkpoint)
     assert [key for key in sink.objects if key.endswith("x.gz")] == ["claims/x.gz"]
     assert checkpoint.rows[SHARD].intents == {}
@@ -254,7 +257,9 @@ def test_shard_that_another_invocation_holds_is_sent_again_untouched() -> None:
 
 def test_commit_that_fails_counts_nothing_as_delivered() -> None:
     checkpoint = MemoryCheckpoint()
-    checkpoint.before = lambda step: lose(checkpoint) if step == "commit" else None
+    checkpoint.before = lambda step: (
+        lose(checkpoint) if step == "save" and len(checkpoint.rows[SHARD].intents) else None
+    )
     report = run(contact(), checkpoint=checkpoint)
     assert report.response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert (report.of(RouteName("all")).delivered, report.of(RouteName("all")).failed) == (0, 1)
@@ -263,7 +268,9 @@ def test_commit_that_fails_counts_nothing_as_delivered() -> None:
 def test_dropped_record_is_counted_once_however_often_its_batch_comes() -> None:
     """It comes again after a commit that failed, after a route that failed, and after a restart."""
     sink, checkpoint = MemorySink({"claims": DOWN}), MemoryCheckpoint()
-    checkpoint.before = lambda step: lose(checkpoint) if step == "commit" else None
+    checkpoint.before = lambda step: (
+        lose(checkpoint) if step == "save" and len(checkpoint.rows[SHARD].intents) else None
+    )
     documents = [claim(), b"{}", contact()]
     counted = [run(*documents, sink=sink, checkpoint=checkpoint).dropped.total()]
     checkpoint.before = lambda _: None
@@ -318,7 +325,7 @@ def test_arrays_deeper_than_the_stack_in_a_field_that_routes_name_are_no_crash(f
 
 
 def test_commit_names_only_the_routes_that_move_forward() -> None:
-    checkpoint = MemoryCheckpoint(rows={SHARD: Row({RouteName("all"): 100})})
+    checkpoint = MemoryCheckpoint(rows={SHARD: Row(Progress(watermarks={RouteName("all"): 100}))})
     run(contact(n=1), contact(n=2), checkpoint=checkpoint, first=98)
     assert checkpoint.rows[SHARD].watermarks == {"all": 100, "claims": 99, "speech": 99, "rest": 99, "dead-letter": 99}
 

@@ -1,0 +1,134 @@
+"""Progress: how far the routes of a shard are, and the claim through which one invocation moves them.
+
+A row keeps it between invocations (`handlers/checkpoint.py`); what it means is told here.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from routing.model import FencingToken, ObjectKey, RouteName, RoutesDigest, SequenceNumber
+
+type Names = Mapping[ObjectKey, RouteName]
+"""Names of objects, and the route whose records each holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What to go back to if the routes are changed while some of them lag behind the others.
+
+    The new routes may send a record elsewhere than the old ones did, also to a route that is ahead of it.
+
+    Attributes:
+        routes: The digest of the table by which some routes went ahead.
+        watermarks: As they were before.
+        settled: What those that went ahead have put.
+    """
+
+    routes: RoutesDigest
+    watermarks: Mapping[RouteName, int]
+    settled: Names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What is known of one shard.
+
+    Attributes:
+        watermarks: The last position committed, per route; a route without one has committed nothing.
+        intents: Names that may stand in the bucket without having been committed.
+        trial: None if no route lags behind.
+    """
+
+    watermarks: Mapping[RouteName, int] = field(default_factory=dict)
+    intents: Names = field(default_factory=dict)
+    trial: Trial | None = None
+
+    def seen_by(self, routes: RoutesDigest) -> "Progress":
+        """Return the progress as a table may build on it: with a trial of another one, as it was before."""
+        if self.trial is None or self.trial.routes == routes:
+            return self
+        return Progress(watermarks=self.trial.watermarks, intents={**self.trial.settled, **self.intents})
+
+    def intending(self, names: Names) -> "Progress":
+        """Return the progress with more intents."""
+        return replace(self, intents={**self.intents, **names})
+
+    def committed(
+        self, delivered: Mapping[RouteName, int], unsettled: Collection[RouteName], routes: RoutesDigest
+    ) -> "Progress":
+        """Return the progress after a commit: watermarks forward, intents of settled routes forgotten.
+
+        Args:
+            delivered: New watermarks.
+            unsettled: Routes not all of whose objects have landed.
+            routes: The digest of the table.
+        """
+        watermarks = {**self.watermarks, **delivered}
+        left = {key: owner for key, owner in self.intents.items() if owner in unsettled}
+        if not unsettled and (self.trial is None or max(delivered.values(), default=-1) >= max(watermarks.values())):
+            return Progress(watermarks=watermarks)
+        earlier = self.trial or Trial(routes=routes, watermarks=self.watermarks, settled={})
+        settled = {key: owner for key, owner in self.intents.items() if owner not in unsettled}
+        trial = replace(earlier, settled={**earlier.settled, **settled})
+        return Progress(watermarks=watermarks, intents=left, trial=trial)
+
+
+class Claim:
+    """The progress of a shard, held by one invocation.
+
+    Whatever is saved may raise CheckpointError: the claim is lost or the table cannot be written.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        routes: RoutesDigest,
+        save: Callable[[Progress, bool], FencingToken | None],
+        token: FencingToken | None,
+    ) -> None:
+        """Hold a shard; use `Checkpoint.claim`.
+
+        Args:
+            progress: As it was saved last.
+            routes: The digest of the table that builds on it.
+            save: Saves progress, lets go of the shard if told so, and returns the new token.
+            token: Tells this claim's objects from those of earlier ones; None without a checkpoint.
+        """
+        self._progress = progress.seen_by(routes)
+        self._routes = routes
+        self._save = save
+        self.token = token
+
+    @property
+    def watermarks(self) -> Mapping[RouteName, int]:
+        """The last position committed, per route."""
+        return self._progress.watermarks
+
+    @property
+    def intents(self) -> Names:
+        """Names that may stand in the bucket without having been committed, and whose records they hold."""
+        return self._progress.intents
+
+    def intend(self, names: Names) -> None:
+        """Write down names before anything is put under them; what is written down already costs nothing."""
+        if not names.keys() <= self.intents.keys():
+            self._keep(self._progress.intending(names), release=False)
+
+    def commit(
+        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
+    ) -> None:
+        """Move watermarks, forget the intents that are settled, and let go of the shard if `release`.
+
+        Call it after the puts: a crash in between repeats a put, it never loses a record.
+
+        Args:
+            delivered: Last sequence number of each route that moves forward.
+            unsettled: Routes whose intents have to be kept, because not all of their objects have landed.
+            release: True with the last commit of an invocation.
+        """
+        moved = {route: int(number) for route, number in delivered.items()}
+        self._keep(self._progress.committed(moved, unsettled, self._routes), release=release)
+
+    def _keep(self, progress: Progress, *, release: bool) -> None:
+        self.token = self._save(progress, release)
+        self._progress = progress

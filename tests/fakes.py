@@ -1,9 +1,11 @@
 """Fakes that keep the contracts of S3 and the checkpoint in memory, and fail on demand."""
 
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -108,7 +110,8 @@ class MemoryCheckpoint:
 class MemoryS3:
     """The part of an S3 client that the sink uses, with conditional writes, and failures where told."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
+        self.now = now
         self.objects: dict[str, dict[str, Any]] = {}
         self.requests: list[dict[str, Any]] = []
         self._puts = 0
@@ -131,7 +134,11 @@ class MemoryS3:
             raise client_error("PreconditionFailed")
         self._puts += 1
         etag = f'"{self._puts:032x}"'  # SSE-KMS: another data key and so another ETag with every put
-        self.objects[request["Key"]] = {**request, "ETag": etag}
+        self.objects[request["Key"]] = {
+            **request,
+            "ETag": etag,
+            "LastModified": datetime.fromtimestamp(self.now(), UTC),
+        }
         return {"ETag": etag}
 
     def head_object(self, **request: Any) -> dict[str, Any]:
@@ -139,6 +146,26 @@ class MemoryS3:
         if there is None:
             raise client_error("404", "HeadObject")
         return {"Metadata": there["Metadata"], "ETag": there["ETag"]}
+
+    def get_object(self, **request: Any) -> dict[str, Any]:
+        self.before(request)
+        there = self.objects.get(request["Key"])
+        if there is None:
+            raise client_error("NoSuchKey", "GetObject")
+        return {"Body": io.BytesIO(there["Body"]), "Metadata": there["Metadata"]}
+
+    def delete_object(self, **request: Any) -> None:
+        self.before(request)
+        self.objects.pop(request["Key"], None)
+        self.after(request)
+
+    def get_paginator(self, name: str) -> Any:
+        assert name == "list_objects_v2"
+        return self
+
+    def paginate(self, *, Prefix: str, StartAfter: str = "", **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
+        keys = sorted(key for key in self.objects if key.startswith(Prefix) and key > StartAfter)
+        yield {"Contents": [{"Key": key, "LastModified": self.objects[key]["LastModified"]} for key in keys]}
 
 
 class Inline(Executor):

@@ -29,7 +29,7 @@ from routing.reasons import Reason
 from routing.render import FENCING
 from routing.report import Report
 from routing.routes import RouteTable
-from routing.standing import Coverage, Narrowed, Standing, place_of, settled
+from routing.standing import Coverage, Narrowed, Standing, place_of, runs, settled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -175,7 +175,7 @@ class Replayer:
                 self._remove(listed.key)
         return told[-1]
 
-    def stream_records(self, event: Mapping[str, Any], where: str) -> Replayed:
+    def stream_records(self, event: Mapping[str, Any], where: str, *, is_settled: bool) -> Replayed:
         """Deliver records that were read from the stream again, as far as all routes have passed them.
 
         What a route has not reached yet is still to come, and is left to the function.
@@ -183,11 +183,13 @@ class Replayer:
         Args:
             event: As Lambda makes it, of one shard.
             where: The range, for the report.
+            is_settled: True if the mapping will not send them again, although some route has not passed them:
+                Lambda has given up on them and could not hand them over.
         """
         with self._telling(where) as told:
             shard, records = self._decoder.decode(event)
             if shard is not None:
-                told.append(self._deliver(shard, records, where, is_settled=False))
+                told.append(self._deliver(shard, records, where, is_settled=is_settled))
         return told[-1] if told else Replayed(key=where)
 
     def _deliver(self, shard: Shard, records: Sequence[Record], where: str, *, is_settled: bool) -> Replayed:
@@ -200,26 +202,17 @@ class Replayer:
                 return Replayed(key=where)
             places = {place_of(record, route) for record in records for route in self._table.routes_for(record)}
             found = self._inventory.around(shard, places, records[0].position, records[-1].position, claim.intents)
-            standing = settled(found, claim.intents)
-            if self._applies and (left := self._make_way(found, claim)):
-                return Replayed(key=where, left=left)
-            coverage = Coverage(standing)
+            coverage = Coverage(settled(found, claim.intents))
             missing = Narrowed(self._table, lambda r, route: not coverage.covers(place_of(r, route), r.position))
             replayed = Replayed(key=where, records=sum(len(missing.routes_for(record)) for record in records))
             if not self._applies:
                 return replayed
             held = Held(claim)
-            report = fan_out(shard, records, table=missing, sink=self._sink, checkpoint=held, is_replay=True)
-            return replace(replayed, left=_left(report))
-
-    def _make_way(self, found: Iterable[Standing], claim: Claim) -> str:
-        """Move the empty dead letters: each waits to empty a place that a delivery may be about to fill."""
-        waiting = [one for one in found if one.is_letter and not one.record_count]
-        for letter in waiting:
-            left = "" if letter.name.key in claim.intents else self._move(letter, claim.token)
-            if left:
-                return f"{letter.name.key} has to be moved first: {left}"
-        return ""
+            for run in runs(records, self._table, missing):
+                report = fan_out(shard, run, table=missing, sink=self._sink, checkpoint=held, is_replay=True)
+                if report.failed_from:
+                    return replace(replayed, left=_left(report))
+            return replayed
 
     def _move(self, letter: Standing, token: FencingToken | None) -> str:
         """Put a dead letter to its place, see it there, and remove it; return why it is left, if it is."""

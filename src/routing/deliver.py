@@ -42,19 +42,26 @@ def deliver(
     blocking = {route.name for route in table.all_routes if route.blocks_when_denied}
     outcomes: list[Outcome] = []
     refused: list[tuple[RenderedObject, DeliveryError]] = []
+    refused_empty: list[tuple[RenderedObject, DeliveryError]] = []
     for rendered, error in zip(objects, sink.put_all(objects), strict=True):
         if error is None:
             outcomes.append(_landed(rendered))
+        elif not (error.is_transient or rendered.record_count):
+            refused_empty.append((rendered, error))
         elif error.is_transient or rendered.route in blocking:
             outcomes.append(Outcome(rendered, _trouble(rendered, error)))
         else:
             refused.append((rendered, error))
-    if refused:
-        letters = [dead_letter.from_object(rendered, error.reason) for rendered, error in refused]
+    letters = [dead_letter.from_object(rendered, error.reason) for rendered, error in refused]
+    filled: set[ObjectKey] = set()
+    if letters:
         intend({letter.key: letter.owner for letter in letters})
-        for (rendered, error), failure in zip(refused, sink.put_all(letters), strict=True):
-            trouble = _trouble(rendered, failure or error)
-            outcomes.append(Outcome(rendered, trouble, is_dead_letter=failure is None))
+        for letter, (rendered, error), failure in zip(letters, refused, sink.put_all(letters), strict=True):
+            filled |= {letter.key} if failure is None else set()
+            outcomes.append(Outcome(rendered, _trouble(rendered, failure or error), is_dead_letter=failure is None))
+    for rendered, error in refused_empty:  # a name that a dead letter has filled since is not to be emptied any more
+        is_open = rendered.key not in filled
+        outcomes.append(Outcome(rendered, _trouble(rendered, error) if is_open else None, is_refused_empty=is_open))
     return outcomes
 
 

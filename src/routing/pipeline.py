@@ -12,7 +12,7 @@ from routing.batch import group, segments
 from routing.decode import Decoder
 from routing.deliver import Sink, deliver
 from routing.errors import CheckpointError
-from routing.model import Record, RenderedObject, RouteName, RoutesDigest, SequenceNumber, Shard
+from routing.model import ObjectKey, Record, RenderedObject, RouteName, RoutesDigest, SequenceNumber, Shard
 from routing.progress import Claim
 from routing.render import render, render_empty
 from routing.report import Report
@@ -87,7 +87,9 @@ def fan_out(
                     settlement.take(deliver(objects, table, sink, claim.intend))
                     unsettled = settlement.unsettled
                     delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - unsettled)
-                    claim.commit(delivered, unsettled, release=bool(unsettled) or segment[-1] is records[-1])
+                    kept = settlement.kept | _out_of_reach(claim, table)
+                    is_last = bool(unsettled) or segment[-1] is records[-1]
+                    claim.commit(delivered, unsettled, kept, release=is_last, is_replay=is_replay)
                 if unsettled:
                     report.failed_from = first
                     break
@@ -100,7 +102,6 @@ def _strays(claim: Claim, objects: Iterable[RenderedObject], table: RouteTable) 
     """Return an empty object for each name that an earlier try may have used and this one does not.
 
     Nothing is deleted: what stands there also shuts out a put of a killed invocation that is still to land.
-    Names of a prefix that the table no longer has are let go; nobody may write there any more.
     """
     made = {rendered.key for rendered in objects}
     return [
@@ -108,6 +109,11 @@ def _strays(claim: Claim, objects: Iterable[RenderedObject], table: RouteTable) 
         for key, owner in claim.intents.items()
         if key not in made and table.owns(key, owner)
     ]
+
+
+def _out_of_reach(claim: Claim, table: RouteTable) -> frozenset[ObjectKey]:
+    """Return the names of routes or prefixes that the table no longer has: they wait for a table that has them."""
+    return frozenset(key for key, owner in claim.intents.items() if not table.owns(key, owner))
 
 
 def _ahead(

@@ -54,21 +54,29 @@ class Progress:
         return replace(self, intents={**self.intents, **names})
 
     def committed(
-        self, delivered: Mapping[RouteName, int], unsettled: Collection[RouteName], routes: RoutesDigest
+        self,
+        delivered: Mapping[RouteName, int],
+        unsettled: Collection[RouteName],
+        kept: Collection[ObjectKey],
+        routes: RoutesDigest,
+        *,
+        is_replay: bool = False,
     ) -> "Progress":
         """Return the progress after a commit: watermarks forward, intents of settled routes forgotten.
 
         Args:
             delivered: New watermarks.
             unsettled: Routes not all of whose objects have landed.
+            kept: Intents to keep although their routes are settled.
             routes: The digest of the table.
+            is_replay: True if nobody will send these records again, so that a trial does not take them back.
         """
         watermarks = {**self.watermarks, **delivered}
-        left = {key: owner for key, owner in self.intents.items() if owner in unsettled}
+        left = {key: owner for key, owner in self.intents.items() if owner in unsettled or key in kept}
         if not unsettled and (self.trial is None or max(delivered.values(), default=-1) >= max(watermarks.values())):
-            return Progress(watermarks=watermarks)
+            return Progress(watermarks=watermarks, intents=left)
         earlier = self.trial or Trial(routes=routes, watermarks=self.watermarks, settled={})
-        settled = {key: owner for key, owner in self.intents.items() if owner not in unsettled}
+        settled = {key: owner for key, owner in self.intents.items() if key not in left and not is_replay}
         trial = replace(earlier, settled={**earlier.settled, **settled})
         return Progress(watermarks=watermarks, intents=left, trial=trial)
 
@@ -115,7 +123,13 @@ class Claim:
             self._keep(self._progress.intending(names), release=False)
 
     def commit(
-        self, delivered: Mapping[RouteName, SequenceNumber], unsettled: Collection[RouteName], *, release: bool
+        self,
+        delivered: Mapping[RouteName, SequenceNumber],
+        unsettled: Collection[RouteName] = (),
+        kept: Collection[ObjectKey] = (),
+        *,
+        release: bool,
+        is_replay: bool = False,
     ) -> None:
         """Move watermarks, forget the intents that are settled, and let go of the shard if `release`.
 
@@ -123,11 +137,14 @@ class Claim:
 
         Args:
             delivered: Last sequence number of each route that moves forward.
-            unsettled: Routes whose intents have to be kept, because not all of their objects have landed.
+            unsettled: Routes whose intents stay, because not all of their objects have landed.
+            kept: Intents that stay besides: they could not be emptied, and hold nobody up.
             release: True with the last commit of an invocation.
+            is_replay: True if nobody will send these records again.
         """
         moved = {route: int(number) for route, number in delivered.items()}
-        self._keep(self._progress.committed(moved, unsettled, self._routes), release=release)
+        progress = self._progress.committed(moved, unsettled, kept, self._routes, is_replay=is_replay)
+        self._keep(progress, release=release)
 
     def _keep(self, progress: Progress, *, release: bool) -> None:
         self.token = self._save(progress, release)

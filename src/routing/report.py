@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from routing.errors import AccountingError
-from routing.model import Kind, RenderedObject, RouteName, SequenceNumber
+from routing.model import Kind, ObjectKey, RenderedObject, RouteName, SequenceNumber
 from routing.reasons import Reason
 
 
@@ -73,16 +73,18 @@ class Outcome:
         rendered: The object as it was to be delivered.
         trouble: None if it was delivered.
         is_dead_letter: True if it landed under the dead-letter key instead.
+        is_refused_empty: True if it holds no record and its destination refuses it; it is tried again.
     """
 
     rendered: RenderedObject
     trouble: Trouble | None = None
     is_dead_letter: bool = False
+    is_refused_empty: bool = False
 
     @property
     def is_failed(self) -> bool:
         """True if it landed nowhere, so that Lambda has to send its records again."""
-        return self.trouble is not None and not self.is_dead_letter
+        return self.trouble is not None and not self.is_dead_letter and not self.is_refused_empty
 
 
 @dataclass(slots=True)
@@ -100,6 +102,11 @@ class Settlement:
     def unsettled(self) -> frozenset[RouteName]:
         """The routes that Lambda has to send records again for."""
         return frozenset(outcome.rendered.owner for outcome in self.outcomes if outcome.is_failed)
+
+    @property
+    def kept(self) -> frozenset[ObjectKey]:
+        """The names that could not be emptied, because their key refuses every put."""
+        return frozenset(outcome.rendered.key for outcome in self.outcomes if outcome.is_refused_empty)
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Take what became of every object; call it before the commit.

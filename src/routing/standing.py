@@ -7,7 +7,7 @@ number, as long as its name is not among the intents of its shard: then nobody h
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -157,3 +157,25 @@ class Narrowed(RouteTable):
     def routes_for(self, record: Record) -> tuple[Route, ...]:
         """Return the routes that are left."""
         return tuple(route for route in super().routes_for(record) if self._keeps(record, route))
+
+
+def runs(records: Sequence[Record], table: RouteTable, missing: RouteTable) -> Iterator[Sequence[Record]]:
+    """Cut records so that no object of the missing ones would reach over an object that stands.
+
+    Args:
+        records: Of one shard, in stream order, without gaps.
+        table: All routes that they take.
+        missing: Those that they still have to go to.
+    """
+    run: list[Record] = []
+    begun: set[Place] = set()
+    passed: set[Place] = set()
+    for record in records:
+        to_go = {place_of(record, route) for route in missing.routes_for(record)}
+        if to_go & passed:
+            yield run
+            run, begun, passed = [], set(), set()
+        run.append(record)
+        begun |= to_go
+        passed |= begun & ({place_of(record, route) for route in table.routes_for(record)} - to_go)
+    yield run

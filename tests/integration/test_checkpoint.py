@@ -50,15 +50,15 @@ def test_new_shard_has_no_watermarks(make: Make) -> None:
 
 def test_committed_watermarks_are_there_for_the_next(make: Make) -> None:
     with make("one", 0).claim(SHARD, ROUTES) as claim:
-        claim.commit({A: LONG, B: SequenceNumber("7")}, (), release=True)
+        claim.commit({A: LONG, B: SequenceNumber("7")}, release=True)
     assert watermarks(make) == {"a": int(LONG), "b": 7}
 
 
 def test_commit_of_one_route_leaves_the_others(make: Make) -> None:
     with make("one", 0).claim(SHARD, ROUTES) as claim:
-        claim.commit({A: SequenceNumber("5"), B: SequenceNumber("5")}, (), release=True)
+        claim.commit({A: SequenceNumber("5"), B: SequenceNumber("5")}, release=True)
     with make("two", 1).claim(SHARD, ROUTES) as claim:
-        claim.commit({A: SequenceNumber("9")}, (), release=True)
+        claim.commit({A: SequenceNumber("9")}, release=True)
     assert watermarks(make) == {"a": 9, "b": 5}
 
 
@@ -72,23 +72,23 @@ def test_live_claim_refuses_another_invocation(make: Make) -> None:
 def test_claim_of_one_shard_leaves_others_free(make: Make) -> None:
     other = Shard(SHARD.stream_arn, "shardId-000000000002")
     with make("one", 0).claim(SHARD, ROUTES), make("two", 0).claim(other, ROUTES) as claim:
-        claim.commit({A: SequenceNumber("1")}, (), release=True)
+        claim.commit({A: SequenceNumber("1")}, release=True)
     assert watermarks(make) == {}
 
 
 def test_claim_runs_out_with_its_invocation(make: Make) -> None:
     with make("killed", 0).claim(SHARD, ROUTES) as killed:
         with make("next", 61).claim(SHARD, ROUTES) as claim:
-            claim.commit({A: SequenceNumber("5")}, (), release=False)
+            claim.commit({A: SequenceNumber("5")}, release=False)
             with pytest.raises(CheckpointError, match="the claim was lost"):
-                killed.commit({A: SequenceNumber("9")}, (), release=True)
+                killed.commit({A: SequenceNumber("9")}, release=True)
         assert watermarks(make) == {"a": 5}
 
 
 def test_claim_can_be_taken_again_by_its_owner(make: Make) -> None:
     """The SDK repeats a request whose answer was lost."""
     with make("one", 0).claim(SHARD, ROUTES), make("one", 1).claim(SHARD, ROUTES) as claim:
-        claim.commit({A: SequenceNumber("5")}, (), release=True)
+        claim.commit({A: SequenceNumber("5")}, release=True)
 
 
 def test_failing_invocation_lets_go_at_once(make: Make) -> None:
@@ -100,9 +100,9 @@ def test_failing_invocation_lets_go_at_once(make: Make) -> None:
 
 def test_commit_that_releases_lets_the_next_in(make: Make) -> None:
     with make("one", 0).claim(SHARD, ROUTES) as claim:
-        claim.commit({A: SequenceNumber("5")}, (), release=True)
+        claim.commit({A: SequenceNumber("5")}, release=True)
         with make("two", 1).claim(SHARD, ROUTES) as second:
-            second.commit({A: SequenceNumber("6")}, (), release=True)
+            second.commit({A: SequenceNumber("6")}, release=True)
     assert watermarks(make) == {"a": 6}
 
 
@@ -123,7 +123,7 @@ def test_intents_are_there_for_the_next_until_they_are_committed(make: Make) -> 
         claim.commit({A: SequenceNumber("5")}, {B}, release=True)
     assert intents(make) == {L: B}
     with make("last", 30_000).claim(SHARD, ROUTES) as claim:
-        claim.commit({}, (), release=True)
+        claim.commit({}, release=True)
     assert intents(make) == {}
 
 
@@ -143,7 +143,7 @@ def test_token_grows_from_claim_to_claim_and_with_every_change(make: Make) -> No
             tokens.append(claim.token or 0)
             claim.intend({ObjectKey(f"{number}"): A})
             tokens.append(claim.token or 0)
-            claim.commit({}, (), release=True)
+            claim.commit({}, release=True)
             tokens.append(claim.token or 0)
     assert tokens == sorted(set(tokens))
 
@@ -155,7 +155,7 @@ def test_token_of_a_row_made_anew_is_above_that_of_the_lost_one(aws: Aws) -> Non
         table = CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0, now=lambda at=seconds: at))  # type: ignore[misc]
         with table.claim(SHARD, ROUTES) as claim:
             claim.intend({K: A})
-            claim.commit({}, (), release=True)
+            claim.commit({}, release=True)
             tokens.append(claim.token or 0)
         aws.dynamodb.delete_item(TableName=TABLE, Key={"shard": {"S": f"{SHARD.stream_arn}/{SHARD.shard_id}"}})
     assert tokens == sorted(set(tokens))
@@ -164,7 +164,7 @@ def test_token_of_a_row_made_anew_is_above_that_of_the_lost_one(aws: Aws) -> Non
 def test_intend_of_a_lost_claim_is_refused(make: Make) -> None:
     with make("killed", 0).claim(SHARD, ROUTES) as killed:
         with make("next", 61).claim(SHARD, ROUTES) as claim:
-            claim.commit({}, (), release=True)
+            claim.commit({}, release=True)
         with pytest.raises(CheckpointError, match="the claim was lost"):
             killed.intend({K: A})
     assert intents(make) == {}
@@ -182,11 +182,13 @@ def test_request_that_lands_twice_changes_nothing_the_second_time(aws: Aws) -> N
     table = CheckpointTable(cast("Any", Recording()), TABLE, Invocation("one", lambda: 60.0))
     with table.claim(SHARD, ROUTES) as claim:
         claim.intend({K: A})
-        claim.commit({A: SequenceNumber("5")}, (), release=False)
+        claim.commit({A: SequenceNumber("5")}, release=False)
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
             aws.dynamodb.update_item(**sent[1])
-        claim.commit({A: SequenceNumber("6")}, (), release=True)
-    assert table.look(SHARD) == Progress(watermarks={A: 6})
+        claim.commit({A: SequenceNumber("6")}, release=True)
+    assert CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0)).look(SHARD) == Progress(
+        watermarks={A: 6}
+    )
 
 
 def test_look_tells_progress_without_claiming(aws: Aws) -> None:
@@ -214,7 +216,7 @@ def test_row_is_keyed_by_stream_and_shard_and_padded_and_expires(aws: Aws) -> No
     with table.claim(SHARD, ROUTES) as claim:
         (row,) = aws.dynamodb.scan(TableName=TABLE)["Items"]
         assert (row["claim"]["S"], row["claim_until"]["N"]) == ("one", "1000060000")
-        claim.commit({A: LONG}, (), release=True)
+        claim.commit({A: LONG}, release=True)
     (row,) = aws.dynamodb.scan(TableName=TABLE)["Items"]
     assert row == {
         "shard": {"S": f"{SHARD.stream_arn}/{SHARD.shard_id}"},

@@ -1,0 +1,134 @@
+"""A schedule: what happens in which order, drawn from a seed.
+
+Each schedule draws which kinds of trouble it knows, so that some meet one kind often instead of all a little.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from tests.faults.tables import CHANGED, REPARTITIONED, TABLE
+from routing.routes import RouteTable
+from tests.faults.world import Poller, World
+
+FAMILIES = (
+    "kill", "slow", "fail", "keys", "bucket", "table", "restart", "second poller", "reshard", "skew", "deploy",
+    "give up", "age", "destination", "replay",
+)  # fmt: skip
+_TICKS = (2, 18)
+
+
+@dataclass
+class Schedule:
+    """One run of a world, and what it found."""
+
+    seed: int
+    families: tuple[str, ...]
+    world: World
+
+    def __str__(self) -> str:
+        """Return what replays it."""
+        return f"seed {self.seed} ({', '.join(self.families)})"
+
+
+def run(seed: int, *, has_checkpoint: bool = True, families: tuple[str, ...] | None = None) -> Schedule:
+    """Run one schedule to its end: trouble first, then calm, then the replays that an operator would run.
+
+    Args:
+        seed: The same one makes the same schedule.
+        has_checkpoint: False delivers at least once.
+        families: Kinds of trouble to know; by default drawn.
+    """
+    random = Random(seed)
+    drawn = tuple(name for name in FAMILIES if random.random() < random.choice((0.1, 0.4, 0.8)))
+    families = drawn if families is None else families
+    world = World(random, has_checkpoint=has_checkpoint)
+    first = world.poller(
+        retries=random.choice((0, 1, 3)) if "give up" in families else None,
+        max_age_seconds=300 if "age" in families else None,
+    )
+    pollers = [first]
+    world.skew = 200.0 if "skew" in families else 0.0
+    world.is_destination_down = "destination" in families and random.random() < 0.5
+    world.troubles = _troubles(world, families, pollers)
+    actions = _actions(world, families, pollers)
+    world.produce(random.randint(1, 8))
+    for _ in range(random.randint(*_TICKS)):
+        random.choice(actions)()
+        world.clock += random.choice((0.1, 5.0, 40.0, 90.0))
+        world.land_late_puts(0.15)
+    world.heal()
+    for poller in pollers[:1]:
+        world.drain(poller)
+    world.land_late_puts(1.0)
+    _replay_all(world, families)
+    return Schedule(seed, families, world)
+
+
+def _troubles(world: World, families: tuple[str, ...], pollers: list[Poller]) -> list[Callable[[], None]]:
+    """Return what may happen between two steps of an invocation."""
+    return [
+        trouble
+        for name, trouble in (
+            ("kill", world.kill),
+            ("kill", world.kill),
+            ("slow", world.be_slow),
+            ("fail", world.fail_once),
+            ("fail", world.fail_once),
+            ("keys", world.switch_key),
+            ("bucket", world.switch_bucket),
+            ("table", world.switch_table),
+            ("deploy", lambda: world.deploy(_tables(families))),
+            ("second poller", lambda: _poll_any(world, pollers)),
+            ("restart", lambda: world.restart(pollers[0])),
+            ("replay", lambda: _try_to_replay(world)),
+        )
+        if name in families
+    ]
+
+
+def _actions(world: World, families: tuple[str, ...], pollers: list[Poller]) -> list[Callable[[], object]]:
+    """Return what may happen between two invocations."""
+    named: list[tuple[str, Callable[[], object]]] = [
+        ("restart", lambda: world.restart(pollers[0])),
+        ("second poller", lambda: pollers.append(world.poller(retries=pollers[0].mapping.retries))),
+        ("second poller", lambda: pollers.pop() if len(pollers) > 1 else None),
+        ("reshard", world.reshard),
+        ("keys", world.switch_key),
+        ("bucket", world.switch_bucket),
+        ("table", world.switch_table),
+        ("deploy", lambda: world.deploy(_tables(families))),
+        ("age", lambda: setattr(world, "clock", world.clock + 200)),
+        ("replay", lambda: _try_to_replay(world)),
+    ]
+    polls: list[Callable[[], object]] = [lambda: _poll_any(world, pollers)] * 6
+    return [
+        *polls,
+        lambda: world.produce(world.random.randint(1, 6)),
+        *(act for name, act in named if name in families),
+    ]
+
+
+def _tables(families: tuple[str, ...]) -> list[RouteTable]:
+    is_replayed = not {"give up", "age", "destination", "replay"}.isdisjoint(families)
+    return [TABLE, *CHANGED, *([] if is_replayed else [REPARTITIONED])]
+
+
+def _poll_any(world: World, pollers: list[Poller]) -> None:
+    world.poll(world.random.choice(pollers))
+
+
+def _try_to_replay(world: World) -> None:
+    """An operator starts a replay in the middle of it all; it may be killed, too."""
+    try:
+        world.replay(stream=world.random.random() < 0.3)
+    except BaseException as err:
+        if type(err).__name__ not in {"Killed", "Crash", "ClientError"}:
+            raise
+
+
+def _replay_all(world: World, families: tuple[str, ...]) -> None:
+    """Replay, more than once: twice is once. The stream only for what Lambda could not hand over."""
+    for _ in range(3):
+        world.clock += 1000
+        world.replay(stream="destination" in families, is_settled=True)

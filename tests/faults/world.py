@@ -1,0 +1,463 @@
+"""A world around the function: a stream, pollers with Lambda's rules, a bucket, a checkpoint, and trouble.
+
+The pipeline, the sink, the replay and the event source are the real ones; S3 and the checkpoint keep their
+contracts in memory. Everything that is not settled by them comes from one random source, so that a schedule
+is its seed.
+"""
+
+import base64
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from random import Random
+from typing import Any, cast
+
+from botocore.exceptions import ClientError
+
+from handlers.checkpoint import CheckpointTable, NoCheckpoint
+from handlers.inventory import Inventory
+from handlers.invocation import Invocation
+from handlers.replaying import Replayed, Replayer
+from handlers.s3_sink import S3Sink
+from handlers.settings import Settings
+from local.event_source.lane import GivenUp
+from local.event_source.mapping import Mapping
+from local.event_source.on_failure import object_for_s3
+from local.event_source.records import StreamRecord, event_of
+from local.event_source.shard import ShardReader
+from local.event_source.verdict import Answer, Outcome
+from routing import dead_letter
+from routing.decode import Decoder
+from routing.errors import CheckpointError
+from routing.model import Shard
+from routing.pipeline import process
+from routing.reasons import Reason
+from routing.routes import RouteTable
+from routing.standing import read_name
+from tests.builders import lines_in
+from tests.fakes import Crash, Inline, MemoryCheckpoint, MemoryS3, Row, client_error
+from tests.faults.tables import TABLE
+from tests.property.strategies import documents
+
+STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
+SECONDS_TO_LIVE = 60.0
+# Two digits become three on the way, where text and number order differ.
+_FIRST_NUMBER = 90
+_SHAPES = ("claim", "contact", "contact", "agent", "segment", "other", "poison")
+_DATES = ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", None)
+_REFUSALS = ("KMS.DisabledException", "KMS.KMSInvalidStateException", "AccessDenied")
+_OUTAGES = ("SlowDown", "InternalError", "KMS.ThrottlingException", "RequestTimeout")
+
+
+@dataclass
+class OpenShard:
+    """What the stream holds of one shard."""
+
+    shard_id: str
+    parents: tuple[str, ...] = ()
+    records: list[StreamRecord] = field(default_factory=list)
+    is_closed: bool = False
+
+
+@dataclass
+class Poller:
+    """One poller of the mapping; a second one may live beside it for a while."""
+
+    mapping: Mapping
+    readers: dict[str, ShardReader] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+
+
+class Killed(Crash):
+    """The invocation has lived for as long as it may."""
+
+
+class World:
+    """Everything between Kinesis and S3, and what may go wrong there."""
+
+    def __init__(self, random: Random, *, has_checkpoint: bool = True, table: RouteTable = TABLE) -> None:
+        self.random = random
+        self.has_checkpoint = has_checkpoint
+        self.table = table
+        self.tables = [table]
+        self.s3 = MemoryS3(lambda: self.clock)
+        self.rows: dict[Shard, Row] = {}
+        self.shards = {"shardId-000000000000": OpenShard("shardId-000000000000")}
+        self.sent: dict[tuple[str, int], bytes] = {}
+        self.clock = 1_772_413_962.0
+        self.refused: dict[str, str] = {}
+        self.is_bucket_down = self.is_table_down = self.is_destination_down = False
+        self.skew = 0.0
+        self.troubles: list[Callable[[], None]] = []
+        self.late: list[dict[str, Any]] = []
+        self.calls = Counter[str]()
+        self._number = _FIRST_NUMBER
+        self._depth = 0
+
+    # --- the stream -------------------------------------------------------------------------------------------
+
+    def produce(self, count: int) -> None:
+        """Let Connect send records; each tells its number."""
+        open_shards = [shard for shard in self.shards.values() if not shard.is_closed]
+        for _ in range(count):
+            shard = self.random.choice(open_shards)
+            self._number += self.random.randint(1, 3)
+            document = documents(self._number, self.random.choice(_SHAPES), self.random.choice(_DATES))
+            record = StreamRecord(str(self._number), document, f"key-{self._number % 3}", self.clock)
+            shard.records.append(record)
+            self.sent[shard.shard_id, self._number] = document
+
+    def reshard(self) -> None:
+        """Split an open shard, or merge two."""
+        open_ids = [shard.shard_id for shard in self.shards.values() if not shard.is_closed]
+        parents = tuple(self.random.sample(open_ids, min(len(open_ids), self.random.randint(1, 2))))
+        for shard_id in parents:
+            self.shards[shard_id].is_closed = True
+        for _ in range(2 if len(parents) == 1 else 1):
+            shard_id = f"shardId-{len(self.shards):012}"
+            self.shards[shard_id] = OpenShard(shard_id, parents)
+
+    # --- Lambda -----------------------------------------------------------------------------------------------
+
+    def poller(self, **settings: Any) -> Poller:
+        """Start a poller that has read nothing yet."""
+        return Poller(
+            Mapping(
+                uuid="mapping",
+                stream_arn=STREAM,
+                function_arn="arn:aws:lambda:ap-northeast-1:111122223333:function:ctr-fanout",
+                reports_failures=True,
+                **{"batch_size": self.random.randint(1, 9), "bisects": True, **settings},
+            )
+        )
+
+    def poll(self, poller: Poller) -> bool:
+        """Read a shard a little further and send what is due; return False if there was nothing to do."""
+        ready = [shard for shard in self.shards.values() if self._may_read(shard, poller)]
+        if not ready:
+            return False
+        shard = self.random.choice(ready)
+        reader = poller.readers.setdefault(shard.shard_id, ShardReader(poller.mapping, shard.shard_id))
+        read_to = int(reader.read_to or -1)
+        unread = [record for record in shard.records if record.position > read_to]
+        if reader.gathered < 2 * poller.mapping.batch_size:
+            reader.feed(unread[: self.random.randint(1, 12)], self.clock)
+        for given_up in reader.expire(self.clock):
+            self._hand_over(poller.mapping, shard.shard_id, given_up)
+        for lane, batch in reader.take(self.clock, is_window_over=True):
+            answer = self._invoke(event_of(batch.records, shard.shard_id, STREAM))
+            if poller.readers.get(shard.shard_id) is not reader:
+                return True  # restarted meanwhile: nobody takes the answer
+            gone = reader.settle(lane, batch, answer)
+            if gone is not None:
+                self._hand_over(poller.mapping, shard.shard_id, gone)
+        if shard.is_closed and reader.is_settled and int(reader.read_to or -1) >= _last(shard):
+            poller.closed.add(shard.shard_id)
+        return True
+
+    def restart(self, poller: Poller) -> None:
+        """Let a poller go on from any older position of a shard."""
+        shard_id = self.random.choice(list(self.shards))
+        reader = ShardReader(poller.mapping, shard_id)
+        older = [record.sequence_number for record in self.shards[shard_id].records]
+        known = poller.readers.get(shard_id)
+        resumes_at = int((known.resumes_at or known.read_to or -1) if known else -1)
+        before = [number for number in older if int(number) < resumes_at]
+        reader.read_to = self.random.choice([None, *before])
+        poller.readers[shard_id] = reader
+        poller.closed.discard(shard_id)
+
+    def drain(self, poller: Poller) -> None:
+        """Deliver everything that is left, calmly."""
+        for _ in range(3000):
+            self.clock += 2 * SECONDS_TO_LIVE
+            if not self.poll(poller):
+                return
+        raise AssertionError("the stream does not come to rest")
+
+    def _may_read(self, shard: OpenShard, poller: Poller) -> bool:
+        if shard.shard_id in poller.closed or not poller.closed.issuperset(shard.parents):
+            return False
+        reader = poller.readers.get(shard.shard_id)
+        if reader is None or not reader.is_settled:
+            return True
+        return shard.is_closed or int(reader.read_to or -1) < _last(shard)
+
+    def _hand_over(self, mapping: Mapping, shard_id: str, given_up: GivenUp) -> None:
+        self.calls["given up"] += 1
+        if self.is_destination_down:
+            return  # what is discarded is still in the stream
+        key, body = object_for_s3(mapping, shard_id, given_up, self.clock)
+        self.s3.land({"Key": key, "Body": body, "Metadata": {}})
+
+    def _invoke(self, event: dict[str, Any]) -> Answer:
+        self.calls["invocations"] += 1
+        table = self.table
+        try:
+            with self._invocation() as invocation:
+                report = process(
+                    event,
+                    decoder=decoder_of(table),
+                    table=table,
+                    sink=self._sink(invocation, table),
+                    checkpoint=self._checkpoint(invocation),
+                )
+        except Crash as crash:
+            self.calls[type(crash).__name__] += 1
+            return Answer(Outcome.FAILED)
+        self.calls.update(str(trouble.reason) for trouble in report.troubles)
+        return Answer(Outcome.ANSWERED, report.response())
+
+    # --- the function's world ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _invocation(self) -> Iterator[Invocation]:
+        """Run one invocation; another may run inside it, where a trouble starts one."""
+        self.calls["ids"] += 1
+        deadline = self.clock + SECONDS_TO_LIVE
+        skew = self.random.uniform(-self.skew, self.skew)
+        invocation = Invocation(
+            f"invocation-{self.calls['ids']}", lambda: deadline - self.clock, now=lambda: self.clock + skew
+        )
+        before, after = self.s3.before, self.s3.after
+        has_trouble = self.troubles and self._depth < 3
+        troubles_at = {self.random.randint(0, 40) for _ in range(self.random.choice((0, 1, 1, 2)))} if has_trouble else ()
+        steps = iter(range(1_000_000))
+
+        def step(request: dict[str, Any] | None, *, is_before: bool) -> None:
+            self.clock += 0.01
+            if next(steps) in troubles_at:
+                self.random.choice(self.troubles)()
+            if self.clock >= deadline:
+                self._keep_for_later(request)
+                raise Killed
+            if is_before:
+                self._refuse(request)
+
+        self.s3.before = lambda request: step(request, is_before=True)
+        self.s3.after = lambda request: step(request, is_before=False)
+        self._depth += 1
+        try:
+            yield invocation
+        finally:
+            self.s3.before, self.s3.after = before, after
+            self._depth -= 1
+
+    def _sink(self, invocation: Invocation, table: RouteTable) -> S3Sink:
+        return S3Sink(cast("Any", self.s3), settings_of(table), invocation, Inline())
+
+    def _checkpoint(self, invocation: Invocation) -> Any:
+        if not self.has_checkpoint:
+            return NoCheckpoint()
+        before, after = self.s3.before, self.s3.after  # those of this invocation, also while another runs inside it
+
+        def ask(step: Callable[[Any], None]) -> None:
+            try:
+                step({})
+            except ClientError as err:
+                raise CheckpointError(Reason.CHECKPOINT_UNAVAILABLE, "checkpoint: failed") from err
+            if self.is_table_down:
+                raise CheckpointError(Reason.CHECKPOINT_UNAVAILABLE, "checkpoint: down")
+
+        return MemoryCheckpoint(
+            now=invocation.now,
+            owner=invocation.id,
+            deadline=invocation.deadline,
+            before=lambda _: ask(before),
+            after=lambda _: ask(after),
+            rows=self.rows,
+        )
+
+    def _refuse(self, request: dict[str, Any] | None) -> None:
+        """Refuse what the state of keys and bucket does not allow."""
+        if not request:
+            return
+        key = request.get("SSEKMSKeyId", "")
+        if key in self.refused:
+            raise client_error(self.refused[key])
+        if self.is_bucket_down:
+            raise client_error(self.random.choice(_OUTAGES))
+
+    def _keep_for_later(self, request: dict[str, Any] | None) -> None:
+        """A killed invocation may have sent a put that lands later, by the conditions it was sent with."""
+        if request and "Body" in request and self.random.random() < 0.7:
+            self.late.append({**request, "sent_at": self.clock})
+
+    def land_late_puts(self, share: float) -> None:
+        """Let a share of the puts of killed invocations reach S3 now; none is under way for longer than ten minutes."""
+        waiting, self.late = self.late, []
+        for request in waiting:
+            if self.random.random() > share and self.clock - request["sent_at"] < 600:
+                self.late.append(request)
+                continue
+            try:
+                self.s3.land(request)
+            except Exception as err:  # noqa: BLE001 - whatever S3 answers, nobody is there to hear it
+                assert "PreconditionFailed" in str(err)
+
+    # --- troubles: each may happen between any two steps -----------------------------------------------------------
+
+    def kill(self) -> None:
+        self.clock += SECONDS_TO_LIVE
+
+    def be_slow(self) -> None:
+        self.clock += self.random.uniform(0, SECONDS_TO_LIVE * 0.95)
+
+    def fail_once(self) -> None:
+        """One request fails, before or after it has done its work."""
+        self.calls["failed requests"] += 1
+        raise client_error(self.random.choice(_OUTAGES))
+
+    def switch_key(self) -> None:
+        """Disable a route's key, or schedule its deletion, or take the grant; or heal all."""
+        if self.refused and self.random.random() < 0.5:
+            self.refused.clear()
+        else:
+            route = self.random.choice(self.table.all_routes)
+            self.refused[f"key-of-{route.name}"] = self.random.choice(_REFUSALS)
+
+    def switch_bucket(self) -> None:
+        self.is_bucket_down = not self.is_bucket_down
+
+    def switch_table(self) -> None:
+        self.is_table_down = not self.is_table_down
+
+    def deploy(self, tables: list[RouteTable]) -> None:
+        """Change the routes; invocations under way go on with the old ones."""
+        self.table = self.random.choice(tables)
+        self.tables.append(self.table)
+
+    def heal(self) -> None:
+        self.refused.clear()
+        self.is_bucket_down = self.is_table_down = self.is_destination_down = False
+        self.skew = 0.0
+        self.troubles = []
+
+    # --- replay ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def replayer(self) -> Iterator[Replayer]:
+        """Run a replay as an invocation of its own."""
+        table = self.table
+        with self._invocation() as invocation:
+            client = cast("Any", self.s3)
+            yield Replayer(
+                client=client,
+                settings=settings_of(table),
+                table=table,
+                decoder=decoder_of(table),
+                sink=self._sink(invocation, table),
+                checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
+                inventory=Inventory(client, settings_of(table), table, Inline()),
+                applies=True,
+                sleep=self._wait,
+            )
+
+    def replay(self, *, stream: bool = False, is_settled: bool = False) -> list[Replayed]:
+        """Replay what waits: dead letters of objects, then what Lambda gave up on, then the stream if asked to."""
+        inventory = Inventory(cast("Any", self.s3), settings_of(self.table), self.table, Inline())
+        told: list[Replayed] = []
+        for prefix in ("dead-letter/objects/", "aws/lambda/"):
+            for listed in list(inventory.below(prefix)):
+                with self.replayer() as replayer:
+                    if prefix == "aws/lambda/":
+                        told.append(replayer.given_up(listed))
+                    elif (one := replayer.object_letter(listed, STREAM, now=self.clock)) is not None:
+                        told.append(one)
+        for shard in self.shards.values() if stream else ():
+            for start in range(0, len(shard.records), 4):
+                event = event_of(shard.records[start : start + 4], shard.shard_id, STREAM)
+                with self.replayer() as replayer:
+                    told.append(replayer.stream_records(event, f"{shard.shard_id} from {start}", is_settled=is_settled))
+        return told
+
+    def _wait(self, seconds: float) -> None:
+        self.clock += 10 * seconds
+
+    # --- what stands ------------------------------------------------------------------------------------------
+
+    def standing(self) -> Counter[tuple[str, bytes]]:
+        """Return every line that stands, with the prefix where it is or, in a dead letter, where it belongs."""
+        letters = "dead-letter/objects/"
+        found: Counter[tuple[str, bytes]] = Counter()
+        for key, put in self.s3.objects.items():
+            if key.startswith("aws/lambda/") or f"{letters}{key}" in self._full_letters():
+                continue
+            intended = key.removeprefix(letters)
+            prefix = next(p for p in _prefixes(self.tables) if intended.startswith(f"{p}/"))
+            found.update((prefix, _sent(line, prefix)) for line in lines_in(put["Body"]))
+        return found
+
+    def expected(self) -> dict[tuple[str, int], list[set[tuple[str, bytes]]]]:
+        """Return, for each record, where it has to stand by each of the tables there were."""
+        return {
+            place: [lines_of(document, place[1], place[0], table) for table in dict.fromkeys(self.tables)]
+            for place, document in self.sent.items()
+        }
+
+    def problems(self) -> list[str]:
+        """Return what is lost, stands twice, or stands where no table sends it."""
+        standing, found = self.standing(), []
+        owners: dict[tuple[str, bytes], tuple[str, int]] = {}
+        for place, by_table in self.expected().items():
+            everywhere = set().union(*by_table)
+            owners |= dict.fromkeys(everywhere, place)
+            stands = {line for line in everywhere if standing[line]}
+            if not any(lines <= stands for lines in by_table):
+                missing = [prefix for prefix, _ in set.intersection(*by_table) - stands]
+                found.append(f"lost: {place} from {missing or 'some route'}")
+        found += [
+            f"{count} times: {owners.get(line, line)} in {line[0]}" for line, count in standing.items() if count > 1
+        ]
+        found += [f"unexpected: {line}" for line in standing if line not in owners]
+        return found
+
+    def _full_letters(self) -> set[str]:
+        return {
+            key
+            for key, put in self.s3.objects.items()
+            if key.startswith("dead-letter/objects/") and lines_in(put["Body"])
+        }
+
+
+def _sent(line: bytes, prefix: str) -> bytes:
+    """Return what was sent; the dead letter of a record holds it as base64."""
+    return base64.b64decode(json.loads(line)["rawData"]) if prefix == dead_letter.RECORDS_PREFIX else line
+
+
+def _last(shard: OpenShard) -> int:
+    return shard.records[-1].position if shard.records else -1
+
+
+def _prefixes(tables: list[RouteTable]) -> list[str]:
+    return sorted({route.prefix for table in tables for route in table.all_routes}, key=len, reverse=True)
+
+
+@cache
+def decoder_of(table: RouteTable) -> Decoder:
+    return Decoder(table.paths)
+
+
+@cache
+def settings_of(table: RouteTable) -> Settings:
+    return Settings(
+        bucket="bucket",
+        bucket_owner="111122223333",
+        key_arns={route.name: f"key-of-{route.name}" for route in table.all_routes},
+        service="ctr-fanout",
+        checkpoint_table="table",
+    )
+
+
+@cache
+def lines_of(document: bytes, number: int, shard_id: str, table: RouteTable) -> set[tuple[str, bytes]]:
+    """Return the lines that one record makes, with the prefix of each."""
+    event = event_of([StreamRecord(str(number), document, "key", 1_772_413_962.0)], shard_id, STREAM)
+    _, (record,) = decoder_of(table).decode(event)
+    if record.failure is not None:  # its dead letter tells when it arrived
+        return {(dead_letter.RECORDS_PREFIX, document)}
+    return {(route.prefix, record.data) for route in table.routes_for(record)}

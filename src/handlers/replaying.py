@@ -200,6 +200,7 @@ class Replayer:
                 records = [record for record in records if record.position <= reached]
             if not records:
                 return Replayed(key=where)
+            claim.begin(records[0].position, records[-1].position)
             places = {place_of(record, route) for record in records for route in self._table.routes_for(record)}
             found = self._inventory.around(shard, places, records[0].position, records[-1].position, claim.intents)
             coverage = Coverage(settled(found, claim.intents))

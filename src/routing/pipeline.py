@@ -67,7 +67,7 @@ def fan_out(
         table: Which routes they take; that of a replay leaves out where they stand already.
         sink: Puts.
         checkpoint: Keeps the progress.
-        is_replay: True to deliver also what the watermarks have passed.
+        is_replay: True to deliver also what the watermarks have passed, in a commit that is begun already.
 
     Raises:
         AccountingError: A bug; nothing more is committed.
@@ -78,6 +78,8 @@ def fan_out(
         with checkpoint.claim(shard, table.digest) as claim:
             for segment in segments(records, table.limits):
                 first = segment[0].sequence_number
+                if not is_replay:
+                    claim.begin(segment[0].position, segment[-1].position)
                 routed = [(record, table.routes_for(record)) for record in segment]
                 batches = group(routed, {} if is_replay else claim.watermarks, report)
                 objects = [render(batch, shard, claim.token) for batch in batches]
@@ -89,7 +91,7 @@ def fan_out(
                     delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - unsettled)
                     kept = settlement.kept | _out_of_reach(claim, table)
                     is_last = bool(unsettled) or segment[-1] is records[-1]
-                    claim.commit(delivered, unsettled, kept, release=is_last, is_replay=is_replay)
+                    claim.commit(delivered, unsettled, kept, release=is_last)
                 if unsettled:
                     report.failed_from = first
                     break

@@ -14,9 +14,10 @@ type Names = Mapping[ObjectKey, RouteName]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What to go back to if the routes are changed while some of them lag behind the others.
+    """What to go back to while some routes lag behind the others.
 
-    The new routes may send a record elsewhere than the old ones did, also to a route that is ahead of it.
+    Those ahead are right only if the same records come again, all of them, to the same routes. Changed routes
+    may send a record to one that has passed it; a shorter batch would be acknowledged in part.
 
     Attributes:
         routes: The digest of the table by which some routes went ahead.
@@ -43,10 +44,19 @@ class Progress:
     intents: Names = field(default_factory=dict)
     trial: Trial | None = None
 
-    def seen_by(self, routes: RoutesDigest) -> "Progress":
-        """Return the progress as a table may build on it: with a trial of another one, as it was before."""
-        if self.trial is None or self.trial.routes == routes:
+    def seen_by(self, routes: RoutesDigest, first: int, last: int) -> "Progress":
+        """Return the progress as the next commit may build on it.
+
+        Args:
+            routes: The digest of its table.
+            first: The first position that it covers.
+            last: The last one.
+        """
+        furthest = max(self.watermarks.values(), default=-1)
+        if self.trial is None or (self.trial.routes == routes and first <= furthest <= last):
             return self
+        if first > furthest:  # Lambda has given up on what the routes behind still lack; a replay brings it
+            return replace(self, trial=None)
         return Progress(watermarks=self.trial.watermarks, intents={**self.trial.settled, **self.intents})
 
     def intending(self, names: Names) -> "Progress":
@@ -59,8 +69,6 @@ class Progress:
         unsettled: Collection[RouteName],
         kept: Collection[ObjectKey],
         routes: RoutesDigest,
-        *,
-        is_replay: bool = False,
     ) -> "Progress":
         """Return the progress after a commit: watermarks forward, intents of settled routes forgotten.
 
@@ -69,14 +77,13 @@ class Progress:
             unsettled: Routes not all of whose objects have landed.
             kept: Intents to keep although their routes are settled.
             routes: The digest of the table.
-            is_replay: True if nobody will send these records again, so that a trial does not take them back.
         """
         watermarks = {**self.watermarks, **delivered}
         left = {key: owner for key, owner in self.intents.items() if owner in unsettled or key in kept}
-        if not unsettled and (self.trial is None or max(delivered.values(), default=-1) >= max(watermarks.values())):
+        if not unsettled:
             return Progress(watermarks=watermarks, intents=left)
         earlier = self.trial or Trial(routes=routes, watermarks=self.watermarks, settled={})
-        settled = {key: owner for key, owner in self.intents.items() if key not in left and not is_replay}
+        settled = {key: owner for key, owner in self.intents.items() if key not in left}
         trial = replace(earlier, settled={**earlier.settled, **settled})
         return Progress(watermarks=watermarks, intents=left, trial=trial)
 
@@ -102,7 +109,7 @@ class Claim:
             save: Saves progress, lets go of the shard if told so, and returns the new token.
             token: Tells this claim's objects from those of earlier ones; None without a checkpoint.
         """
-        self._progress = progress.seen_by(routes)
+        self._progress = progress
         self._routes = routes
         self._save = save
         self.token = token
@@ -117,6 +124,10 @@ class Claim:
         """Names that may stand in the bucket without having been committed, and whose records they hold."""
         return self._progress.intents
 
+    def begin(self, first: int, last: int) -> None:
+        """Begin a commit of the records between two positions, before watermarks and intents are asked for."""
+        self._progress = self._progress.seen_by(self._routes, first, last)
+
     def intend(self, names: Names) -> None:
         """Write down names before anything is put under them; what is written down already costs nothing."""
         if not names.keys() <= self.intents.keys():
@@ -129,7 +140,6 @@ class Claim:
         kept: Collection[ObjectKey] = (),
         *,
         release: bool,
-        is_replay: bool = False,
     ) -> None:
         """Move watermarks, forget the intents that are settled, and let go of the shard if `release`.
 
@@ -140,11 +150,9 @@ class Claim:
             unsettled: Routes whose intents stay, because not all of their objects have landed.
             kept: Intents that stay besides: they could not be emptied, and hold nobody up.
             release: True with the last commit of an invocation.
-            is_replay: True if nobody will send these records again.
         """
         moved = {route: int(number) for route, number in delivered.items()}
-        progress = self._progress.committed(moved, unsettled, kept, self._routes, is_replay=is_replay)
-        self._keep(progress, release=release)
+        self._keep(self._progress.committed(moved, unsettled, kept, self._routes), release=release)
 
     def _keep(self, progress: Progress, *, release: bool) -> None:
         self.token = self._save(progress, release)

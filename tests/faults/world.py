@@ -225,7 +225,9 @@ class World:
         )
         before, after = self.s3.before, self.s3.after
         has_trouble = self.troubles and self._depth < 3
-        troubles_at = {self.random.randint(0, 40) for _ in range(self.random.choice((0, 1, 1, 2)))} if has_trouble else ()
+        troubles_at = (
+            {self.random.randint(0, 40) for _ in range(self.random.choice((0, 1, 1, 2)))} if has_trouble else ()
+        )
         steps = iter(range(1_000_000))
 
         def step(request: dict[str, Any] | None, *, is_before: bool) -> None:

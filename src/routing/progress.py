@@ -109,7 +109,7 @@ class Claim:
             save: Saves progress, lets go of the shard if told so, and returns the new token.
             token: Tells this claim's objects from those of earlier ones; None without a checkpoint.
         """
-        self._progress = progress
+        self._progress = self._kept = progress
         self._routes = routes
         self._save = save
         self.token = token
@@ -129,8 +129,11 @@ class Claim:
         self._progress = self._progress.seen_by(self._routes, first, last)
 
     def intend(self, names: Names) -> None:
-        """Write down names before anything is put under them; what is written down already costs nothing."""
-        if not names.keys() <= self.intents.keys():
+        """Write down names before anything is put under them; what is written down already costs nothing.
+
+        A trial that was left has to be written down as well, before what it has put is emptied.
+        """
+        if self._progress is not self._kept or not names.keys() <= self.intents.keys():
             self._keep(self._progress.intending(names), release=False)
 
     def commit(
@@ -156,4 +159,4 @@ class Claim:
 
     def _keep(self, progress: Progress, *, release: bool) -> None:
         self.token = self._save(progress, release)
-        self._progress = progress
+        self._progress = self._kept = progress

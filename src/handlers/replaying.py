@@ -8,7 +8,7 @@ held has been seen in its place.
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from routing.model import FencingToken, Record, RenderedObject, RoutesDigest, Sh
 from routing.pipeline import fan_out
 from routing.progress import Claim, Progress
 from routing.reasons import Reason
-from routing.render import FENCING
+from routing.render import FENCING, render_empty
 from routing.report import Report
 from routing.routes import RouteTable
 from routing.standing import Coverage, Narrowed, Standing, place_of, runs, settled
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 # An invocation lives for fifteen minutes at most; what it has sent cannot land an hour later.
-_SECONDS_TO_KEEP_EMPTY = 3600
+_SECONDS_UNTIL_NOTHING_LANDS = 3600
 _CLAIM_TRIES = 30
 _SECONDS_BETWEEN_CLAIMS = 1.0
 
@@ -95,7 +95,8 @@ class Replayer:
             now: Seconds since 1970.
 
         Returns:
-            None if it is no dead letter but an empty object, which is swept away when it is an hour old.
+            None if it is no dead letter but an empty object, which is swept away when it is an hour old: until
+            then it shuts out what a killed invocation may have sent.
         """
         name = listed.name
         if name is None or name.key == name.intended:
@@ -106,12 +107,9 @@ class Replayer:
             if not found:
                 return None
             (letter,) = found
+            is_old = now - listed.modified_at > _SECONDS_UNTIL_NOTHING_LANDS
             if not letter.is_letter:
-                if (
-                    self._applies
-                    and now - listed.modified_at > _SECONDS_TO_KEEP_EMPTY
-                    and name.key not in claim.intents
-                ):
+                if self._applies and is_old and name.key not in claim.intents:
                     self._remove(name.key)
                 return None
             told.append(
@@ -119,11 +117,15 @@ class Replayer:
             )
             if name.key in claim.intents:
                 told.append(replace(told[0], left="its batch is still being tried; it is settled with the next try"))
-            elif self._applies and (left := self._move(letter, claim.token)):
-                told.append(replace(told[0], left=left))
+            elif self._applies:
+                told.append(replace(told[0], left=self._move(letter, claim.token)))
+                if not told[-1].left and (is_old or claim.token is None):
+                    self._remove(name.key)
+                elif not told[-1].left:
+                    told.append(replace(told[0], left=self._empty(letter, claim.token)))
         return told[-1]
 
-    def record_letter(self, listed: Listed) -> Replayed:
+    def record_letter(self, listed: Listed, *, now: float) -> Replayed:
         """Decode the records of a dead letter again, and deliver them if all of them can be read now.
 
         They have lost their place in the order of the shard: their objects are named by their content, and no
@@ -131,8 +133,11 @@ class Replayer:
 
         Args:
             listed: Below `dead-letter/records/`.
+            now: Seconds since 1970.
         """
         with self._telling(listed.key) as told:
+            if now - listed.modified_at <= _SECONDS_UNTIL_NOTHING_LANDS:
+                return Replayed(key=listed.key, left="younger than an hour: an invocation may still be writing it")
             body = self._get(listed.key)[0]
             letters = [dead_letter.read_line(line) for line in gzip.decompress(body).splitlines()]
             reason = str(listed.name.place[1]) if listed.name else ""
@@ -216,7 +221,7 @@ class Replayer:
             return replayed
 
     def _move(self, letter: Standing, token: FencingToken | None) -> str:
-        """Put a dead letter to its place, see it there, and remove it; return why it is left, if it is."""
+        """Put a dead letter to its place and see it there; return why it is left, if it is."""
         body, metadata = self._get(letter.name.key)
         kept = {name: value for name, value in metadata.items() if name not in {"reason", "intended-key", FENCING}}
         moved = RenderedObject(
@@ -237,8 +242,12 @@ class Replayer:
             (letter.record_count, letter.checksum)
         ]:
             return "another object stands in its place; compare them by hand"
-        self._remove(letter.name.key)
         return ""
+
+    def _empty(self, letter: Standing, token: FencingToken | None) -> str:
+        """Empty a dead letter that is moved: its name has to shut out a late put for an hour."""
+        (error,) = self._sink.put_all([render_empty(letter.name.key, letter.name.place[0], token)])
+        return "" if error is None else f"it is delivered, and still here: {error}"
 
     @contextmanager
     def _held(self, shard: Shard) -> Iterator[Claim]:

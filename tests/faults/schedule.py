@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from tests.faults.tables import CHANGED, REPARTITIONED, TABLE
 from routing.routes import RouteTable
+from tests.faults.tables import CHANGED, REPARTITIONED, TABLE
 from tests.faults.world import Poller, World
 
 FAMILIES = (
     "kill", "slow", "fail", "keys", "bucket", "table", "restart", "second poller", "reshard", "skew", "deploy",
     "give up", "age", "destination", "replay",
 )  # fmt: skip
-_TICKS = (2, 18)
+_TICKS = (3, 28)
 
 
 @dataclass

@@ -7,11 +7,10 @@ is its seed.
 
 import base64
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache
 from random import Random
 from typing import Any, cast
@@ -37,7 +36,6 @@ from routing.model import Shard
 from routing.pipeline import process
 from routing.reasons import Reason
 from routing.routes import RouteTable
-from routing.standing import read_name
 from tests.builders import lines_in
 from tests.fakes import Crash, Inline, MemoryCheckpoint, MemoryS3, Row, client_error
 from tests.faults.tables import TABLE
@@ -383,11 +381,19 @@ class World:
     # --- what stands ------------------------------------------------------------------------------------------
 
     def standing(self) -> Counter[tuple[str, bytes]]:
-        """Return every line that stands, with the prefix where it is or, in a dead letter, where it belongs."""
+        """Return every line that stands, with the prefix where it is or, in a dead letter, where it belongs.
+
+        What a killed invocation has left below a prefix that was taken away cannot be emptied, and is known as
+        an intent.
+        """
         letters = "dead-letter/objects/"
         found: Counter[tuple[str, bytes]] = Counter()
+        out_of_reach = {
+            key for row in self.rows.values() for key, owner in row.intents.items() if not self.table.owns(key, owner)
+        }
+        waiting = self._full_letters()
         for key, put in self.s3.objects.items():
-            if key.startswith("aws/lambda/") or f"{letters}{key}" in self._full_letters():
+            if key.startswith("aws/lambda/") or f"{letters}{key}" in waiting or key in out_of_reach:
                 continue
             intended = key.removeprefix(letters)
             prefix = next(p for p in _prefixes(self.tables) if intended.startswith(f"{p}/"))

@@ -86,44 +86,52 @@ class Replayer:
         self._applies = applies
         self._sleep = sleep
 
-    def object_letter(self, listed: Listed, stream_arn: str, *, now: float) -> Replayed | None:
+    def object_letter(
+        self, listed: Listed, stream_arn: str, *, now: float, reason: str | None = None
+    ) -> Replayed | None:
         """Move an object that its destination refused, byte for byte, to its place.
 
         Args:
             listed: Below `dead-letter/objects/`.
             stream_arn: Of the stream that its records came from, whose row is claimed.
             now: Seconds since 1970.
+            reason: Only if it is one for this reason.
 
         Returns:
-            None if it is no dead letter but an empty object, which is swept away when it is an hour old: until
-            then it shuts out what a killed invocation may have sent.
+            None if it has another reason, or is no dead letter but an empty object, which is swept away when it
+            is an hour old: until then it shuts out what a killed invocation may have sent.
         """
         name = listed.name
         if name is None or name.key == name.intended:
             return Replayed(key=listed.key, left="the deployed routes have no such place; put it by hand")
         shard = Shard(_renamed(stream_arn, name.stream_name), name.shard_id)
+        is_old = now - listed.modified_at > _SECONDS_UNTIL_NOTHING_LANDS
         with self._telling(listed.key) as told, self._held(shard) as claim:
-            found = self._inventory.look([name])
-            if not found:
+            letter = next(iter(self._inventory.look([name])), None)
+            if letter is None or (letter.is_letter and reason not in {None, letter.reason}):
                 return None
-            (letter,) = found
-            is_old = now - listed.modified_at > _SECONDS_UNTIL_NOTHING_LANDS
             if not letter.is_letter:
                 if self._applies and is_old and name.key not in claim.intents:
                     self._remove(name.key)
                 return None
-            told.append(
-                Replayed(key=name.key, route=name.place[0], reason=letter.reason or "", records=letter.record_count)
+            waiting = Replayed(
+                key=name.key, route=name.place[0], reason=letter.reason or "", records=letter.record_count
             )
-            if name.key in claim.intents:
-                told.append(replace(told[0], left="its batch is still being tried; it is settled with the next try"))
-            elif self._applies:
-                told.append(replace(told[0], left=self._move(letter, claim.token)))
-                if not told[-1].left and (is_old or claim.token is None):
-                    self._remove(name.key)
-                elif not told[-1].left:
-                    told.append(replace(told[0], left=self._empty(letter, claim.token)))
+            told.append(replace(waiting, left=self._settle(letter, claim, is_old=is_old)))
         return told[-1]
+
+    def _settle(self, letter: Standing, claim: Claim, *, is_old: bool) -> str:
+        """Move a dead letter and let go of it; return why it is left, if it is."""
+        if letter.name.key in claim.intents:
+            return "its batch is still being tried; it is settled with the next try"
+        if not self._applies:
+            return ""
+        if left := self._move(letter, claim.token):
+            return left
+        if is_old or claim.token is None:
+            self._remove(letter.name.key)
+            return ""
+        return self._empty(letter, claim.token)
 
     def record_letter(self, listed: Listed, *, now: float) -> Replayed:
         """Decode the records of a dead letter again, and deliver them if all of them can be read now.

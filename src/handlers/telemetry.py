@@ -11,6 +11,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from handlers.canary import Check
 from handlers.invocation import Invocation
+from handlers.replay_request import ReplayRequest, ReplaySlice
 from routing.report import Report, RouteCounts
 
 NAMESPACE = "CtrFanout"
@@ -53,6 +54,15 @@ class Telemetry:
                 self._emit(
                     {"Route": check.name}, {"GrantCheckFailed": (MetricUnit.Count, int(check.reason is not None))}
                 )
+
+    def publish_replay(self, request: ReplayRequest, done: ReplaySlice) -> None:
+        """Log and count one slice of a replay: who moves dead letters leaves a trace."""
+        left = sum(1 for thing in done.things if thing["left"])
+        records = sum(thing["records"] for thing in done.things if not thing["left"])
+        fields = {"source": request.source, "applies": request.apply, "things": len(done.things), "left": left}
+        self._logger.info("replay", extra={**fields, "records": records, "next": done.next})
+        if request.apply:
+            self._emit({}, {"RecordsReplayed": (MetricUnit.Count, records)})
 
     def _of_invocation(self, report: Report) -> Measures:
         is_cold, self._is_cold = self._is_cold, False

@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 from handlers.canary import check_checkpoint, check_on_failure, check_routes, check_stream
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.clients import dynamodb_client, kinesis_client, lambda_client, s3_client
+from handlers.inventory import Inventory
 from handlers.invocation import Invocation
+from handlers.replay_request import ReplayRequest
+from handlers.replay_sources import ReplaySources
+from handlers.replaying import Replayer
 from handlers.s3_sink import S3Sink, make_workers
 from handlers.settings import read_settings
 from handlers.telemetry import Telemetry
@@ -63,6 +68,56 @@ class FanOut(_Wired):
         )
         self._telemetry.publish(report, invocation)
         return report.response()
+
+
+class Replay(_Wired):
+    """The function that replays: one call per slice."""
+
+    def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
+        """Wire it, with the stream to read.
+
+        Raises:
+            ConfigurationError: With every problem of the environment.
+        """
+        super().__init__(environ, table)
+        self._decoder = Decoder(table.paths)
+        self._stream_arn = environ.get("STREAM_ARN", "")
+        if not self._stream_arn:
+            raise ConfigurationError("environment", [Fault("STREAM_ARN", "expected the ARN of the stream")])
+
+    _kinesis = cached_property(lambda _: kinesis_client())
+
+    def __call__(self, request: ReplayRequest, invocation: Invocation) -> dict[str, Any]:
+        """Replay one slice.
+
+        Raises:
+            EventError: The request names what does not exist.
+        """
+        inventory = Inventory(self._s3, self._settings, self._table, self._workers)
+
+        def replayer(applies: bool) -> Replayer:
+            return Replayer(
+                client=self._s3,
+                settings=self._settings,
+                table=self._table,
+                decoder=self._decoder,
+                sink=self._sink(invocation),
+                checkpoint=self._checkpoint(invocation),
+                inventory=inventory,
+                applies=applies,
+            )
+
+        sources = ReplaySources(
+            replayer=replayer,
+            inventory=inventory,
+            kinesis=self._kinesis,
+            stream_arn=self._stream_arn,
+            table=self._table,
+            invocation=invocation,
+        )
+        done = sources.run(request)
+        self._telemetry.publish_replay(request, done)
+        return {"things": done.things, "next": done.next}
 
 
 class GrantCheck(_Wired):

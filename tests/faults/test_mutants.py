@@ -168,16 +168,16 @@ MUTANTS = [
     Mutant(
         "a dead letter that was moved shuts out late puts for an hour",
         "handlers/replaying.py",
-        "if not told[-1].left and (is_old or claim.token is None):",
-        "if not told[-1].left:",
+        "        if is_old or claim.token is None:\n",
+        "        if True:\n",
         among="kill,keys,replay,restart",
     ),
     Mutant(
         "a dead letter is removed after it is delivered",
         "handlers/replaying.py",
-        "                told.append(replace(told[0], left=self._move(letter, claim.token)))\n",
-        "                self._remove(name.key) if is_old else None\n"
-        "                told.append(replace(told[0], left=self._move(letter, claim.token)))\n",
+        "        if left := self._move(letter, claim.token):\n",
+        "        self._remove(letter.name.key) if is_old else None\n"
+        "        if left := self._move(letter, claim.token):\n",
         among="keys,fail,replay",
     ),
 ]

@@ -1,0 +1,17 @@
+"""Lambda entry point: `ctr-fanout replay` calls `handler`, slice by slice."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from handlers.invocation import Invocation, LambdaContext
+from handlers.replay_request import read_request
+from handlers.route_file import shipped_routes
+from handlers.wiring import Replay
+
+_replay = Replay(os.environ, shipped_routes())
+
+
+def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, Any]:
+    """Replay one slice: `{"source": "dead-letters", "apply": true}` -> `{"things": [...], "next": null}`."""
+    return _replay(read_request(event), Invocation.of(context))

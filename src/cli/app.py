@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import re
 import sys
+import time
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -23,9 +26,13 @@ from cli.explain import KIND_HINT, Explanation, explain
 from cli.grants.matrix import matrix
 from cli.grants.stack import example_stack
 from cli.grants.tables import as_object, as_table, is_asked
+from cli.reconcile import Range, ReconcileError, as_lines, balances, holds, place_of, taking
+from cli.reconcile import show as show_balances
+from cli.replay import Replay, ReplayError, function_of
+from cli.replay import run as run_replay
 from cli.template import refresh
 from handlers.route_file import routes_text, shipped_routes
-from routing.errors import ConfigurationError, EventError, Fault
+from routing.errors import CheckpointError, ConfigurationError, EventError, Fault
 from routing.model import Kind
 from routing.route_reader import load_routes
 from routing.routes import RouteTable
@@ -37,6 +44,10 @@ app.add_typer(routes, name="routes")
 RoutesFile = Annotated[
     Path | None, typer.Option("--routes", help="A route table to use instead of src/routing/routes.toml.")
 ]
+
+
+Region = Annotated[str | None, typer.Option(help="By default that of the profile.")]
+Profile = Annotated[str | None, typer.Option(help="A profile of the AWS configuration.")]
 
 
 @routes.command()
@@ -127,8 +138,8 @@ def doctor(
     stack: Annotated[str, typer.Option(help="A stack of ours; by default ctr-fanout if nothing else is given.")] = "",
     instance: Annotated[str, typer.Option(help="Id or ARN of an Amazon Connect instance.")] = "",
     stream: Annotated[str, typer.Option(help="Name or ARN of a data stream, of whomever.")] = "",
-    region: Annotated[str | None, typer.Option(help="By default that of the profile.")] = None,
-    profile: Annotated[str | None, typer.Option(help="A profile of the AWS configuration.")] = None,
+    region: Region = None,
+    profile: Profile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a finding.")] = False,
     with_ok: Annotated[bool, typer.Option("--all", help="Also show what is as it should be.")] = False,
     routes_file: RoutesFile = None,
@@ -161,6 +172,119 @@ def doctor(
     else:
         show(findings, _console(), with_ok=with_ok)
     raise typer.Exit(worst(findings))
+
+
+@app.command()
+def replay(
+    source: Annotated[
+        str, typer.Argument(help="dead-letters, on-failure (what Lambda gave up on) or stream.", metavar="SOURCE")
+    ],
+    *,
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without, only tell what would be done.")] = False,
+    route: Annotated[str | None, typer.Option(help="Only dead letters of this route.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only dead letters with this reason, e.g. KmsKeyDisabled.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="From this time on: 2026-03-02T08:00Z, or 2h for two hours ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+    shard: Annotated[str | None, typer.Option(help="Only this shard of the stream.")] = None,
+    first: Annotated[str | None, typer.Option(help="From this sequence number of the stream on.")] = None,
+    last: Annotated[str | None, typer.Option(help="Up to this sequence number.")] = None,
+    settled: Annotated[
+        bool,
+        typer.Option(
+            "--settled",
+            help="Of the stream: Lambda has given up on these records and could not hand them over, so take also "
+            "what some route has not reached.",
+        ),
+    ] = False,
+    rate: Annotated[float | None, typer.Option(help="At most so many objects a second.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Go on where an interrupted replay stopped.")] = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Deliver dead letters, what Lambda gave up on, or a range of the stream, as far as it does not stand yet.
+
+    Exits with 1 if something is left where it was, with the reason.
+    """
+    session = _session(region, profile)
+    request = {"source": source, "apply": apply, "route": route, "reason": reason, "shard": shard, "first": first}
+    request |= {"last": last, "is_settled": settled, "since": _moment(since), "until": _moment(until)}
+    slices = Replay(request, resumes_at=resume, things_a_second=rate)
+    try:
+        code = run_replay(slices, function_of(stack, session.client), _console())
+    except ReplayError as err:
+        _fail(str(err))
+    raise typer.Exit(code)
+
+
+@app.command("reconcile")
+def reconcile_(
+    *,
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    since: Annotated[
+        str | None, typer.Option(help="From this time on: 2026-03-02T08:00Z, or 2h for two hours ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+    shard: Annotated[str | None, typer.Option(help="Only this shard.")] = None,
+    role: Annotated[
+        str | None, typer.Option(help="A role to take: the stack's ReplayRoleArn may read what is needed.")
+    ] = None,
+    region: Region = None,
+    profile: Profile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a route and shard.")] = False,
+    routes_file: RoutesFile = None,
+) -> None:
+    """Compare what the stream held with what stands below each prefix, line by line, decrypting nothing.
+
+    Exits with 1 if something is missing, duplicated or unexpected.
+    """
+    table, session = _load(routes_file), _session(region, profile)
+    try:
+        place = place_of(stack, session, table)
+        client = session.client if role is None else taking(role, session)
+        found = balances(client, place, table, Range(since=_moment(since), until=_moment(until), shard=shard))
+    except (ReconcileError, CheckpointError) as err:
+        _fail(str(err))
+    except ClientError as err:
+        _fail(f"{err.operation_name} refused with {err.response['Error']['Code']}; --role takes a role that may")
+    if as_json:
+        for line in as_lines(found):
+            typer.echo(line)
+    else:
+        show_balances(found, _console())
+    raise typer.Exit(0 if holds(found) else 1)
+
+
+_AGO = re.compile(r"(\d+)([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _moment(text: str | None) -> float | None:
+    """Read a time, or how long ago it was, as seconds since 1970."""
+    if text is None:
+        return None
+    if match := _AGO.fullmatch(text):
+        return time.time() - int(match[1]) * _SECONDS[match[2]]
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        _fail(f"{text!r}: expected a time like 2026-03-02T08:00Z, or 30m, 2h, 7d ago")
+    if at.tzinfo is None:
+        _fail(f"{text!r}: expected a time zone, e.g. {text}Z")
+    return at.timestamp()
+
+
+def _session(region: str | None, profile: str | None) -> boto3.Session:
+    """Make a session with a Region; boto3 itself does not read AWS_REGION, as other SDKs do."""
+    try:
+        session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"), profile_name=profile)
+    except BotoCoreError as err:
+        _fail(f"expected a profile of the AWS configuration, got: {err}")
+    if not session.region_name:
+        _fail("expected a Region, got none; give --region or set AWS_REGION")
+    return session
 
 
 def _load(file: Path | None) -> RouteTable:

@@ -150,6 +150,11 @@ def routed_objects(table: RouteTable) -> list[Sub]:
     return [_objects(route) for route in table.all_routes]
 
 
+def prefixes(table: RouteTable) -> list[str]:
+    """The prefixes of the routes, as a listing names them."""
+    return [f"{route.prefix}/*" for route in table.routes]
+
+
 def writer_policies(table: RouteTable) -> Block:
     """What may be written to the routes: managed policies of a few routes each, to stay below IAM's limit."""
     return {
@@ -238,6 +243,7 @@ def _key_policy(route: Route) -> list[Statement | Function]:
             *administration(),
             _roles_may("FunctionEncrypts", function, "kms:GenerateDataKey", objects),
             _if_replayed(_roles_may("ReplayDecrypts", GetAtt("ReplayRole.Arn"), "kms:Decrypt", objects)),
+            _if_replayed(_roles_may("ReplayEncrypts", GetAtt("ReplayRole.Arn"), "kms:GenerateDataKey", objects[0])),
         ]
     reads: Statement = {
         "Sid": "ReadersDecrypt",

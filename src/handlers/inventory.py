@@ -1,5 +1,6 @@
 """The inventory: which objects stand in the bucket, by listing and looking, without decrypting any."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _GONE = ("404", "NoSuchKey")
+# An object that reaches into a range is the last that begins before it, but for empty ones in between.
+_NAMES_BEFORE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,24 @@ class Inventory:
                     if looked and looked[0].record_count and name.key not in intents and name.key == name.intended:
                         break
         return found
+
+    def between(self, shard: Shard, first: int, last: int) -> list[Standing]:
+        """Return all objects of a shard that may hold a record between two sequence numbers, whatever their place.
+
+        It lists every prefix as a whole; names alone tell which objects have to be looked at.
+        """
+        by_place: dict[tuple[Place, bool], list[Name]] = defaultdict(list)
+        prefixes = [route.prefix for route in self._table.all_routes]
+        for prefix in (*prefixes, dead_letter.OBJECTS_PREFIX):
+            for listed in self.below(f"{prefix}/"):
+                if listed.name is not None and listed.name.is_of(shard) and listed.name.first <= last:
+                    by_place[listed.name.place, listed.name.key == listed.name.intended].append(listed.name)
+        wanted: list[Name] = []
+        for names in by_place.values():
+            names.sort(key=lambda name: name.first)
+            before = [name for name in names if name.first < first]
+            wanted += [*before[-_NAMES_BEFORE:], *(name for name in names if name.first >= first)]
+        return self.look(wanted)
 
     def _prefixes(self, place: Place, shard: Shard) -> Iterator[str]:
         route, kind, date = place

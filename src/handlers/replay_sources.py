@@ -1,26 +1,21 @@
 """The sources of a replay: dead letters, what Lambda gave up on, and the stream itself, slice by slice."""
 
-import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from handlers.inventory import Inventory, Listed
 from handlers.invocation import Invocation
 from handlers.replay_request import ReplayRequest, ReplaySlice
 from handlers.replaying import Replayed, Replayer
+from handlers.stream_reader import Start, StreamReader
 from routing import dead_letter
 from routing.errors import EventError
 from routing.routes import RouteTable
 
-if TYPE_CHECKING:
-    from mypy_boto3_kinesis import KinesisClient
-    from mypy_boto3_kinesis.type_defs import RecordTypeDef
-
 HANDED_OVER = "aws/lambda/"
 _OF_OBJECTS = f"{dead_letter.OBJECTS_PREFIX}/"
 _OF_RECORDS = f"{dead_letter.RECORDS_PREFIX}/"
-_RECORDS_AT_ONCE = 1000
 # What a thing may need at most: an object of 64 MB, or a thousand records, and the wait for a claim.
 _SECONDS_FOR_A_THING = 90
 
@@ -33,16 +28,14 @@ class ReplaySources:
         *,
         replayer: Callable[[bool], Replayer],
         inventory: Inventory,
-        kinesis: "KinesisClient",
-        stream_arn: str,
+        stream: StreamReader,
         table: RouteTable,
         invocation: Invocation,
     ) -> None:
         """Take a maker of replayers, told whether to apply, and where to find things."""
         self._replayer = replayer
         self._inventory = inventory
-        self._kinesis = kinesis
-        self._stream_arn = stream_arn
+        self._stream = stream
         self._table = table
         self._invocation = invocation
 
@@ -77,7 +70,7 @@ class ReplaySources:
             return replayer.given_up(listed)
         route = listed.name.place[0] if listed.name else None
         if listed.key.startswith(_OF_OBJECTS) and request.route in {None, route}:
-            return replayer.object_letter(listed, self._stream_arn, reason=request.reason, now=now)
+            return replayer.object_letter(listed, self._stream.arn, reason=request.reason, now=now)
         kind = str(listed.name.place[1]) if listed.name else None
         if listed.key.startswith(_OF_RECORDS) and request.route is None and request.reason in {None, kind}:
             return replayer.record_letter(listed, now=now)
@@ -85,7 +78,7 @@ class ReplaySources:
 
     def _of_stream(self, request: ReplayRequest, replayer: Replayer) -> ReplaySlice:
         """Replay a range of one shard; `after` is `<shard>` or `<shard>:<last sequence number>`."""
-        shards = sorted(shard["ShardId"] for shard in self._kinesis.list_shards(StreamARN=self._stream_arn)["Shards"])
+        shards = self._stream.shards()
         if request.shard is not None:
             shards = [shard_id for shard_id in shards if shard_id == request.shard]
         begun, _, number = (request.after or "").partition(":")
@@ -95,61 +88,22 @@ class ReplaySources:
         shard_id, *others = left
         things: list[dict[str, Any]] = []
         following = others[0] if others else None
-        for chunks, records in enumerate(self._chunks(shard_id, request, number)):
-            where = f"{shard_id} {records[0]['SequenceNumber']} to {records[-1]['SequenceNumber']}"
-            event = _event(records, shard_id, self._stream_arn)
+        last = None if request.last is None else int(request.last)
+        chunks = self._stream.read(shard_id, self._start(request, number), until=request.until, last=last)
+        for count, (event, first, end) in enumerate(chunks, start=1):
+            where = f"{shard_id} {first} to {end}"
             things.append(asdict(replayer.stream_records(event, where, is_settled=request.is_settled)))
-            is_late = self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING
-            if chunks + 1 >= request.most or is_late:
-                return ReplaySlice(things=things, next=f"{shard_id}:{records[-1]['SequenceNumber']}")
+            if count == request.most or self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
+                return ReplaySlice(things=things, next=f"{shard_id}:{end}")
         return ReplaySlice(things=things, next=following)
 
-    def _chunks(self, shard_id: str, request: ReplayRequest, number: str) -> Iterator[list["RecordTypeDef"]]:
-        """Read the range that is asked for, a thousand records at a time."""
-        start: dict[str, Any] = {"ShardIteratorType": "TRIM_HORIZON"}
+    def _start(self, request: ReplayRequest, number: str) -> Start:
         if number:
-            start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": number}
-        elif request.first is not None:
-            start = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": request.first}
-        elif request.since is not None:
-            start = {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": request.since}
-        answer = self._kinesis.get_shard_iterator(StreamARN=self._stream_arn, ShardId=shard_id, **start)
-        iterator: str | None = answer["ShardIterator"]
-        while iterator:
-            page = self._kinesis.get_records(ShardIterator=iterator, Limit=_RECORDS_AT_ONCE, StreamARN=self._stream_arn)
-            inside = [record for record in page["Records"] if _is_in_range(request, record)]
-            if inside:
-                yield inside
-            is_at_tip = not page["Records"] and not page.get("MillisBehindLatest")
-            if len(inside) < len(page["Records"]) or is_at_tip:
-                return
-            iterator = page.get("NextShardIterator")
+            return Start("AFTER_SEQUENCE_NUMBER", number)
+        if request.first is not None:
+            return Start("AT_SEQUENCE_NUMBER", request.first)
+        return Start("TRIM_HORIZON") if request.since is None else Start("AT_TIMESTAMP", request.since)
 
 
 def _is_within(request: ReplayRequest, at: float) -> bool:
     return (request.since is None or at >= request.since) and (request.until is None or at < request.until)
-
-
-def _is_in_range(request: ReplayRequest, record: "RecordTypeDef") -> bool:
-    position = int(record["SequenceNumber"])
-    return _is_within(request, record["ApproximateArrivalTimestamp"].timestamp()) and (
-        request.last is None or position <= int(request.last)
-    )
-
-
-def _event(records: list["RecordTypeDef"], shard_id: str, stream_arn: str) -> Mapping[str, Any]:
-    """Make of stream records what the decoder reads of Lambda's event."""
-    return {
-        "Records": [
-            {
-                "kinesis": {
-                    "sequenceNumber": record["SequenceNumber"],
-                    "data": base64.b64encode(record["Data"]).decode(),
-                    "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"].timestamp(),
-                },
-                "eventID": f"{shard_id}:{record['SequenceNumber']}",
-                "eventSourceARN": stream_arn,
-            }
-            for record in records
-        ]
-    }

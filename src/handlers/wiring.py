@@ -14,6 +14,7 @@ from handlers.replay_sources import ReplaySources
 from handlers.replaying import Replayer
 from handlers.s3_sink import S3Sink, make_workers
 from handlers.settings import read_settings
+from handlers.stream_reader import StreamReader
 from handlers.telemetry import Telemetry
 from routing.decode import Decoder
 from routing.errors import ConfigurationError, Fault
@@ -110,8 +111,7 @@ class Replay(_Wired):
         sources = ReplaySources(
             replayer=replayer,
             inventory=inventory,
-            kinesis=self._kinesis,
-            stream_arn=self._stream_arn,
+            stream=StreamReader(self._kinesis, self._stream_arn),
             table=self._table,
             invocation=invocation,
         )

@@ -26,11 +26,12 @@ class _Options(Parts):
         replay, assume = who.replay, self.plain("sts:AssumeRole", who.replay.role, "the replay role")
         yield section.may(who.operator, assume, "named by ReplayOperators")
         yield section.may_not(who.administrator, assume, "not named there")
-        for service in ("lambda", "firehose"):
-            yield section.may_not(who.service(service), assume, "no service takes it")
+        yield section.may(who.service("lambda"), assume, "Lambda runs the replay function with it")
+        yield section.may_not(who.service("firehose"), assume, "no other service takes it")
         yield section.may_not(who.reader(self.first.name), assume, "no reader takes it")
         yield section.may_not(who.stranger, assume, "nor another account")
-        yield from self.only_taken(section, who.operator, replay)
+        for caller in (who.operator, who.service("lambda")):
+            yield from self.only_taken(section, caller, replay)
         yield section.may(replay, self.plain(READ_STREAM, stack.stream, "the stream"), "reads a range of it again")
         yield section.may(replay, ask.via_kinesis("kms:Decrypt"), "and decrypts it: all records, so name few operators")
         for prefix in (DEAD_LETTERS, HANDED_OVER):
@@ -41,11 +42,7 @@ class _Options(Parts):
             yield section.may_not(who.function.given_everything(), decrypt, "the key admits replay, not the function")
             away = ask.put(prefix, None, bucket=OTHER_BUCKET)
             yield section.may_not(replay, away, "it carries nothing away")
-        decrypts = {"key": DEAD_LETTER, "actions": "kms:Decrypt", "prefix": DEAD_LETTERS}
-        yield from key_alone(section, ask, replay, elsewhere=self.first.prefix, **decrypts)
-        yield from role_alone(section, ask, replay, other=self.first, **decrypts)
-        encrypt = ask.via_s3("kms:GenerateDataKey", DEAD_LETTER, DEAD_LETTERS)
-        yield section.may_not(replay.given_everything(), encrypt, "it writes no dead letter")
+        yield from self._replay_writes(section)
         elsewhere = ask.objects(TAKE, UNKNOWN_PREFIX)
         yield section.may_not(replay, elsewhere, "dead letters and nothing else")
         versions = ask.names(DEAD_LETTERS, action="s3:ListBucketVersions")
@@ -54,6 +51,40 @@ class _Options(Parts):
         yield section.may_not(replay, ask.names(None), "nor the whole bucket")
         yield section.may_not(replay, ask.names(DEAD_LETTERS, bucket=OTHER_BUCKET), "nor another bucket")
         yield section.may_not(replay, ask.bucket("s3:PutBucketPolicy s3:DeleteBucket"), "nor anything else")
+
+    def _replay_writes(self, section: Section) -> Iterator[Row]:
+        ask, who, stack = self.ask, self.who, self.stack
+        replay = who.replay
+        uses = {"key": DEAD_LETTER, "actions": "kms:Decrypt kms:GenerateDataKey", "prefix": DEAD_LETTERS}
+        yield from key_alone(section, ask, replay, elsewhere=self.first.prefix, **uses)
+        yield from role_alone(section, ask, replay, other=self.first, **uses)
+        encrypt, given_up = "kms:GenerateDataKey", ask.via_s3("kms:GenerateDataKey", DEAD_LETTER, HANDED_OVER)
+        yield section.may(replay, ask.put(DEAD_LETTERS, DEAD_LETTER), "what is refused again becomes a dead letter")
+        yield section.may(
+            replay, ask.put(DEAD_LETTERS, DEAD_LETTER, write="replaces"), "and one that is moved is emptied"
+        )
+        yield section.may(replay, ask.via_s3(encrypt, DEAD_LETTER, DEAD_LETTERS), "under their key")
+        yield section.may_not(replay.given_everything(), given_up, "it hands nothing over")
+        takes = {"key": DEAD_LETTER, "actions": "kms:Decrypt", "prefix": HANDED_OVER}
+        yield from role_alone(section, ask, replay, other=self.first, **takes)
+        loose = NO_BUCKET_POLICY
+        yield section.may_not(replay, ask.put(DEAD_LETTERS, self.first.name), "its own policy: this key only", loose)
+        yield section.may_not(replay, ask.put(DEAD_LETTERS, None), "its own policy: a key, and this one", loose)
+        yield section.may_not(replay, ask.put(HANDED_OVER, DEAD_LETTER), "its own policy: dead-letter/ only", loose)
+        copied = ask.put(DEAD_LETTERS, DEAD_LETTER, action="s3:ReplicateObject")
+        yield section.may_not(replay, copied, "its own policy: puts", loose)
+        away = ask.put(DEAD_LETTERS, DEAD_LETTER, bucket=OTHER_BUCKET)
+        yield section.may_not(replay, away, "its own policy: this bucket", loose)
+        first = self.first.prefix
+        yield section.may_not(replay, ask.names(first, bucket=OTHER_BUCKET), "it lists this bucket")
+        yield section.may_not(replay, ask.names(first, action="s3:ListBucketVersions"), "and no old versions")
+        table, other = stack.here("dynamodb", f"table/{stack.name}-checkpoint"), stack.here("dynamodb", "table/other")
+        hold, on = "dynamodb:GetItem dynamodb:UpdateItem", "the checkpoint table"
+        yield section.may(replay, self.plain(hold, table, on), "holds a shard while it delivers")
+        yield section.may_not(replay, self.plain(hold, other, "another table"), "its own table only")
+        forget = self.plain("dynamodb:DeleteItem dynamodb:Scan dynamodb:PutItem dynamodb:DeleteTable", table, on)
+        yield section.may_not(replay, forget, "it can forget no watermark")
+        yield from self.log(section, replay, f"/aws/lambda/{stack.name}", "logs:CreateLogStream logs:PutLogEvents")
 
     def archive(self) -> Iterator[Row]:
         section, ask, who, stack = Section("The archive"), self.ask, self.who, self.stack

@@ -1,0 +1,179 @@
+"""The `reconcile` command: what the stream held against what stands below each prefix, route by route."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+from rich.console import Console
+from rich.table import Table
+
+from handlers.checkpoint import CheckpointTable, NoCheckpoint
+from handlers.inventory import Inventory
+from handlers.invocation import Invocation
+from handlers.settings import OFF, Settings
+from handlers.stream_reader import Start, StreamReader
+from routing.decode import Decoder
+from routing.model import Record, RouteName, Shard
+from routing.reconcile import Balance, reconcile
+from routing.routes import RouteTable
+
+_MOST_SHOWN = 20
+_PARALLEL_LOOKS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A deployed stack: what a reconciliation has to know of it."""
+
+    stream_arn: str
+    bucket: str
+    account: str
+    checkpoint_table: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """What to compare.
+
+    Attributes:
+        since: Records that arrived at this time or later, seconds since 1970; None for the oldest.
+        until: Before this time; None for now.
+        shard: Only this one.
+    """
+
+    since: float | None = None
+    until: float | None = None
+    shard: str | None = None
+
+
+class ReconcileError(Exception):
+    """The stack is not what the local routes describe, or is not there."""
+
+
+def place_of(stack: str, session: boto3.Session, table: RouteTable) -> Place:
+    """Look a stack up.
+
+    Raises:
+        ReconcileError: It does not exist, or was deployed with other routes.
+    """
+    try:
+        pages = session.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+        names = {r["LogicalResourceId"]: r["PhysicalResourceId"] for p in pages for r in p["StackResourceSummaries"]}
+    except ClientError as err:
+        raise ReconcileError(f"stack {stack!r}: {err.response['Error']['Code']}") from None
+    function = session.client("lambda").get_function_configuration(FunctionName=names["FanOutFunction"])
+    variables = function["Environment"]["Variables"]
+    if variables.get("ROUTES_SHA256") != table.digest:
+        raise ReconcileError(f"stack {stack!r}: deployed with other routes; give theirs with --routes")
+    stream = session.client("kinesis").describe_stream_summary(StreamName=names["Stream"])
+    checkpoint = variables["CHECKPOINT_TABLE"]
+    return Place(
+        stream_arn=stream["StreamDescriptionSummary"]["StreamARN"],
+        bucket=names["Bucket"],
+        account=variables["BUCKET_OWNER"],
+        checkpoint_table=None if checkpoint == OFF else checkpoint,
+    )
+
+
+def taking(role: str, session: boto3.Session) -> Callable[[str], Any]:
+    """Return a maker of clients that call as a role."""
+    taken = session.client("sts").assume_role(RoleArn=role, RoleSessionName="ctr-fanout-reconcile")["Credentials"]
+
+    def client(service: str) -> Any:  # noqa: ANN401
+        make: Any = session.client
+        return make(
+            service,
+            aws_access_key_id=taken["AccessKeyId"],
+            aws_secret_access_key=taken["SecretAccessKey"],
+            aws_session_token=taken["SessionToken"],
+        )
+
+    return client
+
+
+type Balances = dict[str, dict[RouteName, Balance]]
+"""By shard id and route."""
+
+
+def balances(client: Any, place: Place, table: RouteTable, range_: Range) -> Balances:  # noqa: ANN401
+    """Read the stream, list and look at the objects, and compare shard by shard.
+
+    Args:
+        client: Makes boto3 clients by service: `boto3.client` or the method of a session.
+        place: The stack.
+        table: The routes that are deployed.
+        range_: What to compare.
+    """
+    stream = StreamReader(client("kinesis"), place.stream_arn)
+    settings = Settings(
+        bucket=place.bucket, bucket_owner=place.account, key_arns={}, checkpoint_table=None, service="ctr-fanout"
+    )
+    decoder = Decoder(table.paths)
+    nobody = Invocation("reconcile", lambda: 0.0)
+    checkpoint = (
+        CheckpointTable(client("dynamodb"), place.checkpoint_table, nobody)
+        if place.checkpoint_table
+        else NoCheckpoint()
+    )
+    found: Balances = {}
+    with ThreadPoolExecutor(_PARALLEL_LOOKS) as workers:
+        inventory = Inventory(client("s3"), settings, table, workers)
+        for shard_id in stream.shards():
+            if range_.shard not in {None, shard_id}:
+                continue
+            shard = Shard(place.stream_arn, shard_id)
+            progress = checkpoint.look(shard)  # before the objects, so that what lands meanwhile is not missed
+            records = list(_records(stream, shard_id, range_, decoder))
+            objects = inventory.between(shard, records[0].position, records[-1].position) if records else []
+            found[shard_id] = reconcile(
+                records, objects, table, watermarks=progress.watermarks, intents=progress.intents
+            )
+    return found
+
+
+def holds(found: Balances) -> bool:
+    """Tell whether nothing is missing, duplicated or unexpected."""
+    return all(balance.holds for by_route in found.values() for balance in by_route.values())
+
+
+def show(found: Balances, console: Console) -> None:
+    """Print one line for each route and shard with records, then what is wrong, by name and number."""
+    shown = Table(box=None, pad_edge=False)
+    for heading in ("shard", "route"):
+        shown.add_column(heading, no_wrap=True)
+    for heading in ("expected", "delivered", "dead-lettered", "pending", "missing", "duplicated", "unexpected"):
+        shown.add_column(heading, justify="right")
+    wrong: list[str] = []
+    for shard_id, by_route in found.items():
+        for route, one in by_route.items():
+            if not one.expected and one.holds:
+                continue
+            counts = one.expected, one.delivered, one.dead_lettered, one.pending
+            lists = len(one.missing), len(one.duplicated), len(one.unexpected)
+            shown.add_row(shard_id, route, *map(str, (*counts, *lists)))
+            wrong += [f"missing: {route}, {shard_id}, {number}" for number in one.missing]
+            wrong += [f"duplicated: {route}, {shard_id}, {number}" for number in one.duplicated]
+            wrong += [f"unexpected: {key}: {why}" for key, why in one.unexpected]
+    console.print(shown)
+    for line in wrong[:_MOST_SHOWN]:
+        console.print(line, markup=False, soft_wrap=True)
+    if len(wrong) > _MOST_SHOWN:
+        console.print(f"and {len(wrong) - _MOST_SHOWN} more; --json prints all")
+
+
+def as_lines(found: Balances) -> Iterator[str]:
+    """Return one JSON object for each route and shard."""
+    for shard_id, by_route in found.items():
+        for route, one in by_route.items():
+            fields: Mapping[str, Any] = {name: getattr(one, name) for name in one.__slots__}
+            yield json.dumps({"shard": shard_id, "route": route, **fields})
+
+
+def _records(stream: StreamReader, shard_id: str, range_: Range, decoder: Decoder) -> Iterator[Record]:
+    start = Start("TRIM_HORIZON") if range_.since is None else Start("AT_TIMESTAMP", range_.since)
+    for event, _, _ in stream.read(shard_id, start, until=range_.until):
+        yield from decoder.decode(event)[1]

@@ -1,0 +1,90 @@
+"""Reading the stream again: records of a shard, as the events that Lambda would make of them."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_kinesis.type_defs import RecordTypeDef
+
+_RECORDS_AT_ONCE = 1000
+
+type Chunk = tuple[dict[str, Any], str, str]
+"""An event, and its first and last sequence number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where to begin: a sequence number or seconds since 1970, as the type of the iterator demands.
+
+    Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html
+    """
+
+    type: Literal["TRIM_HORIZON", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "AT_TIMESTAMP"]
+    at: str | float = ""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `get_shard_iterator`."""
+        named = {"TRIM_HORIZON": {}, "AT_TIMESTAMP": {"Timestamp": self.at}}
+        return {"ShardIteratorType": self.type, **named.get(self.type, {"StartingSequenceNumber": self.at})}
+
+
+class StreamReader:
+    """Reads one stream."""
+
+    def __init__(self, client: "KinesisClient", arn: str) -> None:
+        """Take the stream's ARN: with it, IAM can tell this stream from others."""
+        self._client = client
+        self.arn = arn
+
+    def shards(self) -> list[str]:
+        """Return the ids of the shards that can still be read, in order."""
+        pages = self._client.get_paginator("list_shards").paginate(StreamARN=self.arn)
+        return sorted(shard["ShardId"] for page in pages for shard in page["Shards"])
+
+    def read(
+        self, shard_id: str, start: Start, *, until: float | None = None, last: int | None = None
+    ) -> Iterator[Chunk]:
+        """Yield what a shard holds now, a thousand records at a time.
+
+        Args:
+            shard_id: Which.
+            start: Where to begin.
+            until: Leave off at records that arrived at this time or later; seconds since 1970.
+            last: Leave off behind this sequence number.
+        """
+        answer = self._client.get_shard_iterator(StreamARN=self.arn, ShardId=shard_id, **start.arguments)
+        iterator: str | None = answer["ShardIterator"]
+        while iterator:
+            page = self._client.get_records(ShardIterator=iterator, Limit=_RECORDS_AT_ONCE, StreamARN=self.arn)
+            inside = [
+                record
+                for record in page["Records"]
+                if (until is None or record["ApproximateArrivalTimestamp"].timestamp() < until)
+                and (last is None or int(record["SequenceNumber"]) <= last)
+            ]
+            if inside:
+                yield self._event(inside, shard_id), inside[0]["SequenceNumber"], inside[-1]["SequenceNumber"]
+            if len(inside) < len(page["Records"]) or not (page["Records"] or page.get("MillisBehindLatest")):
+                return
+            iterator = page.get("NextShardIterator")
+
+    def _event(self, records: list["RecordTypeDef"], shard_id: str) -> dict[str, Any]:
+        """Make of stream records what the decoder reads of Lambda's event."""
+        return {
+            "Records": [
+                {
+                    "kinesis": {
+                        "sequenceNumber": record["SequenceNumber"],
+                        "data": base64.b64encode(record["Data"]).decode(),
+                        "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"].timestamp(),
+                    },
+                    "eventID": f"{shard_id}:{record['SequenceNumber']}",
+                    "eventSourceARN": self.arn,
+                }
+                for record in records
+            ]
+        }

@@ -28,7 +28,7 @@ type MakeClient = Callable[..., Any]
 
 
 class EventSourceError(Exception):
-    """The stream cannot be read with the function's role, or a batch failed a thousand times."""
+    """A batch failed a thousand times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,8 @@ class EventSource:
             The number of invocations.
 
         Raises:
-            EventSourceError: The stream cannot be read, or a batch keeps failing.
+            EventSourceError: A batch keeps failing.
+            ClientError: The stream cannot be read with the function's role.
         """
         before = self.invocations
         self._read(progress, lambda is_at_tip: is_at_tip)
@@ -160,12 +161,8 @@ class EventSource:
                 yield shard["ShardId"]
 
     def _shards(self) -> list[dict[str, Any]]:
-        try:
-            shards: list[dict[str, Any]] = self._kinesis.list_shards(StreamARN=self.mapping.stream_arn)["Shards"]
-        except ClientError as err:
-            code = err.response["Error"]["Code"]
-            raise EventSourceError(f"{self.mapping.stream_arn}: ListShards refused with {code}") from err
-        return shards
+        pages = self._kinesis.get_paginator("list_shards").paginate(StreamARN=self.mapping.stream_arn)
+        return [shard for page in pages for shard in page["Shards"]]
 
     def _read_shard(
         self, shard_id: str, progress: Callable[[int], None], is_done: Callable[[bool], bool], *, keeps_window: bool

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -31,6 +31,11 @@ class Stack:
     emulator: Emulator
     deployed: Deployed
     table: RouteTable
+    sent: list[bytes] = field(default_factory=list)
+
+    def client(self, service: str, **_: Any) -> Any:
+        """Make a client as boto3 would, whatever its configuration."""
+        return self.emulator.client(service)
 
     def invoke(self, event: Event) -> Any:
         answer = self.emulator.client("lambda").invoke(FunctionName=self.deployed.function, Payload=json.dumps(event))

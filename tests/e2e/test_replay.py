@@ -1,0 +1,171 @@
+"""Replay and reconcile on the deployed stack, where policies are enforced."""
+
+import json
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cli.lambda_event import ACCOUNT, REGION
+from cli.reconcile import Balances, Place, Range, as_lines, balances, holds, show
+from cli.replay import Replay, ReplayError, function_of, run
+from local.connect import ConnectStandIn
+from local.deployment import STACK
+from local.event_source import EventSource
+from local.reconcile import reconcile
+from routing.model import RouteName
+from tests.e2e.conftest import CONNECT, Stack, role_arn
+from tests.e2e.test_denials import nothing
+
+_COUNT = 200
+
+
+@pytest.fixture
+def delivered(enforced: Stack) -> Stack:
+    """Deliver while the key of one route is disabled."""
+    kinesis, name = enforced.emulator.client("kinesis"), enforced.deployed.stream
+    kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
+    kinesis.create_stream(StreamName=name, ShardCount=2)
+    kinesis.start_stream_encryption(StreamName=name, EncryptionType="KMS", KeyId=enforced.key("stream"))
+    enforced.sent = ConnectStandIn(enforced.emulator, name, seed=3, role=CONNECT).send(_COUNT, nothing)
+    kms, key = enforced.emulator.client("kms"), enforced.key("orders")
+    kms.disable_key(KeyId=key)
+    EventSource(enforced.emulator.client, enforced.deployed.mapping).drain()
+    kms.enable_key(KeyId=key)
+    return enforced
+
+
+def replay(stack: Stack, source: str, **asked: Any) -> tuple[int, str]:
+    """Run the command; return its exit code and what it printed."""
+    text = StringIO()
+    request = {"source": source, **asked}
+    code = run(Replay(request), function_of(STACK, stack.client), Console(file=text, width=200))
+    return code, text.getvalue()
+
+
+def compared(stack: Stack, **range_: Any) -> Balances:
+    """Reconcile as the replay role."""
+    place = Place(
+        stream_arn=f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{stack.deployed.stream}",
+        bucket=stack.deployed.bucket,
+        account=ACCOUNT,
+        checkpoint_table=stack.deployed.resources["CheckpointTable"],
+    )
+    role = stack.role("ReplayRole")
+    return balances(
+        lambda service: stack.emulator.client(service, role=role, through=role_arn("ReplayOperator")),
+        place,
+        stack.table,
+        Range(**range_),
+    )
+
+
+def total(found: Balances, what: Callable[[Any], int]) -> int:
+    return sum(what(balance) for by_route in found.values() for balance in by_route.values())
+
+
+def test_rehearsal_changes_nothing_and_tells_what_would_be_done(delivered: Stack) -> None:
+    before = {found.key for found in delivered.objects()}
+    code, text = replay(delivered, "dead-letters", route="orders")
+    assert code == 0
+    assert "would be replayed" in text
+    assert "KmsKeyDisabled" in text
+    assert "nothing was changed; --apply does it" in text
+    assert {found.key for found in delivered.objects()} == before
+
+
+def test_dead_letters_are_moved_once_and_twice_is_once(delivered: Stack) -> None:
+    assert total(compared(delivered), lambda balance: balance.dead_lettered) > 0
+    for _ in range(2):
+        code, text = replay(delivered, "dead-letters", apply=True)
+        assert "NotJson" in text, "records that cannot be decoded are left"
+        assert code == 1
+    result = reconcile(delivered.sent, delivered.objects(), delivered.table)
+    assert result.holds, str(result)
+    found = compared(delivered)
+    assert holds(found), list(as_lines(found))
+    assert {by_route[RouteName("orders")].dead_lettered for by_route in found.values()} == {0}
+
+
+def test_filters_choose_what_is_moved(delivered: Stack) -> None:
+    for asked in ({"route": "billing"}, {"reason": "AccessDenied"}, {"until": 1.0}, {"since": 9e9}):
+        code, text = replay(delivered, "dead-letters", apply=True, **asked)
+        assert (code, "orders" in text) == (0, False), asked
+
+
+def test_slices_resume_where_one_ended(delivered: Stack) -> None:
+    ask = function_of(STACK, delivered.client)
+    first = ask({"source": "dead-letters", "apply": True, "most": 1})
+    assert (len(first["things"]), first["next"] is not None) == (1, True)
+    rest = Replay({"source": "dead-letters", "apply": True, "most": 2}, resumes_at=first["next"])
+    things = [thing["key"] for done in rest.slices(ask) for thing in done["things"]]
+    assert first["things"][0]["key"] not in things
+    assert len(things) > 2
+    assert reconcile(delivered.sent, delivered.objects(), delivered.table).holds
+
+
+def test_what_is_gone_from_a_prefix_is_found_missing_and_replayed_from_the_stream(delivered: Stack) -> None:
+    replay(delivered, "dead-letters", apply=True)
+    gone = next(found for found in delivered.objects() if found.route == "analytics" and found.lines)
+    delivered.emulator.client("s3").delete_object(Bucket=delivered.deployed.bucket, Key=gone.key)
+    found = compared(delivered)
+    assert not holds(found)
+    assert total(found, lambda balance: len(balance.missing)) == len(gone.lines)
+    text = StringIO()
+    show(found, Console(file=text, width=200))
+    assert "missing: analytics, shardId-" in text.getvalue()
+    assert replay(delivered, "stream", apply=True)[0] == 0
+    assert holds(compared(delivered))
+    assert reconcile(delivered.sent, delivered.objects(), delivered.table).holds
+
+
+def test_object_in_the_wrong_place_is_found(delivered: Stack) -> None:
+    """A copy under another first number, as a delivery without claims might leave."""
+    replay(delivered, "dead-letters", apply=True)
+    s3, bucket = delivered.emulator.client("s3"), delivered.deployed.bucket
+    mine = next(found for found in delivered.objects() if found.route == "analytics" and len(found.lines) > 1)
+    metadata = s3.head_object(Bucket=bucket, Key=mine.key)["Metadata"]
+    body = s3.get_object(Bucket=bucket, Key=mine.key)["Body"].read()
+    stem, _, number = mine.key.removesuffix(".ndjson.gz").rpartition("-")
+    copy = f"{stem}-{int(number) + 1:0{len(number)}}.ndjson.gz"
+    s3.put_object(
+        Bucket=bucket, Key=copy, Body=body, Metadata=metadata, ServerSideEncryption="aws:kms",
+        SSEKMSKeyId=delivered.key("analytics"), IfNoneMatch="*",
+    )  # fmt: skip
+    found = compared(delivered)
+    assert total(found, lambda balance: len(balance.duplicated)) > 0
+    assert [key for by in found.values() for b in by.values() for key, _ in b.unexpected] == [copy]
+
+
+def test_range_of_time_is_compared_alone(delivered: Stack) -> None:
+    assert total(compared(delivered, since=9e9), lambda balance: balance.expected) == 0
+    one = compared(delivered, shard="shardId-000000000001")
+    assert list(one) == ["shardId-000000000001"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"source": "mail"}, "replay: Invalid enum value 'mail' - at `$.source`"),
+        ({"source": "dead-letters", "route": "none"}, "replay: route: expected one of"),
+        ({"source": "on-failure", "shard": "x"}, "expected with the source 'stream' only"),
+        ({"source": "stream", "shard": "x"}, "replay: shard: expected one of the stream's"),
+        ({"source": "stream", "most": 0}, "most: expected 1 to 1000, got 0"),
+    ],
+)
+def test_request_that_makes_no_sense_is_refused_clearly(enforced: Stack, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(ReplayError, match=message.replace("$", r"\$")):
+        function_of(STACK, enforced.client)(asked)
+
+
+def test_stack_without_a_replay_function_is_told(enforced: Stack) -> None:
+    with pytest.raises(ReplayError, match="expected a replay function"):
+        function_of("another", enforced.client)
+
+
+def test_balances_are_printed_as_json(delivered: Stack) -> None:
+    lines = [json.loads(line) for line in as_lines(compared(delivered))]
+    assert {line["route"] for line in lines} == delivered.table.names
+    assert sum(line["expected"] for line in lines) > _COUNT

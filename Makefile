@@ -41,6 +41,10 @@ $(UV):
 	PATH="$(CURDIR)/.venvs/engine/bin:$$PATH" npm ci --prefix tests/grants/engine --no-audit --no-fund --silent
 	@touch $@
 
+.venvs/fuzz/.synced: uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venvs/fuzz $(UV) sync --frozen --quiet --no-default-groups --group fuzz --group cli
+	@touch $@
+
 # Checkov pins a boto3 of its own, which no lock can hold beside ours.
 .venvs/checkov/.synced: tests/template/checkov.txt | $(UV)
 	$(UV) venv --quiet --clear .venvs/checkov
@@ -101,6 +105,14 @@ check: setup ## lint, types, import rules, template, generated blocks, lock
 .PHONY: test
 test: setup ## all tests, the deployed function on the emulator among them
 	$(RUN)pytest
+
+.PHONY: fuzz
+fuzz: .venvs/fuzz/.synced ## a coverage-guided run (TARGET=decode, event, pattern or routes; SECONDS_OF_FUZZING=60)
+	PYTHONPATH=.:src .venvs/fuzz/bin/python -m tests.fuzz $(or $(TARGET),decode) $(or $(SECONDS_OF_FUZZING),60)
+
+.PHONY: soak
+soak: setup ## load with faults for MINUTES=5, memory and files watched; writes benchmarks/soak.json
+	@$(RUN)python -m local.soak $(or $(MINUTES),5)
 
 .PHONY: bench
 bench: build ## throughput, memory and imports; writes docs/benchmarks.md and benchmarks/results.json

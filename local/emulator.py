@@ -37,7 +37,12 @@ class Emulator:
         """Know where it listens."""
         self.host = host
         self.port = port
+        self.pid = 0
         self.url = f"http://{host}:{port}"
+
+    def workers(self) -> list[int]:
+        """Return the ids of the processes that run functions: the emulator's children."""
+        return [int(child) for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
     @property
     def environ(self) -> dict[str, str]:
@@ -108,6 +113,7 @@ def emulator(host: str = "127.0.0.1", *, is_enforcing: bool = False) -> Iterator
             )
         try:
             _wait_until_healthy(running, process, log)
+            running.pid = process.pid
             yield running
         finally:
             _stop(process)

@@ -68,6 +68,8 @@ class Mapping:
         if ":stream/" not in described["EventSourceArn"] or "/consumer/" in described["EventSourceArn"]:
             raise MappingError("mapping: EventSourceArn: expected a Kinesis stream without enhanced fan-out")
         starting_at = described.get("StartingPositionTimestamp")
+        if described.get("StartingPosition") == "AT_TIMESTAMP" and starting_at is None:
+            raise MappingError("mapping: StartingPositionTimestamp: expected a time with AT_TIMESTAMP, got none")
         on_failure = described.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination") or None
         return cls(
             uuid=described["UUID"],

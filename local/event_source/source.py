@@ -42,6 +42,11 @@ class EventSource:
     """One mapping, deployed and disabled, whose work is done here.
 
     Use it from one thread; it reads shards and lanes in threads of its own.
+
+    Attributes:
+        mapping: What it keeps to.
+        invocations: How often it has called the function.
+        between: Called after each invocation, e.g. to let time pass.
     """
 
     def __init__(self, client: MakeClient, mapping_id: str) -> None:
@@ -64,6 +69,7 @@ class EventSource:
         self._closed: set[str] = set()
         self._lock = threading.Lock()
         self.invocations = 0
+        self.between: Callable[[], None] = lambda: None
 
     @property
     def counts(self) -> Counts:
@@ -217,6 +223,7 @@ class EventSource:
             answer = _answer(self._lambda.invoke(FunctionName=self.mapping.function_arn, Payload=json.dumps(event)))
         except (ClientError, BotoCoreError):
             answer = Answer(Outcome.NOT_INVOKED)
+        self.between()
         return reader.settle(lane, batch, answer)
 
     def _hand_over(self, reader: ShardReader, given_up: GivenUp) -> None:

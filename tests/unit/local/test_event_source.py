@@ -371,6 +371,7 @@ def test_mapping_without_settings_has_the_defaults_of_lambda() -> None:
         ({"MaximumRecordAgeInSeconds": 59}, "MaximumRecordAgeInSeconds: expected -1 or 60 to 604800, got 59"),
         ({"MaximumBatchingWindowInSeconds": 301}, "MaximumBatchingWindowInSeconds: expected 0 to 300"),
         ({"StartingPosition": "NOW"}, "StartingPosition: expected one of TRIM_HORIZON"),
+        ({"StartingPosition": "AT_TIMESTAMP"}, "StartingPositionTimestamp: expected a time with AT_TIMESTAMP"),
         ({"EventSourceArn": STREAM + "/consumer/c:1"}, "expected a Kinesis stream without enhanced fan-out"),
         ({"FilterCriteria": {"Filters": [{"Pattern": "{"}]}}, r"Filters\[0\]: expected a Pattern of JSON"),
     ],

@@ -1,0 +1,141 @@
+"""Two hundred schedules of faults on the deployed function: real requests, real retries, real kills."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from random import Random
+
+import pytest
+
+from cli.replay import Replay, function_of
+from handlers.route_file import shipped_routes
+from local.deployment import STACK, deploy, mend
+from local.emulator import emulator
+from local.event_source import EventSource
+from local.fault_proxy import Fault, Request, fault_proxy
+from local.reconcile import Standing, reconcile
+from local.traffic import Traffic
+from tests.e2e.conftest import Stack, role_arn
+
+_SCHEDULES = 200
+_FAULTS: tuple[Fault, ...] = (
+    "throttle", "error", "no request", "no answer", "no answer", "slow", "key disabled", "kill", "kill", "late kill",
+    "late kill",
+)  # fmt: skip
+_LASTING: tuple[Fault, ...] = ("throttle", "key disabled")
+
+
+class Faults:
+    """Decides what goes wrong: one request of an invocation, or all of one route for a while."""
+
+    def __init__(self) -> None:
+        self.random = Random(0)
+        self.seen = 0
+        self.at: dict[int, Fault] = {}
+        self.down: tuple[str, Fault] | None = None
+        self.met: Counter[str] = Counter()
+
+    def plan(self, random: Random) -> None:
+        """Draw what goes wrong among the next requests."""
+        self.random, self.seen = random, 0
+        self.at = {random.randint(0, 40): random.choice(_FAULTS) for _ in range(random.randint(0, 3))}
+        self.down = (
+            (random.choice(("analytics", "orders", "workforce")), "key disabled") if random.random() < 0.15 else None
+        )
+
+    def calm(self) -> None:
+        self.at, self.down = {}, None
+
+    def decide(self, request: Request) -> Fault | None:
+        self.seen += 1
+        fault = self.at.pop(self.seen, None)
+        if fault is None and self.down and request.method == "PUT" and f"/{self.down[0]}/" in request.path:
+            fault = self.down[1]
+        if fault == "key disabled" and (request.service, request.method) != ("s3", "PUT"):
+            fault = "error"
+        self.met[fault or "none"] += 1
+        return fault
+
+
+@pytest.fixture(scope="module")
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture(scope="module")
+def faulty(bundle: None, faults: Faults) -> Iterator[Stack]:
+    """Deploy a stack whose functions reach the emulator through the proxy."""
+    with emulator() as running:
+
+        def kill() -> None:
+            for worker in running.workers():
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+
+        with fault_proxy(running, faults.decide, kill) as url:
+            deployed = deploy(
+                running,
+                EndpointUrl=url,
+                ReplayOperators=role_arn("ReplayOperator"),
+                MaximumRetryAttempts="12",
+                BatchSize="7",
+            )
+            list(mend(running, deployed))
+            yield Stack(running, deployed, shipped_routes())
+
+
+def let_claims_run_out(stack: Stack) -> None:
+    """Let the time pass after which a killed invocation holds its shard no longer."""
+    dynamodb, table = stack.emulator.client("dynamodb"), stack.deployed.resources["CheckpointTable"]
+    for row in dynamodb.scan(TableName=table)["Items"]:
+        if "claim_until" in row:
+            dynamodb.update_item(
+                TableName=table,
+                Key={"shard": row["shard"]},
+                UpdateExpression="SET claim_until = :past",
+                ExpressionAttributeValues={":past": {"N": "0"}},
+            )
+
+
+def run(stack: Stack, faults: Faults, source: EventSource, seed: int) -> list[bytes]:
+    """Send some records, deliver them amid faults, then in calm."""
+    random = Random(seed)
+    sent = [*Traffic(seed).records(random.randint(4, 16)), b"poison %d" % seed]
+    random.shuffle(sent)
+    kinesis = stack.emulator.client("kinesis")
+    kinesis.put_records(
+        StreamName=stack.deployed.stream,
+        Records=[{"Data": data, "PartitionKey": str(i)} for i, data in enumerate(sent)],
+    )
+    faults.plan(random)
+    source.between = lambda: let_claims_run_out(stack)
+    source.drain()
+    faults.calm()
+    source.drain()
+    return sent
+
+
+def replay_all(stack: Stack) -> None:
+    let_claims_run_out(stack)
+    ask = function_of(STACK, stack.client)
+    for source in ("dead-letters", "on-failure"):
+        for _ in Replay({"source": source, "apply": True}).slices(ask):
+            let_claims_run_out(stack)
+
+
+def test_nothing_is_lost_and_nothing_stands_twice_on_the_emulator(faulty: Stack, faults: Faults) -> None:
+    source = EventSource(faulty.client, faulty.deployed.mapping)
+    sent: list[bytes] = []
+    for seed in range(_SCHEDULES):
+        sent += run(faulty, faults, source, seed)
+        if seed % 50 == 49:
+            replay_all(faulty)
+            result = reconcile(sent, _delivered(faulty), faulty.table)
+            assert result.holds, f"after seed {seed}: {result}"
+    assert all(faults.met[fault] > 0 for fault in _FAULTS), faults.met
+
+
+def _delivered(stack: Stack) -> list[Standing]:
+    return [found for found in stack.objects() if found.lines]

@@ -86,7 +86,7 @@ class MemoryCheckpoint:
             if progress.watermarks != row.watermarks:
                 self.commits.append(progress.watermarks)
             version = row.version = version + 1
-            row.progress, row.owner = progress, None if release else self.owner
+            row.progress, row.owner = progress, None if release else row.owner
             self.after("save")
             return FencingToken(version)
 

@@ -21,7 +21,7 @@ from handlers.s3_sink import S3Sink
 from handlers.settings import Settings
 from routing import dead_letter
 from routing.decode import Decoder
-from routing.errors import CheckpointError, CtrFanoutError, EventError, RecordError
+from routing.errors import CheckpointError, CtrFanoutError, RecordError
 from routing.model import FencingToken, Record, RenderedObject, RoutesDigest, Shard
 from routing.pipeline import fan_out
 from routing.progress import Claim, Progress
@@ -180,7 +180,7 @@ class Replayer:
         with self._telling(listed.key) as told:
             message = json.loads(self._get(listed.key)[0])
             shard, records = self._decoder.decode(json.loads(message["payload"]))
-            condition = message["requestContext"]["condition"]
+            condition = str(message["requestContext"]["condition"])
             if shard is None:
                 return Replayed(key=listed.key, reason=condition, left="expected records in its payload, got none")
             told.append(replace(self._deliver(shard, records, listed.key, is_settled=True), reason=condition))
@@ -284,7 +284,7 @@ class Replayer:
             yield told
         except (CtrFanoutError, ClientError, BotoCoreError) as err:
             told.append(Replayed(key=key, left=_said(err)))
-        except (KeyError, ValueError, OSError, EventError) as err:
+        except Exception as err:  # noqa: BLE001 - whatever stands there, the others go on, and nothing is removed
             told.append(
                 Replayed(key=key, left=f"expected what ctr-fanout or Lambda puts here, got {type(err).__name__}")
             )
@@ -310,8 +310,19 @@ class Held:
 
     @contextmanager
     def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:  # noqa: ARG002 - of that shard
-        """Go on holding it."""
-        yield self._claim
+        """Go on holding it, whatever is committed inside."""
+        yield HeldClaim(self._claim)
+
+
+class HeldClaim(Claim):
+    """The claim as a delivery sees it that must not let go of it."""
+
+    def __init__(self, claim: Claim) -> None:
+        """Share the progress of the claim."""
+        self.__dict__ = claim.__dict__
+
+    def _keep(self, progress: Progress, *, release: bool) -> None:  # noqa: ARG002 - the replay lets go at its end
+        super()._keep(progress, release=False)
 
 
 def _refuse_to_save(progress: Progress, release: bool) -> None:  # noqa: ARG001

@@ -1,8 +1,10 @@
 """Reading the stream again: records of a shard, as the events that Lambda would make of them."""
 
 import base64
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -35,9 +37,10 @@ class Start:
 class StreamReader:
     """Reads one stream."""
 
-    def __init__(self, client: "KinesisClient", arn: str) -> None:
+    def __init__(self, client: "KinesisClient", arn: str, now: Callable[[], float] = time.time) -> None:
         """Take the stream's ARN: with it, IAM can tell this stream from others."""
         self._client = client
+        self._now = now
         self.arn = arn
 
     def shards(self) -> list[str]:
@@ -53,19 +56,17 @@ class StreamReader:
         Args:
             shard_id: Which.
             start: Where to begin.
-            until: Leave off at records that arrived at this time or later; seconds since 1970.
+            until: Leave off at records that arrived at this time or later; seconds since 1970. Those that arrive
+                while it reads are beyond the range, too, so that a busy shard comes to an end.
             last: Leave off behind this sequence number.
         """
+        until = min(until or self._now(), self._now())
         answer = self._client.get_shard_iterator(StreamARN=self.arn, ShardId=shard_id, **start.arguments)
         iterator: str | None = answer["ShardIterator"]
         while iterator:
             page = self._client.get_records(ShardIterator=iterator, Limit=_RECORDS_AT_ONCE, StreamARN=self.arn)
-            inside = [
-                record
-                for record in page["Records"]
-                if (until is None or record["ApproximateArrivalTimestamp"].timestamp() < until)
-                and (last is None or int(record["SequenceNumber"]) <= last)
-            ]
+            # Cut at the first record beyond: arrival times need not increase, and a range may have no gaps.
+            inside = list(takewhile(lambda record: _is_before(record, until, last), page["Records"]))
             if inside:
                 yield self._event(inside, shard_id), inside[0]["SequenceNumber"], inside[-1]["SequenceNumber"]
             if len(inside) < len(page["Records"]) or not (page["Records"] or page.get("MillisBehindLatest")):
@@ -88,3 +89,8 @@ class StreamReader:
                 for record in records
             ]
         }
+
+
+def _is_before(record: "RecordTypeDef", until: float, last: int | None) -> bool:
+    has_arrived = record["ApproximateArrivalTimestamp"].timestamp() < until
+    return has_arrived and (last is None or int(record["SequenceNumber"]) <= last)

@@ -9,7 +9,8 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import attrgetter
 
 from routing import dead_letter
 from routing.model import Kind, ObjectKey, Record, RouteName, Shard
@@ -170,12 +171,14 @@ def runs(records: Sequence[Record], table: RouteTable, missing: RouteTable) -> I
     run: list[Record] = []
     begun: set[Place] = set()
     passed: set[Place] = set()
-    for record in records:
-        to_go = {place_of(record, route) for route in missing.routes_for(record)}
+    for _, parts in groupby(records, key=attrgetter("position")):  # the records of one aggregate share a name
+        together = list(parts)
+        to_go = {place_of(record, route) for record in together for route in missing.routes_for(record)}
         if to_go & passed:
             yield run
             run, begun, passed = [], set(), set()
-        run.append(record)
+        run += together
         begun |= to_go
-        passed |= begun & ({place_of(record, route) for route in table.routes_for(record)} - to_go)
+        places = {place_of(record, route) for record in together for route in table.routes_for(record)}
+        passed |= begun & (places - to_go)
     yield run

@@ -29,7 +29,7 @@ def object_of(record: Path, route: str, table: RouteTable) -> str:
     if shard is None:
         raise ValueError(f"{record}: expected a record, got none")
     batches = group([(one, table.routes_for(one)) for one in records], {}, Report())
-    keys = [render(batch, shard, FencingToken(1)).key for batch in batches if batch.route.name == route]
+    keys = [render(batch, shard, FencingToken(1), table.digest).key for batch in batches if batch.route.name == route]
     return keys[0] if keys else str(next(iter(explain(data, record.name, table))).misses[route])
 
 

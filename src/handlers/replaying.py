@@ -29,7 +29,7 @@ from routing.reasons import Reason
 from routing.render import FENCING, render_empty
 from routing.report import Report
 from routing.routes import RouteTable
-from routing.standing import Coverage, Narrowed, Standing, place_of, runs, settled
+from routing.standing import Coverage, Narrowed, Standing, is_gapless, place_of, runs, settled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -213,12 +213,26 @@ class Replayer:
                 records = [record for record in records if record.position <= reached]
             if not records:
                 return Replayed(key=where)
-            claim.begin(records[0].position, records[-1].position)
+            claim.begin_replay(records[0].position, records[-1].position, self._table.names)
             places = {place_of(record, route) for record in records for route in self._table.routes_for(record)}
             found = self._inventory.around(shard, places, records[0].position, records[-1].position, claim.intents)
-            coverage = Coverage(settled(found, claim.intents))
+            standing = settled(found, claim.intents)
+            coverage = Coverage(standing)
+            unsure = Coverage(one for one in standing if not is_gapless(one, records, self._table))
             missing = Narrowed(self._table, lambda r, route: not coverage.covers(place_of(r, route), r.position))
-            replayed = Replayed(key=where, records=sum(len(missing.routes_for(record)) for record in records))
+            doubtful = sum(
+                unsure.covers(place_of(record, route), record.position)
+                for record in records
+                for route in self._table.routes_for(record)
+            )
+            left = (
+                f"{doubtful} records are in the range of objects that other routes, or a replay, have put"
+                if doubtful
+                else ""
+            )
+            replayed = Replayed(
+                key=where, records=sum(len(missing.routes_for(record)) for record in records), left=left
+            )
             if not self._applies:
                 return replayed
             held = Held(claim)

@@ -82,7 +82,7 @@ def fan_out(
                     claim.begin(segment[0].position, segment[-1].position)
                 routed = [(record, table.routes_for(record)) for record in segment]
                 batches = group(routed, {} if is_replay else claim.watermarks, report)
-                objects = [render(batch, shard, claim.token) for batch in batches]
+                objects = [render(batch, shard, claim.token, table.digest) for batch in batches]
                 objects += _strays(claim, objects, table)
                 with report.settling(objects) as settlement:
                     claim.intend({rendered.key: rendered.owner for rendered in objects})

@@ -59,6 +59,10 @@ class Progress:
             return replace(self, trial=None)
         return Progress(watermarks=self.trial.watermarks, intents={**self.trial.settled, **self.intents})
 
+    def is_before_trial(self, last: int, routes: Collection[RouteName]) -> bool:
+        """Tell whether records up to a position were settled by all routes before some of them went ahead."""
+        return self.trial is not None and last <= min(self.trial.watermarks.get(route, -1) for route in routes)
+
     def intending(self, names: Names) -> "Progress":
         """Return the progress with more intents."""
         return replace(self, intents={**self.intents, **names})
@@ -81,7 +85,7 @@ class Progress:
         watermarks = {**self.watermarks, **delivered}
         left = {key: owner for key, owner in self.intents.items() if owner in unsettled or key in kept}
         if not unsettled:
-            return Progress(watermarks=watermarks, intents=left)
+            return Progress(watermarks=watermarks, intents=left, trial=None if delivered else self.trial)
         earlier = self.trial or Trial(routes=routes, watermarks=self.watermarks, settled={})
         settled = {key: owner for key, owner in self.intents.items() if key not in left}
         trial = replace(earlier, settled={**earlier.settled, **settled})
@@ -123,6 +127,11 @@ class Claim:
     def intents(self) -> Names:
         """Names that may stand in the bucket without having been committed, and whose records they hold."""
         return self._progress.intents
+
+    def begin_replay(self, first: int, last: int, routes: Collection[RouteName]) -> None:
+        """Begin to replay records between two positions; a trial of later ones is none of its business."""
+        if not self._progress.is_before_trial(last, routes):
+            self.begin(first, last)
 
     def begin(self, first: int, last: int) -> None:
         """Begin a commit of the records between two positions, before watermarks and intents are asked for."""

@@ -9,7 +9,7 @@ from isal import isal_zlib
 
 from routing import dead_letter
 from routing.batch import Batch
-from routing.model import FencingToken, Kind, ObjectKey, Record, RenderedObject, RouteName, Shard
+from routing.model import FencingToken, Kind, ObjectKey, Record, RenderedObject, RouteName, RoutesDigest, Shard
 
 FORMAT_VERSION = "1"
 FENCING = "fencing-token"
@@ -17,9 +17,10 @@ FENCING = "fencing-token"
 _GZIP_LEVEL = 2
 _GZIP_WITHOUT_TIME = 31  # window bits of a gzip member; zlib's header has no time and no name
 _LINES_AT_ONCE = 64
+_DIGITS_OF_ROUTES = 16
 
 
-def render(batch: Batch, shard: Shard, token: FencingToken | None) -> RenderedObject:
+def render(batch: Batch, shard: Shard, token: FencingToken | None, routes: RoutesDigest) -> RenderedObject:
     """Render a batch as gzipped newline-delimited JSON, one record a line.
 
     The first sequence number names the object: whatever way Lambda cuts the batch next time, the first
@@ -31,6 +32,7 @@ def render(batch: Batch, shard: Shard, token: FencingToken | None) -> RenderedOb
         batch: What becomes one object.
         shard: Where its records come from.
         token: That of the claim; None without a claim.
+        routes: The digest of the table that has chosen the records.
     """
     records = batch.records
     first, last = records[0].sequence_number, records[-1].sequence_number
@@ -49,6 +51,7 @@ def render(batch: Batch, shard: Shard, token: FencingToken | None) -> RenderedOb
             "first-sequence-number": first,
             "last-sequence-number": last,
             "plain-crc32": f"{checksum:08x}",
+            "routes": routes[:_DIGITS_OF_ROUTES],
             **_fencing(token),
         },
         record_count=len(records),

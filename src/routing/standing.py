@@ -5,6 +5,7 @@ number, as long as its name is not among the intents of its shard: then nobody h
 """
 
 import re
+import zlib
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -64,6 +65,7 @@ class Standing:
         checksum: CRC-32 of its lines, eight hexadecimal digits.
         reason: Of a dead letter of an object, why it is one; None of all others.
         is_content_named: True if it was put without a claim, under a name that tells its content.
+        routes: The beginning of the digest of the table that has chosen its records.
     """
 
     name: Name
@@ -72,6 +74,7 @@ class Standing:
     checksum: str
     reason: str | None = None
     is_content_named: bool = False
+    routes: str = ""
 
     @property
     def is_letter(self) -> bool:
@@ -108,6 +111,7 @@ def read_standing(name: Name, metadata: Mapping[str, str]) -> Standing:
         checksum=metadata.get("plain-crc32", ""),
         reason=metadata["reason"] if "intended-key" in metadata else None,
         is_content_named="fencing-token" not in metadata,
+        routes=metadata.get("routes", ""),
     )
 
 
@@ -120,6 +124,33 @@ def settled(objects: Iterable[Standing], intents: Collection[ObjectKey]) -> list
     committed = [one for one in objects if one.name.key not in intents]
     replaced = {one.name.intended for one in committed if one.is_letter}
     return [one for one in committed if one.record_count and (one.is_letter or one.name.key not in replaced)]
+
+
+def is_gapless(one: Standing, records: Sequence[Record], table: RouteTable) -> bool:
+    """Tell whether an object holds every record of its place between its first and its last, by this table.
+
+    What the same table has chosen under a claim does; anything else has to have the count and the CRC-32 of
+    the records.
+
+    Args:
+        one: The object.
+        records: What a shard holds in a range, without gaps.
+        table: The deployed routes.
+    """
+    if table.digest.startswith(one.routes or "-") and not one.is_content_named:
+        return True
+    if not records or one.name.first < records[0].position or one.last > records[-1].position:
+        return False
+    lines = [
+        record.data
+        for record in records
+        if one.name.first <= record.position <= one.last
+        and any(place_of(record, route) == one.name.place for route in table.routes_for(record))
+    ]
+    checksum = 0
+    for line in lines:
+        checksum = zlib.crc32(line + b"\n", checksum)
+    return (len(lines), f"{checksum:08x}") == (one.record_count, one.checksum)
 
 
 class Coverage:

@@ -18,7 +18,7 @@ def rendered(*documents: bytes, token: FencingToken | None = SEVENTH) -> list[Re
     shard, records = Decoder(TABLE.paths).decode(numbered_event(enumerate(documents, start=41)))
     assert shard is not None
     routed = [(record, TABLE.routes_for(record)) for record in records]
-    return [render(batch, shard, token) for batch in group(routed, {}, Report())]
+    return [render(batch, shard, token, TABLE.digest) for batch in group(routed, {}, Report())]
 
 
 def test_object_is_named_by_prefix_kind_date_stream_shard_and_first_record() -> None:
@@ -40,6 +40,7 @@ def test_metadata_tells_the_range_and_holds_no_value_of_a_record() -> None:
     assert made.metadata == {
         "format-version": "1",
         "fencing-token": "7",
+        "routes": TABLE.digest[:16],
         "route": "all",
         "record-count": "2",
         "first-sequence-number": "41",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -118,6 +118,11 @@ def run(replay: Replay, ask: Ask, console: Console) -> int:
     except KeyboardInterrupt:
         console.print(f"interrupted; go on with --resume {after}" if after else "interrupted before the first slice")
         return 130
+    except (ReplayError, BotoCoreError) as err:
+        if after is None:
+            raise ReplayError(str(err)) from None
+        console.print(f"{err}\ngo on with --resume {after}", markup=False, soft_wrap=True)
+        return 1
     applies = bool(replay.request.get("apply"))
     console.print(_table(counts, records, applies=applies))
     for thing in left[:_MOST_SHOWN]:

@@ -91,7 +91,8 @@ class Inventory:
                 for name in reversed([name for name in names if name.first < first]):
                     looked = self.look([name])
                     found += looked
-                    if looked and looked[0].record_count and name.key not in intents and name.key == name.intended:
+                    is_sure = looked and looked[0].record_count and not looked[0].is_content_named
+                    if is_sure and name.key not in intents:
                         break
         return found
 

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from aws_kinesis_agg.aggregator import RecordAggregator
+
 from cli.lambda_event import Event, event_of_documents, lambda_event
 from routing.model import RenderedObject
 from routing.route_reader import load_routes
@@ -73,6 +75,15 @@ def event(*documents: bytes) -> Event:
 def numbered_event(documents: Iterable[tuple[int, bytes]], *, arrived_at: float = 1772413962.0) -> Event:
     """Make an event of documents with sequence numbers of one's own."""
     return lambda_event((str(number), document, "key", arrived_at) for number, document in documents)
+
+
+def aggregated(*documents: bytes) -> bytes:
+    """Make a KPL aggregate with awslabs' own library, which the function does not use."""
+    packer: Any = RecordAggregator()  # type: ignore[no-untyped-call]
+    for document in documents:
+        packer.add_user_record("key", document)
+    data: bytes = packer.clear_and_get().get_contents()[2]
+    return data
 
 
 def lines_of(rendered: RenderedObject) -> list[bytes]:

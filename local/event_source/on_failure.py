@@ -47,10 +47,20 @@ def message(mapping: Mapping, shard_id: str, given_up: GivenUp, now: float) -> d
     return made
 
 
-def object_for_s3(mapping: Mapping, shard_id: str, given_up: GivenUp, now: float) -> tuple[str, bytes]:
-    """Return key and body of the object for a bucket: the message, and the whole event as text in `payload`."""
+def object_for_s3(
+    mapping: Mapping, shard_id: str, given_up: GivenUp, now: float, name: uuid.UUID | None = None
+) -> tuple[str, bytes]:
+    """Return key and body of the object for a bucket: the message, and the whole event as text in `payload`.
+
+    Args:
+        mapping: That gave up.
+        shard_id: Where the batch comes from.
+        given_up: The batch, and why.
+        now: Seconds since 1970.
+        name: Ends the key; by default a new one.
+    """
     at = datetime.fromtimestamp(now, UTC)
-    key = f"aws/lambda/{mapping.uuid}/{shard_id}/{at:%Y/%m/%d}/{at:%Y-%m-%dT%H.%M.%S}-{uuid.uuid4()}"
+    key = f"aws/lambda/{mapping.uuid}/{shard_id}/{at:%Y/%m/%d}/{at:%Y-%m-%dT%H.%M.%S}-{name or uuid.uuid4()}"
     payload = event_of(given_up.batch.records, shard_id, mapping.stream_arn)
     body = {**message(mapping, shard_id, given_up, now), "payload": json.dumps(payload, separators=(",", ":"))}
     return key, json.dumps(body).encode()

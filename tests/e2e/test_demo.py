@@ -6,26 +6,44 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
-def emulators() -> set[str]:
-    """Return the ids of all emulator processes of this machine."""
+def running(mark: str) -> set[str]:
+    """Return the ids of all processes of this machine that have inherited a mark in their environment."""
     found = set()
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"ministack" in command.read_bytes():
-                found.add(command.parent.name)
-        except OSError:
-            continue
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark.encode() in environment.read_bytes():
+                found.add(environment.parent.name)
     return found
 
 
-def test_demo_ends_with_the_reconciliation_and_leaves_nothing_running() -> None:
-    before = emulators()
-    done = subprocess.run([sys.executable, "-m", "local.demo"], cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture
+def mark() -> str:
+    return f"STARTED_BY={uuid.uuid4()}"
+
+
+def environment(mark: str) -> dict[str, str]:
+    name, _, value = mark.partition("=")
+    return {**os.environ, name: value, "PYTHONUNBUFFERED": "1"}
+
+
+def test_demo_ends_with_the_reconciliation_and_leaves_nothing_running(mark: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "local.demo"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(mark),
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     line = re.fullmatch(
         r"reconciled: in=(\d+) delivered=(\d+) dropped=(\d+) dead_lettered=(\d+) lost=0 duplicated=0",
@@ -34,17 +52,16 @@ def test_demo_ends_with_the_reconciliation_and_leaves_nothing_running() -> None:
     assert line is not None, done.stdout
     assert int(line[1]) > 5000
     assert all(int(count) > 0 for count in line.groups())
-    assert emulators() <= before
+    assert not running(mark)
 
 
-def test_interrupted_demo_stops_what_it_has_started() -> None:
-    before = emulators()
+def test_interrupted_demo_stops_what_it_has_started(mark: str) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-u", "-m", "local.demo"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env=environment(mark),
         start_new_session=True,
     )
     assert demo.stdout is not None
@@ -52,7 +69,8 @@ def test_interrupted_demo_stops_what_it_has_started() -> None:
         if b"the emulator listens on" in line:
             break
     time.sleep(1)
+    assert len(running(mark)) > 1
     os.killpg(demo.pid, signal.SIGINT)
     assert demo.wait(timeout=60) == 130
     demo.stdout.close()
-    assert emulators() <= before
+    assert not running(mark)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from routing.routes import RouteTable
-from tests.faults.tables import CHANGED, REPARTITIONED, TABLE
+from tests.faults.tables import CHANGED, REPARTITIONED, SMALL, TABLE
 from tests.faults.world import Poller, World
 
 FAMILIES = (
@@ -42,7 +42,7 @@ def run(seed: int, *, has_checkpoint: bool = True, families: tuple[str, ...] | N
     random = Random(seed)
     drawn = tuple(name for name in FAMILIES if random.random() < random.choice((0.1, 0.4, 0.8)))
     families = drawn if families is None else families
-    world = World(random, has_checkpoint=has_checkpoint)
+    world = World(random, has_checkpoint=has_checkpoint, table=random.choice((TABLE, TABLE, SMALL)))
     first = world.poller(
         retries=random.choice((0, 1, 3)) if "give up" in families else None,
         max_age_seconds=300 if "age" in families else None,

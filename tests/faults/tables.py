@@ -14,9 +14,12 @@ _MORE = ROUTES.replace(
     'prefix = "audit"\n\n[unmatched]',
 )
 _FEWER = ROUTES.partition('[[routes]]\nname = "speech"')[0] + "[[routes]]" + ROUTES.rpartition("[[routes]]")[2]
-_SMALL = ROUTES + "[limits]\nrecords = 2\n"
+_WIDER = ROUTES.replace('pattern = { Queue = { Name = [{ prefix = "Claims" }] } }\n', "")
 
-CHANGED = [table(text) for text in (_MOVED, _RENAMED, _MORE, _FEWER, _SMALL)]
+SMALL = table(ROUTES + "[limits]\nrecords = 2\n")
+"""Several commits for one batch."""
+
+CHANGED = [SMALL, *(table(text) for text in (_MOVED, _RENAMED, _MORE, _FEWER, _WIDER))]
 """Patterns, prefixes, routes, kinds and limits that are not those of `TABLE`."""
 
 REPARTITIONED = table(_BY_ARRIVAL)

@@ -7,6 +7,7 @@ is its seed.
 
 import base64
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 from typing import Any, cast
+from uuid import UUID
 
 from botocore.exceptions import ClientError
 
@@ -36,15 +38,15 @@ from routing.model import Shard
 from routing.pipeline import process
 from routing.reasons import Reason
 from routing.routes import RouteTable
-from tests.builders import lines_in
+from tests.builders import agent_event, aggregated, claim, contact, lines_in, segment
 from tests.fakes import Crash, Inline, MemoryCheckpoint, MemoryS3, Row, client_error
 from tests.faults.tables import TABLE
-from tests.property.strategies import documents
 
 STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
 SECONDS_TO_LIVE = 60.0
 # Two digits become three on the way, where text and number order differ.
 _FIRST_NUMBER = 90
+_AGGREGATES = 0.1
 _SHAPES = ("claim", "contact", "contact", "agent", "segment", "other", "poison")
 _DATES = ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", None)
 _REFUSALS = ("KMS.DisabledException", "KMS.KMSInvalidStateException", "AccessDenied")
@@ -85,7 +87,7 @@ class World:
         self.s3 = MemoryS3(lambda: self.clock)
         self.rows: dict[Shard, Row] = {}
         self.shards = {"shardId-000000000000": OpenShard("shardId-000000000000")}
-        self.sent: dict[tuple[str, int], bytes] = {}
+        self.sent: dict[tuple[str, int, int], bytes] = {}
         self.clock = 1_772_413_962.0
         self.refused: dict[str, str] = {}
         self.is_bucket_down = self.is_table_down = self.is_destination_down = False
@@ -104,10 +106,14 @@ class World:
         for _ in range(count):
             shard = self.random.choice(open_shards)
             self._number += self.random.randint(1, 3)
-            document = documents(self._number, self.random.choice(_SHAPES), self.random.choice(_DATES))
-            record = StreamRecord(str(self._number), document, f"key-{self._number % 3}", self.clock)
-            shard.records.append(record)
-            self.sent[shard.shard_id, self._number] = document
+            is_aggregate = self.random.random() < _AGGREGATES
+            made = [
+                _document(10 * self._number + index, self.random.choice(_SHAPES), self.random.choice(_DATES))
+                for index in range(self.random.randint(2, 4) if is_aggregate else 1)
+            ]
+            data = aggregated(*made) if is_aggregate else made[0]
+            shard.records.append(StreamRecord(str(self._number), data, f"key-{self._number % 3}", self.clock))
+            self.sent |= {(shard.shard_id, self._number, index): document for index, document in enumerate(made)}
 
     def reshard(self) -> None:
         """Split an open shard, or merge two."""
@@ -189,7 +195,7 @@ class World:
         self.calls["given up"] += 1
         if self.is_destination_down:
             return  # what is discarded is still in the stream
-        key, body = object_for_s3(mapping, shard_id, given_up, self.clock)
+        key, body = object_for_s3(mapping, shard_id, given_up, self.clock, UUID(int=self.random.getrandbits(128)))
         self.s3.land({"Key": key, "Body": body, "Metadata": {}})
 
     def _invoke(self, event: dict[str, Any]) -> Answer:
@@ -400,7 +406,7 @@ class World:
             found.update((prefix, _sent(line, prefix)) for line in lines_in(put["Body"]))
         return found
 
-    def expected(self) -> dict[tuple[str, int], list[set[tuple[str, bytes]]]]:
+    def expected(self) -> dict[tuple[str, int, int], list[set[tuple[str, bytes]]]]:
         """Return, for each record, where it has to stand by each of the tables there were."""
         return {
             place: [lines_of(document, place[1], place[0], table) for table in dict.fromkeys(self.tables)]
@@ -410,7 +416,7 @@ class World:
     def problems(self) -> list[str]:
         """Return what is lost, stands twice, or stands where no table sends it."""
         standing, found = self.standing(), []
-        owners: dict[tuple[str, bytes], tuple[str, int]] = {}
+        owners: dict[tuple[str, bytes], tuple[str, int, int]] = {}
         for place, by_table in self.expected().items():
             everywhere = set().union(*by_table)
             owners |= dict.fromkeys(everywhere, place)
@@ -422,6 +428,22 @@ class World:
             f"{count} times: {owners.get(line, line)} in {line[0]}" for line, count in standing.items() if count > 1
         ]
         found += [f"unexpected: {line}" for line in standing if line not in owners]
+        return found + self._misplaced()
+
+    def _misplaced(self) -> list[str]:
+        """Return objects under the key of another prefix, and those whose records are not in the stream's order."""
+        found = []
+        for key, put in self.s3.objects.items():
+            if key.startswith("aws/lambda/"):
+                continue
+            name = put["SSEKMSKeyId"].removeprefix("key-of-")
+            prefixes = {one.prefix for table in self.tables for one in table.all_routes if one.name == name}
+            prefixes |= {dead_letter.OBJECTS_PREFIX} if name == dead_letter.ROUTE else set()
+            if not any(key.startswith(f"{prefix}/") for prefix in prefixes):
+                found.append(f"under the key of {name}: {key}")
+            numbers = [int(n) for n in re.findall(rb'(?:"n":|poison )(\d+)', b"\n".join(lines_in(put["Body"])))]
+            if numbers != sorted(numbers):
+                found.append(f"out of order: {key}")
         return found
 
     def _full_letters(self) -> set[str]:
@@ -430,6 +452,16 @@ class World:
             for key, put in self.s3.objects.items()
             if key.startswith("dead-letter/objects/") and lines_in(put["Body"])
         }
+
+
+def _document(number: int, shape: str, disconnected_at: str | None) -> bytes:
+    """Make a document that tells its number, so that order and identity can be seen in the output."""
+    if shape == "poison":
+        return b"poison %d" % number
+    if shape == "other":
+        return b'{"n":%d}' % number
+    make = {"claim": claim, "contact": contact, "agent": agent_event, "segment": segment}[shape]
+    return make(n=number, DisconnectTimestamp=disconnected_at)
 
 
 def _sent(line: bytes, prefix: str) -> bytes:

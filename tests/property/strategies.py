@@ -1,30 +1,8 @@
-"""Strategies that the laws share: records of every kind, poison among them, and patterns that fit them."""
+"""Strategies that the laws share: JSON values, and patterns that fit them."""
 
 from typing import Any
 
 from hypothesis import strategies as st
-
-from tests.builders import agent_event, claim, contact, segment
-
-_DATES = st.sampled_from(["2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", "never", None])
-
-
-def documents(number: int, shape: str, disconnected_at: str | None) -> bytes:
-    """Make a document that tells its number, so that order and identity can be seen in the output."""
-    if shape == "poison":
-        return b"poison %d" % number
-    if shape == "other":
-        return b'{"n":%d}' % number
-    make = {"claim": claim, "contact": contact, "agent": agent_event, "segment": segment}[shape]
-    return make(n=number, DisconnectTimestamp=disconnected_at)
-
-
-@st.composite
-def streams(draw: st.DrawFn, *, most: int = 12) -> list[bytes]:
-    """Draw what a shard holds."""
-    shapes = st.sampled_from(["claim", "contact", "contact", "agent", "segment", "other", "poison"])
-    return [documents(i, draw(shapes), draw(_DATES)) for i in range(draw(st.integers(1, most)))]
-
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-2, 2), st.sampled_from(["", "x", "xy", "Y", "yx"]))
 names = st.sampled_from(["a", "b", "a.b"])

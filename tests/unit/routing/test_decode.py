@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from aws_kinesis_agg.aggregator import RecordAggregator
 
 from cli.lambda_event import FIRST_SEQUENCE_NUMBER, event_of_documents
 from routing.decode import Decoder, on_one_line
@@ -17,7 +16,7 @@ from routing.errors import EventError
 from routing.fields import scalars_at
 from routing.model import Kind, Record
 from routing.reasons import Reason
-from tests.builders import agent_event, contact, event, numbered_event, segment
+from tests.builders import agent_event, aggregated, contact, event, numbered_event, segment
 
 PATHS = [("Channel",), ("Queue", "Name"), ("Attributes", "language")]
 
@@ -201,14 +200,6 @@ def test_last_of_duplicate_keys_counts() -> None:
 def test_number_beyond_float64_compares_as_infinite() -> None:
     (record,) = decode(b'{"Channel":-1e999}')
     assert scalars_at(record.fields, ("Channel",)) == [float("-inf")]
-
-
-def aggregated(*documents: bytes) -> bytes:
-    packer: Any = RecordAggregator()  # type: ignore[no-untyped-call]
-    for document in documents:
-        packer.add_user_record("key", document)
-    data: bytes = packer.clear_and_get().get_contents()[2]
-    return data
 
 
 def test_aggregate_gives_its_records_in_order_under_one_sequence_number() -> None:

@@ -145,7 +145,7 @@ class MemoryS3:
         there = self.objects.get(request["Key"])
         if there is None:
             raise client_error("404", "HeadObject")
-        return {"Metadata": there["Metadata"], "ETag": there["ETag"]}
+        return {key: there[key] for key in ("Metadata", "ETag", "LastModified")}
 
     def get_object(self, **request: Any) -> dict[str, Any]:
         self.before(request)

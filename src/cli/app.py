@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import boto3
 import typer
@@ -31,6 +31,7 @@ from cli.reconcile import show as show_balances
 from cli.replay import Replay, ReplayError, function_of
 from cli.replay import run as run_replay
 from cli.template import refresh
+from handlers.replay_request import Source
 from handlers.route_file import routes_text, shipped_routes
 from routing.errors import CheckpointError, ConfigurationError, EventError, Fault
 from routing.model import Kind
@@ -176,9 +177,7 @@ def doctor(
 
 @app.command()
 def replay(
-    source: Annotated[
-        str, typer.Argument(help="dead-letters, on-failure (what Lambda gave up on) or stream.", metavar="SOURCE")
-    ],
+    source: Annotated[Source, typer.Argument(help="dead-letters, on-failure (what Lambda gave up on) or stream.")],
     *,
     stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
     apply: Annotated[bool, typer.Option("--apply", help="Do it; without, only tell what would be done.")] = False,
@@ -209,7 +208,14 @@ def replay(
     Exits with 1 if something is left where it was, with the reason.
     """
     session = _session(region, profile)
-    request = {"source": source, "apply": apply, "route": route, "reason": reason, "shard": shard, "first": first}
+    request: dict[str, Any] = {
+        "source": source,
+        "apply": apply,
+        "route": route,
+        "reason": reason,
+        "shard": shard,
+        "first": first,
+    }
     request |= {"last": last, "is_settled": settled, "since": _moment(since), "until": _moment(until)}
     slices = Replay(request, resumes_at=resume, things_a_second=rate)
     try:
@@ -228,6 +234,9 @@ def reconcile_(
     ] = None,
     until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
     shard: Annotated[str | None, typer.Option(help="Only this shard.")] = None,
+    late_after: Annotated[
+        str, typer.Option(help="How long a record may take to reach every route; it is late then.")
+    ] = "1h",
     role: Annotated[
         str | None, typer.Option(help="A role to take: the stack's ReplayRoleArn may read what is needed.")
     ] = None,
@@ -238,13 +247,18 @@ def reconcile_(
 ) -> None:
     """Compare what the stream held with what stands below each prefix, line by line, decrypting nothing.
 
-    Exits with 1 if something is missing, duplicated or unexpected.
+    Exits with 1 if something is late, missing, duplicated or unexpected.
     """
     table, session = _load(routes_file), _session(region, profile)
     try:
         place = place_of(stack, session, table)
         client = session.client if role is None else taking(role, session)
-        found = balances(client, place, table, Range(since=_moment(since), until=_moment(until), shard=shard))
+        found = balances(
+            client,
+            place,
+            table,
+            Range(since=_moment(since), until=_moment(until), shard=shard, late_after=_seconds(late_after)),
+        )
     except (ReconcileError, CheckpointError) as err:
         _fail(str(err))
     except ClientError as err:
@@ -265,8 +279,8 @@ def _moment(text: str | None) -> float | None:
     """Read a time, or how long ago it was, as seconds since 1970."""
     if text is None:
         return None
-    if match := _AGO.fullmatch(text):
-        return time.time() - int(match[1]) * _SECONDS[match[2]]
+    if _AGO.fullmatch(text):
+        return time.time() - _seconds(text)
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -274,6 +288,14 @@ def _moment(text: str | None) -> float | None:
     if at.tzinfo is None:
         _fail(f"{text!r}: expected a time zone, e.g. {text}Z")
     return at.timestamp()
+
+
+def _seconds(text: str) -> float:
+    """Read how long something takes."""
+    match = _AGO.fullmatch(text)
+    if match is None:
+        _fail(f"{text!r}: expected a duration like 90s, 30m, 2h or 7d")
+    return int(match[1]) * _SECONDS[match[2]]
 
 
 def _session(region: str | None, profile: str | None) -> boto3.Session:

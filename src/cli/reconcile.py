@@ -1,9 +1,11 @@
 """The `reconcile` command: what the stream held against what stands below each prefix, route by route."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import boto3
@@ -43,11 +45,13 @@ class Range:
         since: Records that arrived at this time or later, seconds since 1970; None for the oldest.
         until: Before this time; None for now.
         shard: Only this one.
+        late_after: Seconds after which a record should have reached every route.
     """
 
     since: float | None = None
     until: float | None = None
     shard: str | None = None
+    late_after: float = 3600.0
 
 
 class ReconcileError(Exception):
@@ -122,21 +126,26 @@ def balances(client: Any, place: Place, table: RouteTable, range_: Range) -> Bal
     found: Balances = {}
     with ThreadPoolExecutor(_PARALLEL_LOOKS) as workers:
         inventory = Inventory(client("s3"), settings, table, workers)
-        for shard_id in stream.shards():
-            if range_.shard not in {None, shard_id}:
-                continue
-            shard = Shard(place.stream_arn, shard_id)
-            progress = checkpoint.look(shard)  # before the objects, so that what lands meanwhile is not missed
-            records = list(_records(stream, shard_id, range_, decoder))
-            objects = inventory.between(shard, records[0].position, records[-1].position) if records else []
-            found[shard_id] = reconcile(
-                records, objects, table, watermarks=progress.watermarks, intents=progress.intents
+        shards = [Shard(place.stream_arn, name) for name in stream.shards() if range_.shard in {None, name}]
+        progress = {shard: checkpoint.look(shard) for shard in shards}
+        listed = inventory.everything()  # after the watermarks, so that nothing before them is missed
+        for shard, known in progress.items():
+            records = _records(stream, shard.shard_id, range_, decoder)
+            first = next(records, None)
+            names = listed[shard.stream_name, shard.shard_id]
+            found[shard.shard_id] = reconcile(
+                records if first is None else chain([first], records),
+                [] if first is None else list(inventory.between(names, first.position, None, known.intents)),
+                table,
+                watermarks=known.watermarks,
+                intents=known.intents,
+                due_before=time.time() - range_.late_after,
             )
     return found
 
 
 def holds(found: Balances) -> bool:
-    """Tell whether nothing is missing, duplicated or unexpected."""
+    """Tell whether nothing is late, missing, duplicated or unexpected."""
     return all(balance.holds for by_route in found.values() for balance in by_route.values())
 
 
@@ -145,7 +154,7 @@ def show(found: Balances, console: Console) -> None:
     shown = Table(box=None, pad_edge=False)
     for heading in ("shard", "route"):
         shown.add_column(heading, no_wrap=True)
-    for heading in ("expected", "delivered", "dead-lettered", "pending", "missing", "duplicated", "unexpected"):
+    for heading in ("expected", "delivered", "dead-lettered", "pending", "late", "missing", "duplicated", "unexpected"):
         shown.add_column(heading, justify="right")
     wrong: list[str] = []
     for shard_id, by_route in found.items():
@@ -153,8 +162,9 @@ def show(found: Balances, console: Console) -> None:
             if not one.expected and one.holds:
                 continue
             counts = one.expected, one.delivered, one.dead_lettered, one.pending
-            lists = len(one.missing), len(one.duplicated), len(one.unexpected)
+            lists = len(one.late), len(one.missing), len(one.duplicated), len(one.unexpected)
             shown.add_row(shard_id, route, *map(str, (*counts, *lists)))
+            wrong += [f"late: {route}, {shard_id}, {number}" for number in one.late]
             wrong += [f"missing: {route}, {shard_id}, {number}" for number in one.missing]
             wrong += [f"duplicated: {route}, {shard_id}, {number}" for number in one.duplicated]
             wrong += [f"unexpected: {key}: {why}" for key, why in one.unexpected]

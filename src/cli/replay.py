@@ -97,6 +97,7 @@ def run(replay: Replay, ask: Ask, console: Console) -> int:
     counts: Counter[tuple[str, str, str]] = Counter()
     records: Counter[tuple[str, str, str]] = Counter()
     left: list[Mapping[str, Any]] = []
+    to_come = 0
     after = replay.resumes_at
     columns = (
         TextColumn("{task.description}"),
@@ -113,6 +114,7 @@ def run(replay: Replay, ask: Ask, console: Console) -> int:
                     counts[kind] += 1
                     records[kind] += thing["records"]
                     left += [thing] if thing["left"] else []
+                    to_come += thing["to_come"]
                 progress.advance(task, len(done["things"]))
                 after = done["next"] or after
     except KeyboardInterrupt:
@@ -123,6 +125,10 @@ def run(replay: Replay, ask: Ask, console: Console) -> int:
             raise ReplayError(str(err)) from None
         console.print(f"{err}\ngo on with --resume {after}", markup=False, soft_wrap=True)
         return 1
+    if to_come:
+        console.print(
+            f"{to_come} records are still to come: some route has not reached them, and the function delivers them"
+        )
     applies = bool(replay.request.get("apply"))
     console.print(_table(counts, records, applies=applies))
     for thing in left[:_MOST_SHOWN]:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _GONE = ("404", "NoSuchKey")
-# An object that reaches into a range is the last that begins before it, but for empty ones in between.
-_NAMES_BEFORE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,38 +79,49 @@ class Inventory:
             last: The last one.
             intents: Names that nobody has committed; they do not end the search for an earlier object.
         """
-        found: list[Standing] = []
-        for place in places:
-            for prefix in self._prefixes(place, shard):
-                listed = (one.name for one in self.below(prefix) if one.name is not None)
-                names = sorted((n for n in listed if n.is_of(shard) and n.first <= last), key=lambda name: name.first)
-                found += self.look(name for name in names if name.first >= first)
-                # The nearest object before may reach into the range; an empty one says nothing about those before it.
-                for name in reversed([name for name in names if name.first < first]):
-                    looked = self.look([name])
-                    found += looked
-                    is_sure = looked and looked[0].record_count and not looked[0].is_content_named
-                    if is_sure and name.key not in intents:
-                        break
+        names = (
+            listed.name
+            for place in places
+            for prefix in self._prefixes(place, shard)
+            for listed in self.below(prefix)
+            if listed.name is not None and listed.name.is_of(shard)
+        )
+        return list(self.between(names, first, last, intents))
+
+    def everything(self) -> dict[tuple[str, str], list[Name]]:
+        """List every prefix as a whole; return the names by stream name and shard id."""
+        found: dict[tuple[str, str], list[Name]] = defaultdict(list)
+        for prefix in (*(route.prefix for route in self._table.all_routes), dead_letter.OBJECTS_PREFIX):
+            for listed in self.below(f"{prefix}/"):
+                if listed.name is not None:
+                    found[listed.name.stream_name, listed.name.shard_id].append(listed.name)
         return found
 
-    def between(self, shard: Shard, first: int, last: int) -> list[Standing]:
-        """Return all objects of a shard that may hold a record between two sequence numbers, whatever their place.
+    def between(
+        self, names: Iterable[Name], first: int, last: int | None, intents: Collection[ObjectKey]
+    ) -> Iterator[Standing]:
+        """Look at those objects of a shard that may hold a record between two sequence numbers.
 
-        It lists every prefix as a whole; names alone tell which objects have to be looked at.
+        Args:
+            names: Of all objects of the shard.
+            first: The first sequence number, as a number.
+            last: The last one; None for all that come behind.
+            intents: Names that nobody has committed; they do not end the search for an earlier object.
         """
         by_place: dict[tuple[Place, bool], list[Name]] = defaultdict(list)
-        prefixes = [route.prefix for route in self._table.all_routes]
-        for prefix in (*prefixes, dead_letter.OBJECTS_PREFIX):
-            for listed in self.below(f"{prefix}/"):
-                if listed.name is not None and listed.name.is_of(shard) and listed.name.first <= last:
-                    by_place[listed.name.place, listed.name.key == listed.name.intended].append(listed.name)
-        wanted: list[Name] = []
-        for names in by_place.values():
-            names.sort(key=lambda name: name.first)
-            before = [name for name in names if name.first < first]
-            wanted += [*before[-_NAMES_BEFORE:], *(name for name in names if name.first >= first)]
-        return self.look(wanted)
+        for name in names:
+            if last is None or name.first <= last:
+                by_place[name.place, name.key == name.intended].append(name)
+        for of_place in by_place.values():
+            of_place.sort(key=lambda name: name.first)
+            yield from self.look(name for name in of_place if name.first >= first)
+            # The nearest object before may reach into the range; an empty one says nothing about those before it.
+            for name in reversed([name for name in of_place if name.first < first]):
+                looked = self.look([name])
+                yield from looked
+                is_sure = looked and looked[0].record_count and not looked[0].is_content_named
+                if is_sure and name.key not in intents:
+                    break
 
     def _prefixes(self, place: Place, shard: Shard) -> Iterator[str]:
         route, kind, date = place
@@ -131,4 +140,4 @@ class Inventory:
             if err.response["Error"]["Code"] in _GONE:
                 return None
             raise
-        return read_standing(name, answer["Metadata"])
+        return read_standing(name, answer["Metadata"], answer["LastModified"].timestamp())

@@ -69,6 +69,11 @@ def read_request(event: Mapping[str, object]) -> ReplayRequest:
         raise EventError(f"replay: most: expected 1 to 1000, got {request.most}")
     if request.source != "stream" and (request.shard or request.first or request.last or request.is_settled):
         raise EventError("replay: shard, first, last and is_settled: expected with the source 'stream' only")
+    if request.shard is None and (request.first or request.last):
+        raise EventError("replay: first and last: expected with a shard, whose sequence numbers they are")
+    for name, number in (("first", request.first), ("last", request.last)):
+        if number is not None and not (number.isascii() and number.isdecimal()):
+            raise EventError(f"replay: {name}: expected a sequence number, digits only")
     if request.source != "dead-letters" and (request.route or request.reason):
         raise EventError("replay: route and reason: expected with the source 'dead-letters' only")
     return request

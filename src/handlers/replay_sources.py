@@ -73,7 +73,7 @@ class ReplaySources:
             return replayer.object_letter(listed, self._stream.arn, reason=request.reason, now=now)
         kind = str(listed.name.place[1]) if listed.name else None
         if listed.key.startswith(_OF_RECORDS) and request.route is None and request.reason in {None, kind}:
-            return replayer.record_letter(listed, now=now)
+            return replayer.record_letter(listed, self._stream.arn, now=now)
         return None
 
     def _of_stream(self, request: ReplayRequest, replayer: Replayer) -> ReplaySlice:
@@ -92,7 +92,10 @@ class ReplaySources:
         chunks = self._stream.read(shard_id, self._start(request, number), until=request.until, last=last)
         for count, (event, first, end) in enumerate(chunks, start=1):
             where = f"{shard_id} {first} to {end}"
-            things.append(asdict(replayer.stream_records(event, where, is_settled=request.is_settled)))
+            done = replayer.stream_records(event, where, is_settled=request.is_settled)
+            things.append(asdict(done))
+            if done.left and request.is_settled:  # what comes behind would move watermarks past what is left here
+                break
             if count == request.most or self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
                 return ReplaySlice(things=things, next=f"{shard_id}:{end}")
         return ReplaySlice(things=things, next=following)

@@ -9,35 +9,34 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
+from handlers.held import Held, held, rehearsed
 from handlers.inventory import Inventory, Listed
 from handlers.s3_sink import S3Sink
 from handlers.settings import Settings
 from routing import dead_letter
 from routing.decode import Decoder
-from routing.errors import CheckpointError, CtrFanoutError, RecordError
-from routing.model import FencingToken, Record, RenderedObject, RoutesDigest, Shard
+from routing.errors import CtrFanoutError, RecordError
+from routing.model import FencingToken, ObjectKey, Record, RenderedObject, Shard
 from routing.pipeline import fan_out
-from routing.progress import Claim, Progress
-from routing.reasons import Reason
+from routing.progress import Claim
 from routing.render import FENCING, render_empty
 from routing.report import Report
 from routing.routes import RouteTable
-from routing.standing import Coverage, Narrowed, Standing, is_gapless, place_of, runs, settled
+from routing.standing import Coverage, Narrowed, Standing, is_gapless, place_of, read_name, runs, settled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 # An invocation lives for fifteen minutes at most; what it has sent cannot land an hour later.
 _SECONDS_UNTIL_NOTHING_LANDS = 3600
-_CLAIM_TRIES = 30
-_SECONDS_BETWEEN_CLAIMS = 1.0
+_STILL_TRIED = "its batch is still being tried; it is settled with the next try"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +49,7 @@ class Replayed:
         reason: Why it was there, e.g. `KmsKeyDisabled`; of a batch Lambda's condition.
         records: Pairs of record and route that it holds and that are not delivered yet.
         left: Why it is still there; empty if it was delivered, or would be.
+        to_come: Records of the stream that some route has not reached: the function will deliver them.
     """
 
     key: str
@@ -57,6 +57,7 @@ class Replayed:
     reason: str = ""
     records: int = 0
     left: str = ""
+    to_come: int = 0
 
 
 class Replayer:
@@ -105,11 +106,11 @@ class Replayer:
         if name is None or name.key == name.intended:
             return Replayed(key=listed.key, left="the deployed routes have no such place; put it by hand")
         shard = Shard(_renamed(stream_arn, name.stream_name), name.shard_id)
-        is_old = now - listed.modified_at > _SECONDS_UNTIL_NOTHING_LANDS
         with self._telling(listed.key) as told, self._held(shard) as claim:
             letter = next(iter(self._inventory.look([name])), None)
             if letter is None or (letter.is_letter and reason not in {None, letter.reason}):
                 return None
+            is_old = now - letter.modified_at > _SECONDS_UNTIL_NOTHING_LANDS
             if not letter.is_letter:
                 if self._applies and is_old and name.key not in claim.intents:
                     self._remove(name.key)
@@ -123,32 +124,39 @@ class Replayer:
     def _settle(self, letter: Standing, claim: Claim, *, is_old: bool) -> str:
         """Move a dead letter and let go of it; return why it is left, if it is."""
         if letter.name.key in claim.intents:
-            return "its batch is still being tried; it is settled with the next try"
+            return _STILL_TRIED
         if not self._applies:
             return ""
         if left := self._move(letter, claim.token):
             return left
+        self._empty_what_was_refused(claim, letter.name.intended)
         if is_old or claim.token is None:
             self._remove(letter.name.key)
             return ""
         return self._empty(letter, claim.token)
 
-    def record_letter(self, listed: Listed, *, now: float) -> Replayed:
+    def record_letter(self, listed: Listed, stream_arn: str, *, now: float) -> Replayed:
         """Decode the records of a dead letter again, and deliver them if all of them can be read now.
 
-        They have lost their place in the order of the shard: their objects are named by their content, and no
-        row is claimed.
+        They have lost their place in the order of the shard: their objects are named by their content.
 
         Args:
             listed: Below `dead-letter/records/`.
+            stream_arn: Of the stream that its records came from, whose row is claimed.
             now: Seconds since 1970.
         """
-        with self._telling(listed.key) as told:
+        name = listed.name
+        if name is None:
+            return Replayed(key=listed.key, left="expected a name that the function makes; look at it by hand")
+        shard = Shard(_renamed(stream_arn, name.stream_name), name.shard_id)
+        with self._telling(listed.key) as told, self._held(shard) as claim:
+            if claim.may_change(name.key):
+                return Replayed(key=listed.key, left=_STILL_TRIED)
             if now - listed.modified_at <= _SECONDS_UNTIL_NOTHING_LANDS:
                 return Replayed(key=listed.key, left="younger than an hour: an invocation may still be writing it")
             body = self._get(listed.key)[0]
             letters = [dead_letter.read_line(line) for line in gzip.decompress(body).splitlines()]
-            reason = str(listed.name.place[1]) if listed.name else ""
+            reason = str(name.place[1])
             if not letters:  # an earlier try, emptied
                 return Replayed(key=listed.key)
             try:
@@ -208,11 +216,13 @@ class Replayer:
     def _deliver(self, shard: Shard, records: Sequence[Record], where: str, *, is_settled: bool) -> Replayed:
         """Deliver what does not stand yet, under the claim of the shard."""
         with self._held(shard) as claim:
-            if not is_settled:  # what a route has not reached yet is still to come
+            to_come = 0
+            if not is_settled:
                 reached = min(claim.watermarks.get(name, -1) for name in self._table.names)
-                records = [record for record in records if record.position <= reached]
+                passed = [record for record in records if record.position <= reached]
+                to_come, records = len(records) - len(passed), passed
             if not records:
-                return Replayed(key=where)
+                return Replayed(key=where, to_come=to_come)
             claim.begin_replay(records[0].position, records[-1].position, self._table.names)
             places = {place_of(record, route) for record in records for route in self._table.routes_for(record)}
             found = self._inventory.around(shard, places, records[0].position, records[-1].position, claim.intents)
@@ -230,9 +240,8 @@ class Replayer:
                 if doubtful
                 else ""
             )
-            replayed = Replayed(
-                key=where, records=sum(len(missing.routes_for(record)) for record in records), left=left
-            )
+            lacking = sum(len(missing.routes_for(record)) for record in records)
+            replayed = Replayed(key=where, records=lacking, left=left, to_come=to_come)
             if not self._applies:
                 return replayed
             held = Held(claim)
@@ -271,24 +280,30 @@ class Replayer:
         (error,) = self._sink.put_all([render_empty(letter.name.key, letter.name.place[0], token)])
         return "" if error is None else f"it is delivered, and still here: {error}"
 
-    @contextmanager
-    def _held(self, shard: Shard) -> Iterator[Claim]:
-        """Hold a shard, waiting while a delivery holds it; a rehearsal only looks, and its claim cannot save."""
+    def _held(self, shard: Shard) -> AbstractContextManager[Claim]:
+        """Hold a shard; a rehearsal only looks."""
         if not self._applies:
-            yield Claim(self._checkpoint.look(shard), self._table.digest, _refuse_to_save, None)
-            return
-        with ExitStack() as stack:
-            yield self._claimed(shard, stack)
+            return rehearsed(self._checkpoint, shard, self._table.digest)
+        return held(self._checkpoint, shard, self._table.digest, self._sleep)
 
-    def _claimed(self, shard: Shard, stack: ExitStack) -> Claim:
-        for _ in range(_CLAIM_TRIES):
-            try:
-                return stack.enter_context(self._checkpoint.claim(shard, self._table.digest))
-            except CheckpointError as err:
-                if err.reason != Reason.CLAIMED_ELSEWHERE:
-                    raise
-                self._sleep(_SECONDS_BETWEEN_CLAIMS)
-        raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: deliveries hold the shard; replay it again later")
+    def _empty_what_was_refused(self, claim: Claim, moved: ObjectKey) -> None:
+        """Empty names that a delivery has settled and could not empty, because their key refused every put.
+
+        The next delivery of the shard would do it; a closed shard has none.
+        """
+        refused = {
+            key: owner
+            for key, owner in claim.intents.items()
+            if key != moved
+            and self._table.owns(key, owner)
+            and (name := read_name(key, self._table)) is not None
+            and name.first <= claim.watermarks.get(owner, -1)
+        }
+        if refused:
+            empties = [render_empty(key, owner, claim.token) for key, owner in refused.items()]
+            errors = self._sink.put_all(empties)
+            emptied = {empty.key for empty, error in zip(empties, errors, strict=True) if error is None}
+            claim.commit({}, kept=set(claim.intents) - emptied, release=False)
 
     @contextmanager
     def _telling(self, key: str) -> Iterator[list[Replayed]]:
@@ -313,34 +328,6 @@ class Replayer:
         self._client.delete_object(
             Bucket=self._settings.bucket, Key=key, ExpectedBucketOwner=self._settings.bucket_owner
         )
-
-
-class Held:
-    """The checkpoint of a delivery inside a claim that is held already."""
-
-    def __init__(self, claim: Claim) -> None:
-        """Take the claim."""
-        self._claim = claim
-
-    @contextmanager
-    def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:  # noqa: ARG002 - of that shard
-        """Go on holding it, whatever is committed inside."""
-        yield HeldClaim(self._claim)
-
-
-class HeldClaim(Claim):
-    """The claim as a delivery sees it that must not let go of it."""
-
-    def __init__(self, claim: Claim) -> None:
-        """Share the progress of the claim."""
-        self.__dict__ = claim.__dict__
-
-    def _keep(self, progress: Progress, *, release: bool) -> None:  # noqa: ARG002 - the replay lets go at its end
-        super()._keep(progress, release=False)
-
-
-def _refuse_to_save(progress: Progress, release: bool) -> None:  # noqa: ARG001
-    raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: a rehearsal changes nothing")
 
 
 def _left(report: Report) -> str:

@@ -128,6 +128,11 @@ class Claim:
         """Names that may stand in the bucket without having been committed, and whose records they hold."""
         return self._progress.intents
 
+    def may_change(self, key: ObjectKey) -> bool:
+        """Tell whether the next try of a batch may still empty or replace what stands under a name."""
+        trial = self._progress.trial
+        return key in self.intents or (trial is not None and key in trial.settled)
+
     def begin_replay(self, first: int, last: int, routes: Collection[RouteName]) -> None:
         """Begin to replay records between two positions; a trial of later ones is none of its business."""
         if not self._progress.is_before_trial(last, routes):

@@ -66,6 +66,7 @@ class Standing:
         reason: Of a dead letter of an object, why it is one; None of all others.
         is_content_named: True if it was put without a claim, under a name that tells its content.
         routes: The beginning of the digest of the table that has chosen its records.
+        modified_at: When it was put, seconds since 1970.
     """
 
     name: Name
@@ -75,6 +76,7 @@ class Standing:
     reason: str | None = None
     is_content_named: bool = False
     routes: str = ""
+    modified_at: float = 0.0
 
     @property
     def is_letter(self) -> bool:
@@ -102,8 +104,8 @@ def read_name(key: str, table: RouteTable) -> Name | None:
     return None
 
 
-def read_standing(name: Name, metadata: Mapping[str, str]) -> Standing:
-    """Read the user metadata of an object."""
+def read_standing(name: Name, metadata: Mapping[str, str], modified_at: float) -> Standing:
+    """Read the user metadata of an object that was put at a time, seconds since 1970."""
     return Standing(
         name=name,
         last=int(metadata.get("last-sequence-number", name.first)),
@@ -112,6 +114,7 @@ def read_standing(name: Name, metadata: Mapping[str, str]) -> Standing:
         reason=metadata["reason"] if "intended-key" in metadata else None,
         is_content_named="fencing-token" not in metadata,
         routes=metadata.get("routes", ""),
+        modified_at=modified_at,
     )
 
 

@@ -9,7 +9,7 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -94,6 +94,7 @@ class World:
         self.skew = 0.0
         self.troubles: list[Callable[[], None]] = []
         self.late: list[dict[str, Any]] = []
+        self.before_request: Callable[[dict[str, Any]], None] = lambda _: None
         self.calls = Counter[str]()
         self._number = _FIRST_NUMBER
         self._depth = 0
@@ -111,9 +112,23 @@ class World:
                 _document(10 * self._number + index, self.random.choice(_SHAPES), self.random.choice(_DATES))
                 for index in range(self.random.randint(2, 4) if is_aggregate else 1)
             ]
-            data = aggregated(*made) if is_aggregate else made[0]
-            shard.records.append(StreamRecord(str(self._number), data, f"key-{self._number % 3}", self.clock))
-            self.sent |= {(shard.shard_id, self._number, index): document for index, document in enumerate(made)}
+            self._put_record(shard, made)
+
+    def _put_record(self, shard: OpenShard, documents: Sequence[bytes]) -> int:
+        """Put one stream record, an aggregate if it holds several documents; return its number."""
+        data = aggregated(*documents) if len(documents) > 1 else documents[0]
+        shard.records.append(StreamRecord(str(self._number), data, f"key-{self._number % 3}", self.clock))
+        self.sent |= {(shard.shard_id, self._number, index): document for index, document in enumerate(documents)}
+        return self._number
+
+    def send(self, *documents: bytes | Sequence[bytes]) -> list[int]:
+        """Let Connect send these to the first shard, a sequence as one aggregate; return their numbers."""
+        numbers = []
+        for document in documents:
+            self._number += 1
+            together = [document] if isinstance(document, bytes) else document
+            numbers.append(self._put_record(self.shards["shardId-000000000000"], together))
+        return numbers
 
     def reshard(self) -> None:
         """Split an open shard, or merge two."""
@@ -151,14 +166,14 @@ class World:
         if reader.gathered < 2 * poller.mapping.batch_size:
             reader.feed(unread[: self.random.randint(1, 12)], self.clock)
         for given_up in reader.expire(self.clock):
-            self._hand_over(poller.mapping, shard.shard_id, given_up)
+            self.hand_over(poller.mapping, shard.shard_id, given_up)
         for lane, batch in reader.take(self.clock, is_window_over=True):
             answer = self._invoke(event_of(batch.records, shard.shard_id, STREAM))
             if poller.readers.get(shard.shard_id) is not reader:
                 return True  # restarted meanwhile: nobody takes the answer
             gone = reader.settle(lane, batch, answer)
             if gone is not None:
-                self._hand_over(poller.mapping, shard.shard_id, gone)
+                self.hand_over(poller.mapping, shard.shard_id, gone)
         if shard.is_closed and reader.is_settled and int(reader.read_to or -1) >= _last(shard):
             poller.closed.add(shard.shard_id)
         return True
@@ -191,12 +206,19 @@ class World:
             return True
         return shard.is_closed or int(reader.read_to or -1) < _last(shard)
 
-    def _hand_over(self, mapping: Mapping, shard_id: str, given_up: GivenUp) -> None:
+    def hand_over(self, mapping: Mapping, shard_id: str, given_up: GivenUp) -> None:
+        """Let Lambda put what it gives up on below `aws/lambda/`."""
         self.calls["given up"] += 1
         if self.is_destination_down:
             return  # what is discarded is still in the stream
         key, body = object_for_s3(mapping, shard_id, given_up, self.clock, UUID(int=self.random.getrandbits(128)))
         self.s3.land({"Key": key, "Body": body, "Metadata": {}})
+
+    def invoke(self, first: int, last: int) -> Answer:
+        """Send the records of the first shard between two numbers to the function."""
+        shard = self.shards["shardId-000000000000"]
+        records = [record for record in shard.records if first <= record.position <= last]
+        return self._invoke(event_of(records, shard.shard_id, STREAM))
 
     def _invoke(self, event: dict[str, Any]) -> Answer:
         self.calls["invocations"] += 1
@@ -282,6 +304,7 @@ class World:
         """Refuse what the state of keys and bucket does not allow."""
         if not request:
             return
+        self.before_request(request)
         key = request.get("SSEKMSKeyId", "")
         if key in self.refused:
             raise client_error(self.refused[key])

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.reconcile import Range, as_lines, balances, holds
 from handlers.route_file import shipped_routes
 from local.connect import ConnectStandIn, RefusedError
 from local.deployment import Deployed, DeploymentError, aliases, build, deploy, mend
@@ -63,8 +64,12 @@ def _run(console: Console, running: Emulator, deployed: Deployed, table: RouteTa
     result = reconcile(sent, objects, table)
     wrong_keys = sum(found.kms_key.rpartition("/")[2] != _key_of(found, deployed) for found in objects)
     console.print(f"{invocations} invocations; {len(objects)} objects read back, {wrong_keys} under a wrong key")
+    with _step(console, "ctr-fanout reconcile: the stream against names and metadata, decrypting nothing"):
+        found = balances(running.client, deployed.target, table, Range())
+    for line in () if holds(found) else as_lines(found):
+        console.print(line, style="red", markup=False)
     print(result)  # noqa: T201 - a line for scripts: never wrapped, never coloured
-    return int(not result.holds or wrong_keys > 0 or _is_empty(result))
+    return int(not (result.holds and holds(found)) or wrong_keys > 0 or _is_empty(result))
 
 
 def _table(objects: list[Standing], alias_of: dict[str, str], deployed: Deployed, table: RouteTable) -> Table:

@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cli.lambda_event import REGION
+from cli.lambda_event import ACCOUNT, REGION
+from cli.reconcile import Target
 from local.emulator import ROOT, Emulator
 from routing.routes import RouteTable, logical_id
 
@@ -38,6 +39,16 @@ class Deployed:
     def stream(self) -> str:
         """The stream's name."""
         return self.resources["Stream"]
+
+    @property
+    def target(self) -> Target:
+        """What `ctr-fanout reconcile` has to know of it."""
+        return Target(
+            stream_arn=f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{self.stream}",
+            bucket=self.bucket,
+            account=ACCOUNT,
+            checkpoint_table=self.resources["CheckpointTable"],
+        )
 
     @property
     def bucket(self) -> str:

@@ -21,8 +21,8 @@ from typing import Any
 
 from rich.console import Console
 
-from cli.lambda_event import ACCOUNT, REGION
-from cli.reconcile import Place, Range, balances, holds, show
+from cli.lambda_event import ACCOUNT
+from cli.reconcile import Range, balances, holds, show
 from cli.replay import Replay, function_of
 from handlers.route_file import shipped_routes
 from local.connect import ConnectStandIn
@@ -136,13 +136,7 @@ def main(minutes: float) -> int:
                 list(Replay({"source": name, "apply": True}).slices(ask))
             figures = watch.stop()
             result = reconcile(sent, [one for one in standing_objects(running, deployed, table) if one.lines], table)
-            place = Place(
-                stream_arn=f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{deployed.stream}",
-                bucket=deployed.bucket,
-                account=ACCOUNT,
-                checkpoint_table=deployed.resources["CheckpointTable"],
-            )
-            found = balances(running.client, place, table, Range())
+            found = balances(running.client, deployed.target, table, Range())
             show(found, console)
             console.print(str(result))
             rate = _rate(running, deployed, source, faults)

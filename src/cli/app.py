@@ -26,7 +26,7 @@ from cli.explain import KIND_HINT, Explanation, explain
 from cli.grants.matrix import matrix
 from cli.grants.stack import example_stack
 from cli.grants.tables import as_object, as_table, is_asked
-from cli.reconcile import Range, ReconcileError, as_lines, balances, holds, place_of, taking
+from cli.reconcile import Range, ReconcileError, as_lines, balances, holds, taking, target_of
 from cli.reconcile import show as show_balances
 from cli.replay import Replay, ReplayError, function_of
 from cli.replay import run as run_replay
@@ -251,11 +251,11 @@ def reconcile_(
     """
     table, session = _load(routes_file), _session(region, profile)
     try:
-        place = place_of(stack, session, table)
+        target = target_of(stack, session, table)
         client = session.client if role is None else taking(role, session)
         found = balances(
             client,
-            place,
+            target,
             table,
             Range(since=_moment(since), until=_moment(until), shard=shard, late_after=_seconds(late_after)),
         )

@@ -28,7 +28,7 @@ _PARALLEL_LOOKS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Target:
     """A deployed stack: what a reconciliation has to know of it."""
 
     stream_arn: str
@@ -58,7 +58,7 @@ class ReconcileError(Exception):
     """The stack is not what the local routes describe, or is not there."""
 
 
-def place_of(stack: str, session: boto3.Session, table: RouteTable) -> Place:
+def target_of(stack: str, session: boto3.Session, table: RouteTable) -> Target:
     """Look a stack up.
 
     Raises:
@@ -75,7 +75,7 @@ def place_of(stack: str, session: boto3.Session, table: RouteTable) -> Place:
         raise ReconcileError(f"stack {stack!r}: deployed with other routes; give theirs with --routes")
     stream = session.client("kinesis").describe_stream_summary(StreamName=names["Stream"])
     checkpoint = variables["CHECKPOINT_TABLE"]
-    return Place(
+    return Target(
         stream_arn=stream["StreamDescriptionSummary"]["StreamARN"],
         bucket=names["Bucket"],
         account=variables["BUCKET_OWNER"],
@@ -103,30 +103,30 @@ type Balances = dict[str, dict[RouteName, Balance]]
 """By shard id and route."""
 
 
-def balances(client: Any, place: Place, table: RouteTable, range_: Range) -> Balances:  # noqa: ANN401
+def balances(client: Any, target: Target, table: RouteTable, range_: Range) -> Balances:  # noqa: ANN401
     """Read the stream, list and look at the objects, and compare shard by shard.
 
     Args:
         client: Makes boto3 clients by service: `boto3.client` or the method of a session.
-        place: The stack.
+        target: The stack.
         table: The routes that are deployed.
         range_: What to compare.
     """
-    stream = StreamReader(client("kinesis"), place.stream_arn)
+    stream = StreamReader(client("kinesis"), target.stream_arn)
     settings = Settings(
-        bucket=place.bucket, bucket_owner=place.account, key_arns={}, checkpoint_table=None, service="ctr-fanout"
+        bucket=target.bucket, bucket_owner=target.account, key_arns={}, checkpoint_table=None, service="ctr-fanout"
     )
     decoder = Decoder(table.paths)
     nobody = Invocation("reconcile", lambda: 0.0)
     checkpoint = (
-        CheckpointTable(client("dynamodb"), place.checkpoint_table, nobody)
-        if place.checkpoint_table
+        CheckpointTable(client("dynamodb"), target.checkpoint_table, nobody)
+        if target.checkpoint_table
         else NoCheckpoint()
     )
     found: Balances = {}
     with ThreadPoolExecutor(_PARALLEL_LOOKS) as workers:
         inventory = Inventory(client("s3"), settings, table, workers)
-        shards = [Shard(place.stream_arn, name) for name in stream.shards() if range_.shard in {None, name}]
+        shards = [Shard(target.stream_arn, name) for name in stream.shards() if range_.shard in {None, name}]
         progress = {shard: checkpoint.look(shard) for shard in shards}
         listed = inventory.everything()  # after the watermarks, so that nothing before them is missed
         for shard, known in progress.items():

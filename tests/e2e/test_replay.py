@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.lambda_event import ACCOUNT, REGION
-from cli.reconcile import Balances, Place, Range, as_lines, balances, holds, show
+from cli.reconcile import Balances, Range, as_lines, balances, holds, show
 from cli.replay import Replay, ReplayError, function_of, run
 from local.connect import ConnectStandIn
 from local.deployment import STACK
@@ -47,16 +46,10 @@ def replay(stack: Stack, source: str, **asked: Any) -> tuple[int, str]:
 
 def compared(stack: Stack, **range_: Any) -> Balances:
     """Reconcile as the replay role."""
-    place = Place(
-        stream_arn=f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{stack.deployed.stream}",
-        bucket=stack.deployed.bucket,
-        account=ACCOUNT,
-        checkpoint_table=stack.deployed.resources["CheckpointTable"],
-    )
     role = stack.role("ReplayRole")
     return balances(
         lambda service: stack.emulator.client(service, role=role, through=role_arn("ReplayOperator")),
-        place,
+        stack.deployed.target,
         stack.table,
         Range(**range_),
     )

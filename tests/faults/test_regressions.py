@@ -11,13 +11,23 @@ import pytest
 
 from local.event_source.lane import Batch, GivenUp
 from local.event_source.verdict import Answer, Outcome
-from tests.builders import ROUTES, aggregated, claim, contact, lines_in, segment, table
+from tests.builders import ROUTES, aggregated, claim, contact, lines_in, table
 from tests.fakes import client_error
 from tests.faults.tables import TABLE
 from tests.faults.world import STREAM, World
 
 WIDER = table(ROUTES.replace('pattern = { Queue = { Name = [{ prefix = "Claims" }] } }\n', ""))
 """`claims` takes every contact."""
+
+NO_CLAIMS = table(ROUTES.replace('prefix = "Claims"', 'prefix = "None"'))
+"""`claims` takes nothing."""
+
+MOVED_AND_WIDER = table(
+    ROUTES.replace('pattern = { Queue = { Name = [{ prefix = "Claims" }] } }\n', "").replace(
+        "all/contacts", "everything"
+    )
+)
+"""`claims` takes every contact, and `all` has another prefix."""
 
 
 @pytest.fixture
@@ -41,6 +51,10 @@ def failing_once(world: World, prefix: str) -> None:
     world.before_request = trouble
 
 
+def is_of_claims(request: dict[str, Any]) -> bool:
+    return str(request["Key"]).startswith("claims/")
+
+
 def give_up(world: World, *numbers: int) -> None:
     """Let Lambda hand a batch over."""
     records = [r for shard in world.shards.values() for r in shard.records if r.position in numbers]
@@ -61,8 +75,7 @@ def test_name_that_a_denied_key_kept_from_being_emptied_is_emptied_by_the_replay
     one, two = world.send(*numbered(contact, 1), *numbered(claim, 2))
     failing_once(world, "all/")
     assert world.invoke(one, two).payload != {"batchItemFailures": []}
-    world.table = WIDER
-    world.tables.append(WIDER)
+    world.deploy([WIDER])
     world.refused["key-of-claims"] = "AccessDenied"
     assert world.invoke(one, two).payload == {"batchItemFailures": []}
     world.heal()
@@ -114,7 +127,7 @@ def test_replay_trusts_no_range_of_other_routes(world: World) -> None:
     """By the wider routes, an object of the narrower ones has holes."""
     numbers = world.send(*numbered(claim, 1), *numbered(contact, 2), *numbered(claim, 3))
     assert world.invoke(numbers[0], numbers[-1]).payload == {"batchItemFailures": []}
-    world.table = WIDER
+    world.deploy([WIDER])
     give_up(world, *numbers)
     with world.replayer() as replayer:
         (listed,) = list(replayer._inventory.below("aws/lambda/"))
@@ -182,3 +195,45 @@ def test_worlds_tell_what_is_lost_and_what_stands_twice() -> None:
     assert world.problems() == [f"2 times: ('shardId-000000000000', {one}, 0) in claims"]
     world.s3.objects = {key: {**gone, "Body": gzip.compress(b'{"n":77}\n')}}
     assert any(problem.startswith("unexpected") for problem in world.problems())
+
+
+def test_shorter_batch_takes_back_what_went_ahead(world: World) -> None:
+    """It is acknowledged, so what went ahead of it would be passed by routes that change before its rest comes."""
+    one, two = world.send(*numbered(contact, 1, 2))
+    failing_once(world, "all/")
+    assert world.invoke(one, two).payload != {"batchItemFailures": []}
+    assert world.invoke(one, one).payload == {"batchItemFailures": []}
+    world.deploy([MOVED_AND_WIDER])
+    assert world.invoke(two, two).payload == {"batchItemFailures": []}
+    assert holds(world), world.problems()
+
+
+def test_trial_that_is_left_is_written_down_before_its_objects_are_emptied(world: World) -> None:
+    """Killed in between, the routes of before would take the emptied object for a delivered one."""
+    one, two = world.send(*numbered(claim, 1), *numbered(contact, 2))
+    failing_once(world, "all/")
+    assert world.invoke(one, two).payload != {"batchItemFailures": []}
+    world.deploy([NO_CLAIMS])
+    world.before_request = lambda request: world.kill() if "IfMatch" in request and is_of_claims(request) else None
+    assert world.invoke(one, two).outcome is Outcome.FAILED
+    world.before_request = lambda _: None
+    world.deploy([TABLE])
+    world.clock += 600
+    assert world.invoke(one, two).payload == {"batchItemFailures": []}
+    assert world.standing()["claims", numbered(claim, 1)[0]] == 1
+
+
+def test_late_put_of_a_dead_letter_finds_its_name_taken_after_the_replay(world: World) -> None:
+    """A killed invocation's put may land up to minutes later; without the name it would wait there again."""
+    (one,) = world.send(*numbered(claim, 1))
+    world.refused["key-of-claims"] = "AccessDenied"
+    world.invoke(one, one)
+    (letter,) = (put for key, put in world.s3.objects.items() if key.startswith("dead-letter/objects/"))
+    world.heal()
+    world.replay()
+    with pytest.raises(Exception, match="PreconditionFailed"):
+        world.s3.land({**letter, "IfNoneMatch": "*"})
+    world.clock += 7200
+    world.replay()
+    assert not any(key.startswith("dead-letter/") for key in world.s3.objects), "an hour later the name is swept away"
+    assert holds(world), world.problems()

@@ -9,6 +9,7 @@ from benchmarks import measures
 
 _ROOT = Path(__file__).parent.parent
 _RESULTS = _ROOT / "benchmarks" / "results.json"
+_SOAK = _ROOT / "benchmarks" / "soak.json"
 _PAGE = _ROOT / "docs" / "benchmarks.md"
 _NAMES = {
     "pipeline": "**ctr-fanout**",
@@ -30,12 +31,12 @@ def main() -> None:
         "imports": measures.imports(),
     }
     _RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    _PAGE.write_text(page(results))
+    _PAGE.write_text(page(results, json.loads(_SOAK.read_text())))
     print(_PAGE.read_text())
 
 
-def page(results: dict[str, Any]) -> str:
-    """Write the page of a run."""
+def page(results: dict[str, Any], soak: dict[str, Any]) -> str:
+    """Write the page of a run, and of the last soak."""
     machine, memory, imports = results["machine"], results["memory"], results["imports"]
     return f"""# Benchmarks
 
@@ -56,7 +57,7 @@ Batches of 2,000:
 {_table(results["batch_of_2000"])}
 
 S3 asks KMS once for every put, since Bucket Keys are off (docs/adr/0002-grants.md). The calls of ctr-fanout to
-DynamoDB are the claim and the commit of each batch. All records here are of one kind and one date, which is the least
+DynamoDB are the claim, the names that it is about to put, and the commit of each batch. All records here are of one kind and one date, which is the least
 number of objects: there is one for each route, kind and date in a batch.
 
 ## Where the time goes
@@ -83,7 +84,34 @@ Fresh processes on the built bundle, byte code in place:
 | every module of the handler | {imports["handler"]["median_ms"]} | {imports["handler"]["times_base"]} |
 | the handler itself: settings checked, routes compiled | {imports["wired"]["median_ms"]} | {imports["wired"]["times_base"]} |
 | the same, and both clients, which the first batch makes | {imports["clients"]["median_ms"]} | {imports["clients"]["times_base"]} |
+
+{_soak(soak)}
 """
+
+
+def _soak(soak: dict[str, Any]) -> str:
+    function, rate = soak["function"], soak["rate_of_others_with_one_denied"]
+    begin, end = function["memory_mb"]
+    files_begin, files_end = function["open_files"]
+    return f"""## Soak
+
+Written by `make soak` on {soak["measured_at"]} ({soak["machine"]}): {soak["minutes"]} minutes of load, steady and in
+bursts, through the deployed function on the emulator, amid faults ({_counted(soak["faults"])}).
+
+| | |
+|---|---:|
+| records sent, a second | {soak["records"]}, {soak["records_a_second"]} |
+| invocations | {soak["invocations"]} |
+| batches given up, replayed at the end | {soak["given_up"]} |
+| lost, duplicated | {soak["lost"]}, {soak["duplicated"]} |
+| memory of the process that lived longest, warm and at its end | {begin} MB, {end} MB |
+| its open files, warm and at its end | {files_begin:.0f}, {files_end:.0f} |
+| how long it lived, of so many processes | {function["seconds"]} s, {function["processes"]} |
+| delivery rate of the other routes with the key of `{rate["denied"]}` denied, against all keys usable | {rate["ratio"]} |"""
+
+
+def _counted(faults: dict[str, int]) -> str:
+    return ", ".join(f"{count} times {name}" for name, count in faults.items())
 
 
 def _stages(stages: dict[str, float]) -> str:

@@ -8,7 +8,7 @@ import base64
 import gzip
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from cli.lambda_event import Event
 from routing.decode import KIND_FIELDS, Decoder
 from routing.errors import DeliveryError
 from routing.fields import node_type
-from routing.model import FencingToken, RenderedObject, RoutesDigest, Shard
+from routing.model import FencingToken, RenderedObject, RouteName, RoutesDigest, Shard
 from routing.pipeline import process
 from routing.progress import Claim, Progress
 from routing.route_reader import load_routes
@@ -56,6 +56,10 @@ class CountingSink:
         self._calls.put_bytes += sum(len(rendered.body) for rendered in objects)
         self.last = objects
         return [None] * len(objects)
+
+    def refusals(self) -> Mapping[RouteName, DeliveryError]:
+        """Know of nothing refused."""
+        return {}
 
 
 class CountingCheckpoint:

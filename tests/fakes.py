@@ -30,6 +30,10 @@ class MemorySink:
     def __init__(self, failures: Mapping[str, DeliveryError] | None = None) -> None:
         self.failures = dict(failures or {})
         self.objects: dict[str, RenderedObject] = {}
+        self.refused: dict[RouteName, DeliveryError] = {}
+
+    def refusals(self) -> Mapping[RouteName, DeliveryError]:
+        return self.refused
 
     def put_all(self, objects: Sequence[RenderedObject]) -> list[DeliveryError | None]:
         verdicts = [self.failures.get(rendered.route) for rendered in objects]

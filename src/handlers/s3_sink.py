@@ -1,6 +1,6 @@
 """The S3 sink: puts rendered objects under the key of their route, conditionally and in parallel."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -8,9 +8,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.clients import PARALLEL_PUTS
 from handlers.invocation import Invocation
+from handlers.refusals import Refusals
 from handlers.settings import Settings
 from routing.errors import DeliveryError
-from routing.model import RenderedObject
+from routing.model import RenderedObject, RouteName
 from routing.reasons import Reason
 from routing.render import FENCING
 from routing.routes import logical_id
@@ -50,18 +51,32 @@ _EXISTS = ("PreconditionFailed", "412")
 class S3Sink:
     """Puts objects for one invocation."""
 
-    def __init__(self, client: "S3Client", settings: Settings, invocation: Invocation, workers: Executor) -> None:
+    def __init__(
+        self,
+        client: "S3Client",
+        settings: Settings,
+        invocation: Invocation,
+        workers: Executor,
+        refusals: Refusals | None = None,
+    ) -> None:
         """Take what outlives the invocation, and the invocation for its deadline."""
         self._client = client
         self._settings = settings
         self._invocation = invocation
         self._workers = workers
+        self._refusals = Refusals() if refusals is None else refusals
 
     def put_all(self, objects: Sequence[RenderedObject]) -> list[DeliveryError | None]:
         """Put objects in parallel; one verdict each, in order."""
-        if len(objects) == 1:
-            return [self._verdict(objects[0])]
-        return list(self._workers.map(self._verdict, objects))
+        inline = len(objects) == 1
+        verdicts = [self._verdict(objects[0])] if inline else list(self._workers.map(self._verdict, objects))
+        for rendered, error in zip(objects, verdicts, strict=True):
+            self._refusals.note(rendered.route, error)
+        return verdicts
+
+    def refusals(self) -> Mapping[RouteName, DeliveryError]:
+        """Return what destinations have refused for good a moment ago, by route."""
+        return self._refusals.current()
 
     def _verdict(self, rendered: RenderedObject) -> DeliveryError | None:
         if self._invocation.remaining_seconds() < _SECONDS_FOR_A_PUT:

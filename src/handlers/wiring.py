@@ -9,6 +9,7 @@ from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.clients import dynamodb_client, kinesis_client, lambda_client, s3_client
 from handlers.inventory import Inventory
 from handlers.invocation import Invocation
+from handlers.refusals import Refusals
 from handlers.replay_request import ReplayRequest
 from handlers.replay_sources import ReplaySources
 from handlers.replaying import Replayer
@@ -35,6 +36,7 @@ class _Wired:
         self._settings = read_settings(environ, table)
         self._table = table
         self._workers = make_workers()
+        self._refusals = Refusals()
         self._telemetry = Telemetry(self._settings.service)
 
     # Made by the first batch (docs/adr/0004-bundle.md); nobody waits for the function of a stream.
@@ -42,7 +44,7 @@ class _Wired:
     _dynamodb = cached_property(lambda _: dynamodb_client())
 
     def _sink(self, invocation: Invocation) -> S3Sink:
-        return S3Sink(self._s3, self._settings, invocation, self._workers)
+        return S3Sink(self._s3, self._settings, invocation, self._workers, self._refusals)
 
     def _checkpoint(self, invocation: Invocation) -> CheckpointTable | NoCheckpoint:
         if self._settings.checkpoint_table is None:

@@ -97,6 +97,11 @@ class _Line(msgspec.Struct, rename="camel"):
     raw_data: str
 
 
+def key_for(intended: ObjectKey) -> ObjectKey:
+    """Return where an object waits that its destination refuses."""
+    return ObjectKey(f"{OBJECTS_PREFIX}/{intended}")
+
+
 def from_object(refused: RenderedObject, reason: Reason) -> RenderedObject:
     """Turn an object that its destination refuses into an object for the dead-letter key.
 
@@ -106,6 +111,6 @@ def from_object(refused: RenderedObject, reason: Reason) -> RenderedObject:
     return replace(
         refused,
         route=ROUTE,
-        key=ObjectKey(f"{OBJECTS_PREFIX}/{refused.key}"),
+        key=key_for(refused.key),
         metadata={**refused.metadata, "reason": reason, "intended-key": refused.key},
     )

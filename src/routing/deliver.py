@@ -4,7 +4,7 @@ Permanent refusal makes a dead letter, so that the other routes go on; anything 
 which sends the records again. There is no third way.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from routing import dead_letter
@@ -21,6 +21,9 @@ class Sink(Protocol):
     def put_all(self, objects: Sequence[RenderedObject]) -> Sequence[DeliveryError | None]:
         """Put objects, conditionally, and return one verdict for each, in order; None is success."""
 
+    def refusals(self) -> Mapping[RouteName, DeliveryError]:
+        """Return what destinations have refused for good a moment ago, by route; they are not asked again yet."""
+
 
 def deliver(
     objects: Sequence[RenderedObject],
@@ -31,19 +34,25 @@ def deliver(
     """Put objects; where a destination refuses one for good, put it under the dead-letter key instead.
 
     Args:
-        objects: Their names are written down already.
+        objects: What a commit is about.
         table: Tells which routes block instead.
         sink: Puts.
-        intend: Writes down the names of dead letters before they are put.
+        intend: Writes down names before anything is put under them.
 
     Returns:
         One outcome for each object, in the order in which they are settled.
     """
     blocking = {route.name for route in table.all_routes if route.blocks_when_denied}
-    outcomes: list[Outcome] = []
-    refused: list[tuple[RenderedObject, DeliveryError]] = []
+    known = {route: error for route, error in sink.refusals().items() if route not in blocking}
+    refused = [(rendered, known[rendered.route]) for rendered in objects if _has_records(rendered, known)]
+    asked = [rendered for rendered in objects if not _has_records(rendered, known)]
+    letters = _letters(refused)
+    intend({rendered.key: rendered.owner for rendered in (*objects, *letters)})
+    verdicts = sink.put_all([*asked, *letters]) if asked or letters else ()
+    outcomes = _settled_letters(refused, letters, verdicts[len(asked) :])
     refused_empty: list[tuple[RenderedObject, DeliveryError]] = []
-    for rendered, error in zip(objects, sink.put_all(objects), strict=True):
+    refused = []
+    for rendered, error in zip(asked, verdicts[: len(asked)], strict=True):
         if error is None:
             outcomes.append(_landed(rendered))
         elif not (error.is_transient or rendered.record_count):
@@ -52,17 +61,35 @@ def deliver(
             outcomes.append(Outcome(rendered, _trouble(rendered, error)))
         else:
             refused.append((rendered, error))
-    letters = [dead_letter.from_object(rendered, error.reason) for rendered, error in refused]
-    filled: set[ObjectKey] = set()
-    if letters:
+    if refused:
+        letters = _letters(refused)
         intend({letter.key: letter.owner for letter in letters})
-        for letter, (rendered, error), failure in zip(letters, refused, sink.put_all(letters), strict=True):
-            filled |= {letter.key} if failure is None else set()
-            outcomes.append(Outcome(rendered, _trouble(rendered, failure or error), is_dead_letter=failure is None))
+        outcomes += _settled_letters(refused, letters, sink.put_all(letters))
+    filled = {dead_letter.key_for(outcome.rendered.key) for outcome in outcomes if outcome.is_dead_letter}
     for rendered, error in refused_empty:  # a name that a dead letter has filled since is not to be emptied any more
         is_open = rendered.key not in filled
         outcomes.append(Outcome(rendered, _trouble(rendered, error) if is_open else None, is_refused_empty=is_open))
     return outcomes
+
+
+def _has_records(rendered: RenderedObject, known: Collection[RouteName]) -> bool:
+    """Tell whether an object is known to be refused; what is to be emptied is asked for all the same."""
+    return rendered.route in known and rendered.record_count > 0
+
+
+def _letters(refused: Sequence[tuple[RenderedObject, DeliveryError]]) -> list[RenderedObject]:
+    return [dead_letter.from_object(rendered, error.reason) for rendered, error in refused]
+
+
+def _settled_letters(
+    refused: Sequence[tuple[RenderedObject, DeliveryError]],
+    letters: Sequence[RenderedObject],
+    verdicts: Sequence[DeliveryError | None],
+) -> list[Outcome]:
+    return [
+        Outcome(rendered, _trouble(rendered, failure or error), is_dead_letter=failure is None)
+        for (rendered, error), _, failure in zip(refused, letters, verdicts, strict=True)
+    ]
 
 
 def _landed(rendered: RenderedObject) -> Outcome:

@@ -85,7 +85,6 @@ def fan_out(
                 objects = [render(batch, shard, claim.token, table.digest) for batch in batches]
                 objects += _strays(claim, objects, table)
                 with report.settling(objects) as settlement:
-                    claim.intend({rendered.key: rendered.owner for rendered in objects})
                     settlement.take(deliver(objects, table, sink, claim.intend))
                     unsettled = settlement.unsettled
                     delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - unsettled)

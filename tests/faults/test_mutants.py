@@ -80,8 +80,8 @@ MUTANTS = [
     ),
     Mutant(
         "names are written down before they are put",
-        "routing/pipeline.py",
-        "claim.intend({rendered.key: rendered.owner for rendered in objects})",
+        "routing/deliver.py",
+        "intend({rendered.key: rendered.owner for rendered in (*objects, *letters)})",
         "pass",
     ),
     Mutant(

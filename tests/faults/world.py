@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.inventory import Inventory
 from handlers.invocation import Invocation
+from handlers.refusals import Refusals
 from handlers.replaying import Replayed, Replayer
 from handlers.s3_sink import S3Sink
 from handlers.settings import Settings
@@ -90,6 +91,7 @@ class World:
         self.sent: dict[tuple[str, int, int], bytes] = {}
         self.clock = 1_772_413_962.0
         self.refused: dict[str, str] = {}
+        self.refusals = Refusals(lambda: self.clock)
         self.is_bucket_down = self.is_table_down = self.is_destination_down = False
         self.skew = 0.0
         self.troubles: list[Callable[[], None]] = []
@@ -276,7 +278,7 @@ class World:
             self._depth -= 1
 
     def _sink(self, invocation: Invocation, table: RouteTable) -> S3Sink:
-        return S3Sink(cast("Any", self.s3), settings_of(table), invocation, Inline())
+        return S3Sink(cast("Any", self.s3), settings_of(table), invocation, Inline(), self.refusals)
 
     def _checkpoint(self, invocation: Invocation) -> Any:
         if not self.has_checkpoint:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from routing import pipeline
 from routing.decode import Decoder
+from routing.deliver import deliver
 from routing.errors import AccountingError, DeliveryError
 from routing.model import ObjectKey, RenderedObject, RouteName, Shard
 from routing.pipeline import process
@@ -294,6 +296,36 @@ def test_each_segment_is_committed_before_the_next_is_put() -> None:
     assert report.of(RouteName("all")).delivered == 5
 
 
+def test_route_that_was_refused_a_moment_ago_gets_dead_letters_at_once() -> None:
+    """Not every batch asks a disabled key; the others are spared the wait, and one write of names is enough."""
+    puts: list[list[str]] = []
+
+    class Looking(MemorySink):
+        def put_all(self, objects: Any) -> Any:
+            puts.append([rendered.key.partition("/")[0] for rendered in objects])
+            return super().put_all(objects)
+
+    sink, checkpoint = Looking(), MemoryCheckpoint()
+    sink.refused = {RouteName("claims"): DENIED}
+    report = run(claim(), contact(), sink=sink, checkpoint=checkpoint)
+    assert [sorted(wave) for wave in puts] == [["all", "dead-letter"]]
+    assert report.of(RouteName("claims")).dead_lettered == {DENIED.reason: 1}
+    assert report.response() == {"batchItemFailures": []}
+    assert checkpoint.rows[SHARD].intents == {}
+
+
+def test_dead_letter_at_once_that_does_not_land_is_sent_again() -> None:
+    sink = MemorySink({"dead-letter": DOWN})
+    sink.refused = {RouteName("claims"): DENIED}
+    assert run(claim(), sink=sink).response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+
+
+def test_blocking_route_is_asked_every_time() -> None:
+    sink = MemorySink()
+    sink.refused = {RouteName("speech"): DENIED}
+    assert run(segment(), sink=sink).of(RouteName("speech")).delivered == 1
+
+
 def test_failure_in_a_later_segment_is_sent_again_from_there() -> None:
     routes = table(ROUTES + "[limits]\nrecords = 2\n")
     sink, checkpoint = MemorySink({"claims": DOWN}), MemoryCheckpoint()
@@ -302,15 +334,13 @@ def test_failure_in_a_later_segment_is_sent_again_from_there() -> None:
     assert (report.received, report.attempted) == (5, 4)
 
 
-def test_records_that_are_not_accounted_for_fail_the_invocation_before_the_commit() -> None:
-    class Forgetful(MemorySink):
-        def put_all(self, objects: Any) -> Any:
-            objects.pop()
-            return super().put_all(objects)
-
+def test_records_that_are_not_accounted_for_fail_the_invocation_before_the_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline, "deliver", lambda *given: deliver(*given)[1:])
     checkpoint = MemoryCheckpoint()
     with pytest.raises(AccountingError, match="expected 2 routed records accounted for, got 1"):
-        run(claim(), sink=Forgetful(), checkpoint=checkpoint)
+        run(claim(), checkpoint=checkpoint)
     assert checkpoint.commits == []
     assert checkpoint.rows[SHARD].owner is None
 

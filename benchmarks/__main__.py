@@ -57,8 +57,8 @@ Batches of 2,000:
 {_table(results["batch_of_2000"])}
 
 S3 asks KMS once for every put, since Bucket Keys are off (docs/adr/0002-grants.md). The calls of ctr-fanout to
-DynamoDB are the claim, the names that it is about to put, and the commit of each batch. All records here are of one kind and one date, which is the least
-number of objects: there is one for each route, kind and date in a batch.
+DynamoDB are the claim, the names that it is about to put, and the commit of each batch. All records here are of one
+kind and one date, which is the least number of objects: there is one for each route, kind and date in a batch.
 
 ## Where the time goes
 
@@ -96,7 +96,8 @@ def _soak(soak: dict[str, Any]) -> str:
     return f"""## Soak
 
 Written by `make soak` on {soak["measured_at"]} ({soak["machine"]}): {soak["minutes"]} minutes of load, steady and in
-bursts, through the deployed function on the emulator, amid faults ({_counted(soak["faults"])}).
+bursts, through the deployed function on the emulator, amid faults:
+{_counted(soak["faults"])}.
 
 | | |
 |---|---:|

@@ -1,7 +1,10 @@
 """The emulator with the project's own template deployed, once for all tests of this folder."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,6 +119,9 @@ def enforcing_stack(bundle: None) -> Iterator[Stack]:
 @pytest.fixture
 def enforced(enforcing_stack: Stack) -> Stack:
     enforcing_stack.clear()
+    for worker in enforcing_stack.emulator.workers():  # the functions remember what was refused
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
     return enforcing_stack
 
 

@@ -27,6 +27,7 @@ def delivered(enforced: Stack) -> Stack:
     kinesis, name = enforced.emulator.client("kinesis"), enforced.deployed.stream
     kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
     kinesis.create_stream(StreamName=name, ShardCount=2)
+    kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=336)
     kinesis.start_stream_encryption(StreamName=name, EncryptionType="KMS", KeyId=enforced.key("stream"))
     enforced.sent = ConnectStandIn(enforced.emulator, name, seed=3, role=CONNECT).send(_COUNT, nothing)
     kms, key = enforced.emulator.client("kms"), enforced.key("orders")

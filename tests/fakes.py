@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -170,6 +171,20 @@ class MemoryS3:
     def paginate(self, *, Prefix: str, StartAfter: str = "", **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
         keys = sorted(key for key in self.objects if key.startswith(Prefix) and key > StartAfter)
         yield {"Contents": [{"Key": key, "LastModified": self.objects[key]["LastModified"]} for key in keys]}
+
+
+class Shuffled(Executor):
+    """Runs work in an order that a random source draws: threads promise none."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def map[T, R](
+        self, fn: Callable[[T], R], *iterables: Iterable[T], timeout: float | None = None, chunksize: int = 1
+    ) -> Iterator[R]:
+        (given,) = (list(one) for one in iterables)
+        done = {place: fn(given[place]) for place in self._random.sample(range(len(given)), len(given))}
+        return (done[place] for place in range(len(given)))
 
 
 class Inline(Executor):

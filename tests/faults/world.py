@@ -40,7 +40,7 @@ from routing.pipeline import process
 from routing.reasons import Reason
 from routing.routes import RouteTable
 from tests.builders import agent_event, aggregated, claim, contact, lines_in, segment
-from tests.fakes import Crash, Inline, MemoryCheckpoint, MemoryS3, Row, client_error
+from tests.fakes import Crash, Inline, MemoryCheckpoint, MemoryS3, Row, Shuffled, client_error
 from tests.faults.tables import TABLE
 
 STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
@@ -278,7 +278,7 @@ class World:
             self._depth -= 1
 
     def _sink(self, invocation: Invocation, table: RouteTable) -> S3Sink:
-        return S3Sink(cast("Any", self.s3), settings_of(table), invocation, Inline(), self.refusals)
+        return S3Sink(cast("Any", self.s3), settings_of(table), invocation, Shuffled(self.random), self.refusals)
 
     def _checkpoint(self, invocation: Invocation) -> Any:
         if not self.has_checkpoint:

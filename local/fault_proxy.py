@@ -5,7 +5,9 @@ The function finds it by `EndpointUrl`; everybody else talks to the emulator its
 
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
+from local.deployment import Deployed
 from local.emulator import Emulator
 
 type Fault = Literal["throttle", "error", "no request", "no answer", "slow", "key disabled", "kill", "late kill"]
@@ -46,23 +49,33 @@ class Request:
 
 
 @contextmanager
-def fault_proxy(
-    emulator: Emulator, decide: Callable[[Request], Fault | None], kill: Callable[[], None]
-) -> Iterator[str]:
+def fault_proxy(emulator: Emulator, decide: Callable[[Request], Fault | None]) -> Iterator[str]:
     """Run a proxy and yield its URL.
 
     Args:
         emulator: What is behind it.
         decide: What happens to a request; None passes it on.
-        kill: Ends the process that runs the function.
     """
-    server = _Server(emulator, decide, kill)
+    server = _Server(emulator, decide)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         yield f"http://{emulator.host}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
+
+
+def let_claims_run_out(emulator: Emulator, deployed: Deployed) -> None:
+    """Let the two minutes pass for which a killed invocation may hold its shard."""
+    dynamodb, table = emulator.client("dynamodb"), deployed.resources["CheckpointTable"]
+    for row in dynamodb.scan(TableName=table)["Items"]:
+        if "claim_until" in row:
+            dynamodb.update_item(
+                TableName=table,
+                Key={"shard": row["shard"]},
+                UpdateExpression="SET claim_until = :past",
+                ExpressionAttributeValues={":past": {"N": "0"}},
+            )
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -131,11 +144,16 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, emulator: Emulator, decide: Callable[[Request], Fault | None], kill: Callable[[], None]) -> None:
+    def __init__(self, emulator: Emulator, decide: Callable[[Request], Fault | None]) -> None:
         super().__init__((emulator.host, 0), _Handler)
         self.emulator = emulator
         self.decide = decide
-        self.kill = kill
+
+    def kill(self) -> None:
+        """End the processes that run functions."""
+        for worker in self.emulator.workers():
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
 
 
 def _answer(fault: Fault, service: str) -> tuple[int, list[tuple[str, str]], bytes]:

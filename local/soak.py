@@ -7,7 +7,6 @@ benchmarks/soak.json, from which docs/benchmarks.md shows them.
 import json
 import os
 import platform
-import signal
 import statistics
 import sys
 import threading
@@ -29,7 +28,7 @@ from local.connect import ConnectStandIn
 from local.deployment import STACK, Deployed, build, deploy, mend
 from local.emulator import ROOT, Emulator, emulator
 from local.event_source import EventSource
-from local.fault_proxy import Fault, Request, fault_proxy
+from local.fault_proxy import Fault, Request, fault_proxy, let_claims_run_out
 from local.reconcile import reconcile, standing_objects
 
 _FIGURES = ROOT / "benchmarks" / "soak.json"
@@ -114,34 +113,27 @@ def main(minutes: float) -> int:
     """Run it; return the exit code: 1 if a record is lost or stands twice."""
     console, table, faults = Console(width=120), shipped_routes(), _Faults()
     build()
-    with emulator() as running:
-
-        def kill() -> None:
-            for worker in running.workers():
-                with suppress(ProcessLookupError):
-                    os.kill(worker, signal.SIGKILL)
-
-        with fault_proxy(running, faults.decide, kill) as url:
-            operator = f"arn:aws:iam::{ACCOUNT}:role/Operator"
-            deployed = deploy(running, EndpointUrl=url, ReplayOperators=operator, MaximumRetryAttempts="100")
-            list(mend(running, deployed))
-            source = EventSource(running.client, deployed.mapping)
-            source.between = lambda: _let_claims_run_out(running, deployed)
-            watch = _Watch(running)
-            watch.start()
-            faults.is_on = True
-            sent, seconds = _load(running, deployed, source, minutes, console)
-            faults.is_on = False
-            source.drain()
-            for name in ("dead-letters", "on-failure"):
-                ask = function_of(STACK, lambda service, **_: running.client(service))
-                list(Replay({"source": name, "apply": True}).slices(ask))
-            figures = watch.stop()
-            result = reconcile(sent, [one for one in standing_objects(running, deployed, table) if one.lines], table)
-            found = balances(running.client, deployed.target, table, Range())
-            show(found, console)
-            console.print(str(result))
-            rate = _rate(running, deployed, source, faults)
+    with emulator() as running, fault_proxy(running, faults.decide) as url:
+        operator = f"arn:aws:iam::{ACCOUNT}:role/Operator"
+        deployed = deploy(running, EndpointUrl=url, ReplayOperators=operator, MaximumRetryAttempts="100")
+        list(mend(running, deployed))
+        source = EventSource(running.client, deployed.mapping)
+        source.between = lambda: let_claims_run_out(running, deployed)
+        watch = _Watch(running)
+        watch.start()
+        faults.is_on = True
+        sent, seconds = _load(running, deployed, source, minutes, console)
+        faults.is_on = False
+        source.drain()
+        for name in ("dead-letters", "on-failure"):
+            ask = function_of(STACK, lambda service, **_: running.client(service))
+            list(Replay({"source": name, "apply": True}).slices(ask))
+        figures = watch.stop()
+        result = reconcile(sent, [one for one in standing_objects(running, deployed, table) if one.lines], table)
+        found = balances(running.client, deployed.target, table, Range())
+        show(found, console)
+        console.print(str(result))
+        rate = _rate(running, deployed, source, faults)
     _FIGURES.write_text(
         json.dumps(
             {
@@ -219,19 +211,6 @@ def _rate(running: Emulator, deployed: Deployed, source: EventSource, faults: _F
         "seconds_with_all": round(statistics.median(turn[False] for turn in turns), 3),
         "seconds_with_one_denied": round(statistics.median(turn[True] for turn in turns), 3),
     }
-
-
-def _let_claims_run_out(running: Emulator, deployed: Deployed) -> None:
-    """Let the two minutes pass for which a killed invocation may hold its shard."""
-    dynamodb, table = running.client("dynamodb"), deployed.resources["CheckpointTable"]
-    for row in dynamodb.scan(TableName=table)["Items"]:
-        if "claim_until" in row:
-            dynamodb.update_item(
-                TableName=table,
-                Key={"shard": row["shard"]},
-                UpdateExpression="SET claim_until = :past",
-                ExpressionAttributeValues={":past": {"N": "0"}},
-            )
 
 
 if __name__ == "__main__":

@@ -45,11 +45,14 @@ def deliver(
     blocking = {route.name for route in table.all_routes if route.blocks_when_denied}
     known = {route: error for route, error in sink.refusals().items() if route not in blocking}
     refused = [(rendered, known[rendered.route]) for rendered in objects if _has_records(rendered, known)]
-    asked = [rendered for rendered in objects if not _has_records(rendered, known)]
     letters = _letters(refused)
+    # What is put together lands in any order, so a name that a letter fills is not emptied beside it.
+    filling = {letter.key for letter in letters}
+    asked = [rendered for rendered in objects if rendered.key not in filling and not _has_records(rendered, known)]
     intend({rendered.key: rendered.owner for rendered in (*objects, *letters)})
     verdicts = sink.put_all([*asked, *letters]) if asked or letters else ()
-    outcomes = _settled_letters(refused, letters, verdicts[len(asked) :])
+    outcomes = [Outcome(rendered) for rendered in objects if rendered.key in filling]
+    outcomes += _settled_letters(refused, letters, verdicts[len(asked) :])
     refused_empty: list[tuple[RenderedObject, DeliveryError]] = []
     refused = []
     for rendered, error in zip(asked, verdicts[: len(asked)], strict=True):

@@ -147,7 +147,7 @@ MUTANTS = [
         "routing/pipeline.py",
         "kept = settlement.kept | _out_of_reach(claim, table)",
         "kept = _out_of_reach(claim, table)",
-        among="kill,keys,restart",
+        is_told=True,
     ),
     Mutant(
         "a name that a dead letter has filled is not emptied",
@@ -155,6 +155,13 @@ MUTANTS = [
         "is_open = rendered.key not in filled",
         "is_open = True",
         among="keys",
+    ),
+    Mutant(
+        "a name that a dead letter fills is not emptied beside it",
+        "routing/deliver.py",
+        "rendered.key not in filling and not",
+        "not",
+        among="kill,keys,fail,restart",
     ),
     Mutant(
         "without a checkpoint nothing is replaced",

@@ -107,7 +107,7 @@ def test_nothing_is_lost_and_nothing_stands_twice_on_the_emulator(faulty: Stack,
     sent: list[bytes] = []
     for seed in range(_SCHEDULES):
         sent += run(faulty, faults, source, seed)
-        if seed % 50 == 49:
+        if seed % 100 == 99:
             replay_all(faulty)
             result = reconcile(sent, _delivered(faulty), faulty.table)
             assert result.holds, f"after seed {seed}: {result}\n{_missing(faulty)}"

@@ -84,6 +84,19 @@ def test_name_that_a_denied_key_kept_from_being_emptied_is_emptied_by_the_replay
     assert holds(world), world.problems()
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_dead_letter_is_not_emptied_beside_its_own_put(seed: int) -> None:
+    """The name is one of the last try's, to be emptied, and the refused object's again; puts land in any order."""
+    world = World(Random(seed))
+    world.refused["key-of-claims"] = "AccessDenied"
+    one, two = world.send(*numbered(claim, 1, 2))
+    failing_once(world, "all/")
+    assert world.invoke(one, two).payload != {"batchItemFailures": []}
+    assert world.invoke(one, one).payload == {"batchItemFailures": []}
+    assert world.invoke(two, two).payload == {"batchItemFailures": []}
+    assert holds(world), world.problems()
+
+
 def test_replay_cuts_no_aggregate(world: World) -> None:
     """Its records share a sequence number, so two objects of a place that each begin in it would share a name."""
     one, two, aggregate = world.send(

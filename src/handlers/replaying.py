@@ -22,11 +22,12 @@ from handlers.s3_sink import S3Sink
 from handlers.settings import Settings
 from routing import dead_letter
 from routing.decode import Decoder
-from routing.errors import CtrFanoutError, RecordError
+from routing.errors import CtrFanoutError, DeliveryError, RecordError
 from routing.model import FencingToken, ObjectKey, Record, RenderedObject, Shard
-from routing.pipeline import fan_out
+from routing.pipeline import Checkpoint, fan_out
 from routing.progress import Claim
-from routing.render import FENCING, render_empty
+from routing.protect import Protector
+from routing.render import FENCING, PROTECTION, gzipped, render_empty
 from routing.report import Report
 from routing.routes import RouteTable
 from routing.standing import Coverage, Narrowed, Standing, is_gapless, place_of, read_name, runs, settled
@@ -70,6 +71,7 @@ class Replayer:
         settings: Settings,
         table: RouteTable,
         decoder: Decoder,
+        protector: Protector,
         sink: S3Sink,
         checkpoint: CheckpointTable | NoCheckpoint,
         inventory: Inventory,
@@ -81,6 +83,7 @@ class Replayer:
         self._settings = settings
         self._table = table
         self._decoder = decoder
+        self._protector = protector
         self._sink = sink
         self._checkpoint = checkpoint
         self._inventory = inventory
@@ -167,9 +170,7 @@ class Replayer:
             pairs = sum(len(self._table.routes_for(record)) for record in records)
             told.append(Replayed(key=listed.key, reason=reason, records=pairs))
             if self._applies:
-                report = fan_out(
-                    letters[0].shard, records, table=self._table, sink=self._sink, checkpoint=NoCheckpoint()
-                )
+                report = self._fan_out(letters[0].shard, records, self._table, NoCheckpoint())
                 told.append(replace(told[0], left=_left(report)))
                 if not told[-1].left:
                     self._remove(listed.key)
@@ -246,15 +247,40 @@ class Replayer:
                 return replayed
             held = Held(claim)
             for run in runs(records, self._table, missing):
-                report = fan_out(shard, run, table=missing, sink=self._sink, checkpoint=held, is_replay=True)
+                report = self._fan_out(shard, run, missing, held, is_replay=True)
                 if report.failed_from:
                     return replace(replayed, left=_left(report))
             return replayed
+
+    def _fan_out(
+        self,
+        shard: Shard,
+        records: Sequence[Record],
+        table: RouteTable,
+        checkpoint: Checkpoint,
+        *,
+        is_replay: bool = False,
+    ) -> Report:
+        """Deliver records as a batch would, to the routes of a table."""
+        return fan_out(
+            shard,
+            records,
+            table=table,
+            protector=self._protector,
+            sink=self._sink,
+            checkpoint=checkpoint,
+            is_replay=is_replay,
+        )
 
     def _move(self, letter: Standing, token: FencingToken | None) -> str:
         """Put a dead letter to its place and see it there; return why it is left, if it is."""
         body, metadata = self._get(letter.name.key)
         kept = {name: value for name, value in metadata.items() if name not in {"reason", "intended-key", FENCING}}
+        if PROTECTION in kept:
+            try:
+                body, kept = self._protected(letter, body, kept)
+            except DeliveryError as err:
+                return str(err)
         moved = RenderedObject(
             route=letter.name.place[0],
             kind=letter.name.place[1],
@@ -270,10 +296,22 @@ class Replayer:
             return str(error)
         intended = replace(letter.name, key=letter.name.intended)
         if [(one.record_count, one.checksum) for one in self._inventory.look([intended])] != [
-            (letter.record_count, letter.checksum)
+            (letter.record_count, kept["plain-crc32"])
         ]:
             return "another object stands in its place; compare them by hand"
         return ""
+
+    def _protected(self, letter: Standing, body: bytes, metadata: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
+        """Protect the lines of a dead letter whose route had no usable key when they came.
+
+        Raises:
+            DeliveryError: It still has none.
+        """
+        route = next(one for one in self._table.all_routes if one.name == letter.name.place[0])
+        lines = gzip.decompress(body).splitlines()
+        made, _, checksum = gzipped([self._protector.line(route, letter.name.place[1], line) for line in lines])
+        kept = {name: value for name, value in metadata.items() if name != PROTECTION}
+        return made, kept | {"plain-crc32": f"{checksum:08x}"}
 
     def _empty(self, letter: Standing, token: FencingToken | None) -> str:
         """Empty a dead letter that is moved: its name has to shut out a late put for an hour."""

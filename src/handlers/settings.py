@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from routing import dead_letter
 from routing.errors import ConfigurationError, Fault
@@ -28,6 +28,8 @@ class Settings:
         key_arns: The KMS key of every route, that of dead letters included.
         checkpoint_table: None turns the checkpoint off: at least once instead of exactly once.
         service: The stack's name, which tells its metrics from those of another stack.
+        hash_key_arn: The KMS HMAC key; empty if no route hashes.
+        seal_key_arns: The sealing key of every route that seals.
     """
 
     bucket: str
@@ -35,11 +37,21 @@ class Settings:
     key_arns: Mapping[RouteName, str]
     checkpoint_table: str | None
     service: str
+    hash_key_arn: str = ""
+    seal_key_arns: Mapping[RouteName, str] = field(default_factory=dict)
 
 
 def key_variable(route: str) -> str:
     """Return the variable that holds a route's key ARN, e.g. `KEY_ARN_DEAD_LETTER`."""
     return f"KEY_ARN_{route.upper().replace('-', '_')}"
+
+
+HASH_KEY_VARIABLE = "HASH_KEY_ARN"
+
+
+def seal_key_variable(route: str) -> str:
+    """Return the variable that holds a route's sealing key ARN, e.g. `SEAL_KEY_ARN_ANALYTICS`."""
+    return f"SEAL_{key_variable(route)}"
 
 
 def read_settings(environ: Mapping[str, str], table: RouteTable) -> Settings:
@@ -70,6 +82,18 @@ def read_settings(environ: Mapping[str, str], table: RouteTable) -> Settings:
         },
         checkpoint_table=_checkpoint_table(read("CHECKPOINT_TABLE", _TABLE, f"a table name, or {OFF!r}")),
         service=environ.get("POWERTOOLS_SERVICE_NAME", "ctr-fanout"),
+        hash_key_arn=(
+            read(HASH_KEY_VARIABLE, _KEY_ARN, "the full ARN of the KMS HMAC key, since a route hashes")
+            if any(route.hashes for route in table.routes)
+            else ""
+        ),
+        seal_key_arns={
+            route.name: read(
+                seal_key_variable(route.name), _KEY_ARN, f"the full ARN of the sealing key of {route.name!r}"
+            )
+            for route in table.routes
+            if route.seals
+        },
     )
     if faults:
         raise ConfigurationError("environment", faults)

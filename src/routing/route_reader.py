@@ -13,6 +13,7 @@ from routing.model import Kind, RouteName, RoutesDigest
 from routing.partition import compile_partition
 from routing.pattern import compile_pattern
 from routing.routes import Example, Limits, Route, RouteTable, logical_id
+from routing.rule_reader import read_rule
 from routing.toml_reader import TomlReader
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -101,6 +102,11 @@ def _route(table: Mapping[str, Any], index: int, faults: list[Fault]) -> Route:
         examples=tuple(
             _example(TomlReader(e, f"{reader.where}: examples[{i}]", faults), kinds)
             for i, e in enumerate(reader.tables("examples"))
+        ),
+        rules=tuple(
+            rule
+            for i, r in enumerate(reader.tables("protect"))
+            if (rule := read_rule(r, f"{reader.where}: protect[{i}]", faults)) is not None
         ),
     )
     reader.done()

@@ -13,6 +13,7 @@ from routing.fields import Node, Path
 from routing.model import Kind, ObjectKey, Record, RouteName, RoutesDigest
 from routing.partition import Partition
 from routing.pattern import Matcher, Pattern
+from routing.protection import Action, Rule
 from routing.reasons import Reason
 
 
@@ -46,6 +47,7 @@ class Route:
         partition: Which date an object stands under.
         blocks_when_denied: True if a refused key stops the shard instead of making dead letters.
         examples: At least one that it takes and, with a pattern, one that it does not.
+        rules: What it may see of a record; none if all of it.
     """
 
     name: RouteName
@@ -56,6 +58,17 @@ class Route:
     partition: Partition
     blocks_when_denied: bool
     examples: tuple[Example, ...]
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def seals(self) -> bool:
+        """True if it needs a sealing key."""
+        return any(rule.action is Action.SEAL for rule in self.rules)
+
+    @property
+    def hashes(self) -> bool:
+        """True if it needs the hash key."""
+        return any(rule.action is Action.HASH for rule in self.rules)
 
     def misses(self, kind: Kind | Reason, fields: Node) -> tuple[str, ...]:
         """Explain why the route does not take a record, without a value of it; empty if it does."""

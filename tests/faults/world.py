@@ -40,7 +40,7 @@ from routing.pipeline import process
 from routing.reasons import Reason
 from routing.routes import RouteTable
 from tests.builders import agent_event, aggregated, claim, contact, lines_in, segment
-from tests.fakes import Crash, Inline, MemoryCheckpoint, MemoryS3, Row, client_error
+from tests.fakes import Crash, Inline, MemoryCheckpoint, MemoryS3, MemoryVault, Row, client_error, protector
 from tests.faults.tables import TABLE
 
 STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
@@ -91,6 +91,7 @@ class World:
         self.sent: dict[tuple[str, int, int], bytes] = {}
         self.clock = 1_772_413_962.0
         self.refused: dict[str, str] = {}
+        self.vault = MemoryVault()
         self.refusals = Refusals(lambda: self.clock)
         self.is_bucket_down = self.is_table_down = self.is_destination_down = False
         self.skew = 0.0
@@ -231,6 +232,7 @@ class World:
                     event,
                     decoder=decoder_of(table),
                     table=table,
+                    protector=protector(self.vault),
                     sink=self._sink(invocation, table),
                     checkpoint=self._checkpoint(invocation),
                 )
@@ -381,6 +383,7 @@ class World:
                 settings=settings_of(table),
                 table=table,
                 decoder=decoder_of(table),
+                protector=protector(self.vault),
                 sink=self._sink(invocation, table),
                 checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
                 inventory=Inventory(client, settings_of(table), table, Inline()),

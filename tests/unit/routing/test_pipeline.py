@@ -16,7 +16,7 @@ from routing.reasons import Reason
 from routing.report import Report
 from routing.routes import RouteTable
 from tests.builders import ROUTES, agent_event, claim, contact, lines_of, numbered_event, segment, table
-from tests.fakes import MemoryCheckpoint, MemorySink, Row
+from tests.fakes import MemoryCheckpoint, MemorySink, Row, protector
 
 DENIED = DeliveryError("denied", reason=Reason.KMS_KEY_ACCESS_DENIED, is_transient=False)
 DOWN = DeliveryError("down", reason=Reason.UNAVAILABLE, is_transient=True)
@@ -35,6 +35,7 @@ def run(
         numbered_event(enumerate(documents, start=first)),
         decoder=Decoder(routes.paths),
         table=routes,
+        protector=protector(),
         sink=sink or MemorySink(),
         checkpoint=checkpoint or MemoryCheckpoint(),
     )
@@ -62,7 +63,12 @@ def test_record_is_delivered_to_every_route_that_it_takes() -> None:
 
 def test_event_without_records_is_a_success() -> None:
     report = process(
-        {"Records": []}, decoder=Decoder([]), table=table(), sink=MemorySink(), checkpoint=MemoryCheckpoint()
+        {"Records": []},
+        decoder=Decoder([]),
+        table=table(),
+        protector=protector(),
+        sink=MemorySink(),
+        checkpoint=MemoryCheckpoint(),
     )
     assert report.response() == {"batchItemFailures": []}
 

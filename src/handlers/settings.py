@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from routing import dead_letter
 from routing.errors import ConfigurationError, Fault
 from routing.model import RouteName
-from routing.routes import RouteTable
+from routing.routes import HASH_KEY, RouteTable
 
 # A full ARN: an alias resolves in the caller's account, and a policy condition compares ARNs
 # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-kms-encryption.html).
@@ -41,17 +41,9 @@ class Settings:
     seal_key_arns: Mapping[RouteName, str] = field(default_factory=dict)
 
 
-def key_variable(route: str) -> str:
-    """Return the variable that holds a route's key ARN, e.g. `KEY_ARN_DEAD_LETTER`."""
-    return f"KEY_ARN_{route.upper().replace('-', '_')}"
-
-
-HASH_KEY_VARIABLE = "HASH_KEY_ARN"
-
-
-def seal_key_variable(route: str) -> str:
-    """Return the variable that holds a route's sealing key ARN, e.g. `SEAL_KEY_ARN_ANALYTICS`."""
-    return f"SEAL_{key_variable(route)}"
+def key_variable(key: str) -> str:
+    """Return the variable that holds the ARN of a key, by its name: `KEY_ARN_DEAD_LETTER`, `KEY_ARN_HASH`."""
+    return f"KEY_ARN_{key.upper().replace('-', '_')}"
 
 
 def read_settings(environ: Mapping[str, str], table: RouteTable) -> Settings:
@@ -83,13 +75,13 @@ def read_settings(environ: Mapping[str, str], table: RouteTable) -> Settings:
         checkpoint_table=_checkpoint_table(read("CHECKPOINT_TABLE", _TABLE, f"a table name, or {OFF!r}")),
         service=environ.get("POWERTOOLS_SERVICE_NAME", "ctr-fanout"),
         hash_key_arn=(
-            read(HASH_KEY_VARIABLE, _KEY_ARN, "the full ARN of the KMS HMAC key, since a route hashes")
-            if any(route.hashes for route in table.routes)
+            read(key_variable(HASH_KEY), _KEY_ARN, "the full ARN of the KMS HMAC key, since a route hashes")
+            if table.hashes
             else ""
         ),
         seal_key_arns={
             route.name: read(
-                seal_key_variable(route.name), _KEY_ARN, f"the full ARN of the sealing key of {route.name!r}"
+                key_variable(route.seal_key), _KEY_ARN, f"the full ARN of the sealing key of {route.name!r}"
             )
             for route in table.routes
             if route.seals

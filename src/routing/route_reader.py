@@ -12,7 +12,7 @@ from routing.errors import ConfigurationError, Fault
 from routing.model import Kind, RouteName, RoutesDigest
 from routing.partition import compile_partition
 from routing.pattern import compile_pattern
-from routing.routes import Example, Limits, Route, RouteTable, logical_id
+from routing.routes import HASH_KEY, SEAL_SUFFIX, Example, Limits, Route, RouteTable, logical_id
 from routing.rule_reader import read_rule
 from routing.toml_reader import TomlReader
 
@@ -35,6 +35,7 @@ RESERVED_NAMES = frozenset(
         DROP,
         "fan-out",
         "grant-check",
+        HASH_KEY,
         "on-failure",
         "records",
         "replay",
@@ -76,6 +77,10 @@ def load_routes(text: str, source: str = "routes.toml") -> RouteTable:
     return RouteTable(routes=routes, unmatched=unmatched, limits=limits, digest=digest)
 
 
+def _is_reserved(name: str) -> bool:
+    return name in RESERVED_NAMES or name.endswith(SEAL_SUFFIX)
+
+
 # --- one route ----------------------------------------------------------------------------------------
 
 
@@ -83,7 +88,7 @@ def _route(table: Mapping[str, Any], index: int, faults: list[Fault]) -> Route:
     shown = table.get("name")
     reader = TomlReader(table, f"route {shown!r}" if isinstance(shown, str) else f"route '#{index + 1}'", faults)
     name = reader.text("name")
-    if name and (not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME or name in RESERVED_NAMES):
+    if name and (not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME or _is_reserved(name)):
         reader.fault("name", f"expected up to {_LONGEST_NAME} lower-case letters, digits and hyphens, not reserved")
     prefix = reader.text("prefix")
     if prefix and (not _PREFIX.fullmatch(prefix) or len(prefix) > _LONGEST_PREFIX):

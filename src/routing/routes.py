@@ -16,6 +16,10 @@ from routing.pattern import Matcher, Pattern
 from routing.protection import Action, Rule
 from routing.reasons import Reason
 
+SEAL_SUFFIX = "-seal"
+HASH_KEY = "hash"
+"""Names of keys that are no route's: no route may be called so."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
@@ -59,6 +63,11 @@ class Route:
     blocks_when_denied: bool
     examples: tuple[Example, ...]
     rules: tuple[Rule, ...] = ()
+
+    @property
+    def seal_key(self) -> str:
+        """The name of its sealing key, should it seal."""
+        return f"{self.name}{SEAL_SUFFIX}"
 
     @property
     def seals(self) -> bool:
@@ -147,6 +156,17 @@ class RouteTable:
     def all_routes(self) -> tuple[Route, ...]:
         """The routes of the table and the one of dead letters."""
         return (*self.routes, DEAD_LETTER_ROUTE)
+
+    @property
+    def hashes(self) -> bool:
+        """True if some route needs the hash key."""
+        return any(route.hashes for route in self.routes)
+
+    @property
+    def protection_keys(self) -> tuple[str, ...]:
+        """The names of the keys that rules need: of each route that seals, and the hash key."""
+        sealing = (route.seal_key for route in self.routes if route.seals)
+        return (*sealing, *([HASH_KEY] if self.hashes else []))
 
     @property
     def names(self) -> frozenset[RouteName]:

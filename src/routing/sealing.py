@@ -20,7 +20,8 @@ type SealContext = Mapping[str, str]
 
 _PREFIX = "ctr-fanout:"
 _NO_CONTACT = "-"
-BOUND_IN_KMS = frozenset({f"{_PREFIX}stack", f"{_PREFIX}route"})
+BOUND_TO_STACK, BOUND_TO_ROUTE = f"{_PREFIX}stack", f"{_PREFIX}route"
+BOUND_IN_KMS = frozenset({BOUND_TO_STACK, BOUND_TO_ROUTE})
 """The part of a context that KMS sees: policies decide by it, and no contact is in its log."""
 
 
@@ -95,8 +96,8 @@ def context_of(stack: str, route: RouteName, kind: Kind | Reason, seen: bytes) -
     contact = next((value for key, value in take_apart(seen) if key == "ContactId"), b"")
     shown = json.loads(contact) if contact.startswith(b'"') else _NO_CONTACT
     return {
-        f"{_PREFIX}stack": stack,
-        f"{_PREFIX}route": route,
+        BOUND_TO_STACK: stack,
+        BOUND_TO_ROUTE: route,
         f"{_PREFIX}kind": str(kind),
         f"{_PREFIX}contact": shown or _NO_CONTACT,
     }

@@ -62,12 +62,17 @@ class _Bound(CryptoMaterialsManager):  # type: ignore[misc]
         return self._cached.decrypt_materials(_narrowed(request))
 
 
+def kms_master_key(client: "KMSClient", key_arn: str) -> MasterKeyProvider:
+    """Return a provider that knows one key."""
+    return KMSMasterKey(key_id=key_arn, client=client)
+
+
 class Sealer:
     """Seals under one key."""
 
     def __init__(self, client: "KMSClient", key_arn: str) -> None:
         """Take the sealing key of a route."""
-        self._materials = _Bound(KMSMasterKey(key_id=key_arn, client=client))
+        self._materials = _Bound(kms_master_key(client, key_arn))
 
     def seal(self, text: bytes, context: SealContext) -> str:
         """Encrypt a text; return one Encryption SDK message as base64.

@@ -59,7 +59,7 @@ class Protector:
         Raises:
             DeliveryError: A key of the route's protection cannot be used.
         """
-        protected = self._protection_of(route).apply(data)
+        protected = self.protection_of(route).apply(data)
         if not protected.pieces:
             return protected.data
         context = context_of(self._stack, route.name, kind, protected.data)
@@ -68,7 +68,12 @@ class Protector:
     def _record(self, route: Route, record: Record) -> Record:
         return msgspec.structs.replace(record, data=self.line(route, record.kind, record.data))
 
-    def _protection_of(self, route: Route) -> Protection:
+    def protection_of(self, route: Route) -> Protection:
+        """Return the compiled rules of a route.
+
+        Raises:
+            DeliveryError: The hash key cannot be used.
+        """
         known = self._protections.get(route.name)
         if known is None:
             known = self._protections[route.name] = Protection(route.rules, lambda rule: self._token_of(route, rule))

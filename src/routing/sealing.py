@@ -80,6 +80,8 @@ def restore(seen: bytes, pieces: Sequence[Piece]) -> bytes:
     Raises:
         SealError: They are not those of this record.
     """
+    if not pieces:
+        return seen
     if len(pieces) == 1 and not pieces[0].path and pieces[0].key is None:
         return pieces[0].value
     try:

@@ -13,7 +13,7 @@ from cli.replay import Replay, function_of
 from local.connect import ConnectStandIn
 from local.deployment import STACK
 from local.event_source import EventSource
-from local.reconcile import Reconciliation, reconcile
+from local.reconcile import Reconciliation
 from routing import dead_letter
 from tests.e2e.conftest import CONNECT, Stack
 
@@ -80,7 +80,7 @@ class Run:
         EventSource(self.stack.emulator.client, self.stack.deployed.mapping).drain(nothing)
 
     def result(self) -> Reconciliation:
-        return reconcile(self.sent, self.stack.objects(), self.stack.table)
+        return self.stack.reconcile(self.sent)
 
     def lines(self) -> Counter[str]:
         return Counter({found.route: 0 for found in self.stack.objects()}) + Counter(

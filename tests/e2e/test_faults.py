@@ -15,7 +15,7 @@ from local.deployment import STACK, deploy, mend
 from local.emulator import emulator
 from local.event_source import EventSource
 from local.fault_proxy import Fault, Request, fault_proxy
-from local.reconcile import Standing, reconcile
+from local.reconcile import Standing
 from local.traffic import Traffic
 from tests.e2e.conftest import Stack, role_arn
 
@@ -134,7 +134,7 @@ def test_nothing_is_lost_and_nothing_stands_twice_on_the_emulator(faulty: Stack,
         sent += run(faulty, faults, source, seed)
         if seed % 50 == 49:
             replay_all(faulty)
-            result = reconcile(sent, _delivered(faulty), faulty.table)
+            result = faulty.reconcile(sent, _delivered(faulty))
             assert result.holds, f"after seed {seed}: {result}"
     assert all(faults.met[fault] > 0 for fault in _FAULTS), faults.met
 

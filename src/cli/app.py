@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import boto3
+import botocore.session
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
@@ -223,6 +224,41 @@ def replay(
     except ReplayError as err:
         _fail(str(err))
     raise typer.Exit(code)
+
+
+@app.command("unseal")
+def unseal_(
+    source: Annotated[
+        str, typer.Argument(help="A file, a folder, s3://<bucket>/<key>, or s3://<bucket>/<prefix>/.", metavar="SOURCE")
+    ],
+    *,
+    to: Annotated[
+        Path | None, typer.Option(help="The folder to write to; without, records go to standard output.")
+    ] = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Restore records as they were before they were sealed, if this caller is one of the route's sealed readers.
+
+    What is written appears when all of an object is open, or not at all.
+    """
+    from aws_encryption_sdk import DiscoveryAwsKmsMasterKeyProvider  # noqa: PLC0415 - no other command needs it
+
+    from cli.unseal import UnsealError, sources, unseal  # noqa: PLC0415 - likewise
+    from handlers.encryption import Opener  # noqa: PLC0415 - likewise
+
+    session = _session(region, profile)
+    core = botocore.session.Session(profile=profile)
+    core.set_config_variable("region", session.region_name)
+    opener = Opener(DiscoveryAwsKmsMasterKeyProvider(botocore_session=core))
+    objects = lines = opened = 0
+    try:
+        for sealed in sources(source, lambda: session.client("s3")):
+            counts = unseal(sealed, opener, to)
+            objects, lines, opened = objects + 1, lines + counts[0], opened + counts[1]
+    except UnsealError as err:
+        _fail(str(err))
+    typer.echo(f"{objects} objects, {lines} records, {opened} of them unsealed", err=True)
 
 
 @app.command("reconcile")

@@ -239,7 +239,7 @@ def routes_digest() -> Block:
 
 
 def grant_alarms(table: RouteTable) -> Block:
-    """One alarm per route and other thing that the grant check tries.
+    """One alarm per route, key of protection and other thing that the grant check tries.
 
     A check that does not come counts as failed: what watches the grants has to be watched, too.
 
@@ -269,7 +269,7 @@ def grant_alarms(table: RouteTable) -> Block:
                 "OKActions": topic,
             },
         }
-        for name in (*(route.name for route in table.all_routes), *CHECKED_BESIDE_ROUTES)
+        for name in (*(route.name for route in table.all_routes), *table.protection_keys, *CHECKED_BESIDE_ROUTES)
     }
 
 

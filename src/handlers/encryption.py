@@ -115,7 +115,7 @@ class Opener:
         stream = _SDK.stream(mode="decrypt", source=source, materials_manager=self._materials)
         try:
             return stream.read(), stream.header.encryption_context
-        except AWSEncryptionSDKClientError as err:
+        except Exception as err:  # noqa: BLE001 - bytes of any kind may stand there, and errors of the SDK's parts come through
             if (cause := _of_aws(err)) is not None:
                 raise cause from None
             raise SealError(

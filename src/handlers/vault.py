@@ -14,6 +14,7 @@ from handlers.settings import Settings
 from routing.errors import DeliveryError
 from routing.model import RouteName
 from routing.reasons import Reason
+from routing.routes import HASH_KEY, SEAL_SUFFIX
 from routing.sealing import SealContext
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class KmsVault:
                     KeyId=self._settings.hash_key_arn, Message=message, MacAlgorithm="HMAC_SHA_256"
                 )
             except ClientError as err:
-                raise classified("the hash key", "Hash", err) from None
+                raise classified("the hash key", HASH_KEY, err) from None
             except BotoCoreError as err:
                 raise _unavailable("the hash key", err) from None
             self._token_keys[scope] = answer["Mac"]
@@ -72,7 +73,7 @@ class KmsVault:
         try:
             return self._sealers[route].seal(text, context)
         except ClientError as err:
-            raise classified(f"the sealing key of route {route!r}", f"{route}-seal", err) from None
+            raise classified(f"the sealing key of route {route!r}", f"{route}{SEAL_SUFFIX}", err) from None
         except BotoCoreError as err:
             raise _unavailable(f"the sealing key of route {route!r}", err) from None
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from handlers.canary import check_checkpoint, check_on_failure, check_routes, check_stream
+from handlers.canary import check_checkpoint, check_on_failure, check_protection, check_routes, check_stream
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.clients import dynamodb_client, kinesis_client, kms_client, lambda_client, s3_client
 from handlers.inventory import Inventory
@@ -148,6 +148,7 @@ class GrantCheck(_Wired):
         """Try every grant; return the reason of each that failed."""
         checks = [
             *check_routes(self._sink(invocation), self._table.all_routes),
+            *check_protection(KmsVault(kms_client, self._settings), self._table, self._settings.service),
             check_on_failure(self._s3, self._settings),
             check_checkpoint(self._checkpoint(invocation)),
             check_stream(self._lambda, self._kinesis, self._mapping_id),

@@ -20,7 +20,7 @@ type SealContext = Mapping[str, str]
 
 _PREFIX = "ctr-fanout:"
 _NO_CONTACT = "-"
-BOUND_TO_STACK, BOUND_TO_ROUTE = f"{_PREFIX}stack", f"{_PREFIX}route"
+BOUND_TO_STACK, BOUND_TO_ROUTE, BOUND_TO_CONTACT = f"{_PREFIX}stack", f"{_PREFIX}route", f"{_PREFIX}contact"
 BOUND_IN_KMS = frozenset({BOUND_TO_STACK, BOUND_TO_ROUTE})
 """The part of a context that KMS sees: policies decide by it, and no contact is in its log."""
 
@@ -95,14 +95,19 @@ def context_of(stack: str, route: RouteName, kind: Kind | Reason, seen: bytes) -
 
     What the route does not show of the contact does not stand in the message's header either.
     """
-    contact = next((value for key, value in take_apart(seen) if key == "ContactId"), b"")
-    shown = json.loads(contact) if contact.startswith(b'"') else _NO_CONTACT
     return {
         BOUND_TO_STACK: stack,
         BOUND_TO_ROUTE: route,
         f"{_PREFIX}kind": str(kind),
-        f"{_PREFIX}contact": shown or _NO_CONTACT,
+        BOUND_TO_CONTACT: contact_of(seen),
     }
+
+
+def contact_of(seen: bytes) -> str:
+    """Return the contact as a record shows it; a dash if it shows none."""
+    contact = next((value for key, value in take_apart(seen) if key == "ContactId"), b"")
+    shown: str = json.loads(contact) if contact.startswith(b'"') else ""
+    return shown.encode(errors="replace").decode() or _NO_CONTACT
 
 
 _decode = msgspec.json.Decoder(list[tuple[list[msgspec.Raw], int, msgspec.Raw, msgspec.Raw]]).decode

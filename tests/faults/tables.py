@@ -22,5 +22,13 @@ SMALL = table(ROUTES + "[limits]\nrecords = 2\n")
 CHANGED = [SMALL, *(table(text) for text in (_MOVED, _RENAMED, _MORE, _FEWER, _WIDER))]
 """Patterns, prefixes, routes, kinds and limits that are not those of `TABLE`."""
 
+PROTECTED = table(
+    ROUTES.replace(
+        'prefix = "claims"\n',
+        'prefix = "claims"\n[[routes.protect]]\nhash = ["ContactId"]\n[[routes.protect]]\nseal = ["Queue"]\n',
+    )
+)
+"""`claims` sees tokens of contacts, and no queue."""
+
 REPARTITIONED = table(_BY_ARRIVAL)
 """Other dates. A replay finds what stands by the date that the deployed routes give it (docs/replay.md)."""

@@ -168,7 +168,7 @@ def test_archive_is_the_classic_set_up_of_two_keys(template: Template, resources
 def test_whatever_the_grant_check_tries_has_an_alarm_that_notices_its_silence(resources: Resources) -> None:
     alarms = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
     watched = {d["Value"] for alarm in alarms for d in alarm["Dimensions"] if d["Name"] == "Route"}
-    assert watched == {*(route.name for route in ROUTES), *CHECKED_BESIDE_ROUTES}
+    assert watched == {*(route.name for route in ROUTES), *shipped_routes().protection_keys, *CHECKED_BESIDE_ROUTES}
     longest = 60 * 10  # GrantCheckMinutes allows ten
     for alarm in alarms:
         assert alarm["Namespace"] == NAMESPACE

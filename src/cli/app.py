@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import boto3
-import botocore.session
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
@@ -242,15 +242,11 @@ def unseal_(
 
     What is written appears when all of an object is open, or not at all.
     """
-    from aws_encryption_sdk import DiscoveryAwsKmsMasterKeyProvider  # noqa: PLC0415 - no other command needs it
-
-    from cli.unseal import UnsealError, sources, unseal  # noqa: PLC0415 - likewise
-    from handlers.encryption import Opener  # noqa: PLC0415 - likewise
+    from cli.unseal import UnsealError, sources, unseal  # noqa: PLC0415 - no other command needs the SDK below it
+    from handlers.encryption import KeyOfMessage, Opener  # noqa: PLC0415 - likewise
 
     session = _session(region, profile)
-    core = botocore.session.Session(profile=profile)
-    core.set_config_variable("region", session.region_name)
-    opener = Opener(DiscoveryAwsKmsMasterKeyProvider(botocore_session=core))
+    opener = Opener(KeyOfMessage(cache(lambda of_key: session.client("kms", region_name=of_key))))
     objects = lines = opened = 0
     try:
         for sealed in sources(source, lambda: session.client("s3")):

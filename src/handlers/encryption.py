@@ -9,13 +9,14 @@ Imported late: the SDK and its cryptography take half a second.
 
 import base64
 import binascii
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from aws_encryption_sdk import CachingCryptoMaterialsManager, EncryptionSDKClient, LocalCryptoMaterialsCache
 from aws_encryption_sdk.exceptions import AWSEncryptionSDKClientError
 from aws_encryption_sdk.identifiers import AlgorithmSuite, CommitmentPolicy
-from aws_encryption_sdk.key_providers.base import MasterKeyProvider
+from aws_encryption_sdk.key_providers.base import MasterKeyProvider, MasterKeyProviderConfig
 from aws_encryption_sdk.key_providers.kms import KMSMasterKey
 from aws_encryption_sdk.materials_managers import (
     DecryptionMaterials,
@@ -65,6 +66,40 @@ class _Bound(CryptoMaterialsManager):  # type: ignore[misc]
 def kms_master_key(client: "KMSClient", key_arn: str) -> MasterKeyProvider:
     """Return a provider that knows one key."""
     return KMSMasterKey(key_id=key_arn, client=client)
+
+
+class KeyOfMessage(MasterKeyProvider):  # type: ignore[misc]
+    """Knows the key that a message names, and lets what KMS answers come through.
+
+    The SDK's own discovery tells a missing grant as it tells a damaged message.
+    """
+
+    provider_id = "aws-kms"
+    _config_class = MasterKeyProviderConfig
+
+    def __init__(self, clients: "Callable[[str], KMSClient]") -> None:
+        """Take what makes a client for a Region."""
+        self._clients = clients
+
+    def __new__(cls, clients: "Callable[[str], KMSClient]") -> "KeyOfMessage":  # noqa: ARG004, PYI034 - the SDK takes a configuration
+        """Make it without the SDK's configuration."""
+        made: KeyOfMessage = object.__new__(cls)
+        return made
+
+    def decrypt_data_key_from_list(
+        self,
+        encrypted_data_keys: Iterable[Any],
+        algorithm: Any,  # noqa: ANN401 - the SDK's
+        encryption_context: dict[str, str],
+    ) -> Any:  # noqa: ANN401
+        """Decrypt the one data key that a message of ours has."""
+        (encrypted,) = encrypted_data_keys
+        arn = encrypted.key_provider.key_info.decode()
+        key = kms_master_key(self._clients(arn.split(":")[3]), arn)
+        return key.decrypt_data_key(encrypted, algorithm, encryption_context)
+
+    def _new_master_key(self, key_id: str) -> Any:  # noqa: ANN401
+        raise NotImplementedError(key_id)
 
 
 class Sealer:

@@ -23,6 +23,9 @@ _LONGEST_PREFIX = 128
 # A bucket policy holds 20 KB, and a route with a reader takes about one (tests/template/test_limits.py).
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html
 _MOST_ROUTES = 16
+# A Lambda function has 4 KB of variables, and the ARN of a key takes a hundred of them.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_MOST_SEALING = 8
 DROP = "drop"
 # Names that resources of the template, other prefixes or the unmatched policy already have.
 RESERVED_NAMES = frozenset(
@@ -66,6 +69,8 @@ def load_routes(text: str, source: str = "routes.toml") -> RouteTable:
     if not 0 < len(tables) <= _MOST_ROUTES:
         top.fault("routes", f"expected 1 to {_MOST_ROUTES} routes, got {len(tables)}")
     routes = tuple(_route(table, i, faults) for i, table in enumerate(tables))
+    if sum(route.seals for route in routes) > _MOST_SEALING:
+        top.fault("routes", f"expected at most {_MOST_SEALING} routes that seal, got {sum(r.seals for r in routes)}")
     _check_names(routes, faults)
     _check_prefixes(routes, faults)
     unmatched = _unmatched(top.below("unmatched"), routes, faults)

@@ -1,7 +1,10 @@
 """The emulator with the project's own template deployed, once for all tests of this folder."""
 
 import json
+import os
+import signal
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +64,10 @@ class Stack:
         return reconcile(sent, found, self.table, Comparable(self.emulator, self.deployed, self.table))
 
     def clear(self) -> None:
-        """Empty the bucket and forget the checkpoint."""
+        """Empty the bucket, forget the checkpoint, and let the functions start cold: they remember what was refused."""
+        for worker in self.emulator.workers():
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
         s3, dynamodb = self.emulator.client("s3"), self.emulator.client("dynamodb")
         for entry in s3.list_objects_v2(Bucket=self.deployed.bucket).get("Contents", []):
             s3.delete_object(Bucket=self.deployed.bucket, Key=entry["Key"])

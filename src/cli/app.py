@@ -27,6 +27,7 @@ from cli.explain import KIND_HINT, Explanation, explain
 from cli.grants.matrix import matrix
 from cli.grants.stack import example_stack
 from cli.grants.tables import as_object, as_table, is_asked
+from cli.known_fields import unknown_paths
 from cli.reconcile import Range, ReconcileError, as_lines, balances, holds, taking, target_of
 from cli.reconcile import show as show_balances
 from cli.replay import Replay, ReplayError, function_of
@@ -35,7 +36,9 @@ from cli.template import refresh
 from handlers.replay_request import Source
 from handlers.route_file import routes_text, shipped_routes
 from routing.errors import CheckpointError, ConfigurationError, EventError, Fault
+from routing.field_path import show_path
 from routing.model import Kind
+from routing.presets import PRESETS
 from routing.route_reader import load_routes
 from routing.routes import RouteTable
 
@@ -67,6 +70,18 @@ def check(routes_file: RoutesFile = None) -> None:
         kinds = ", ".join(sorted(route.kinds)) or "what no other route takes"
         shown.add_row(route.name, kinds, f"{route.prefix}/", dated_by, f"{len(route.examples)} hold")
     Console(width=200, highlight=False).print(shown)
+    for route in table.routes:
+        for path, near in unknown_paths(route):
+            typer.echo(f"warning: route {route.name!r}: {path} meets no known field; did you mean {near}?", err=True)
+
+
+@routes.command()
+def presets() -> None:
+    """Print the lists of paths that rules may name as @<preset>."""
+    for preset in PRESETS.values():
+        typer.echo(f"@{preset.name}: {preset.about}")
+        for path in preset.read:
+            typer.echo(f"  {show_path(path)}")
 
 
 @routes.command("try")

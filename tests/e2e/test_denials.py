@@ -202,6 +202,27 @@ def test_with_a_disabled_key_the_others_go_on_and_its_objects_wait(run: Run) -> 
     assert run.result().holds, str(run.result())
 
 
+@pytest.mark.parametrize(
+    ("where", "sid"),
+    [
+        ("WriterPolicy1", "AnalyticsSeal"),
+        ("AnalyticsSealKey", "WritersSeal"),
+        ("WriterPolicy1", "MakeTokens"),
+        ("HashKey", "WritersMakeTokens"),
+    ],
+)
+def test_without_a_key_of_protection_nothing_is_delivered_unprotected_and_the_others_go_on(
+    run: Run, where: str, sid: str
+) -> None:
+    with without(run.stack, where, sid):
+        run.deliver()
+        assert run.lines()["analytics"] == 0
+        assert run.lines()["orders"] == expected_lines(run)["orders"]
+    assert len(replay(run.stack, "dead-letters")) > 0
+    assert run.result().holds, str(run.result())
+    assert run.lines()["analytics"] == expected_lines(run)["analytics"]
+
+
 def test_without_the_checkpoint_table_nothing_is_put_and_nothing_lost(run: Run) -> None:
     with without(run.stack, "FunctionPolicy", "KeepTheCheckpoint"):
         run.deliver()

@@ -11,9 +11,11 @@ import pytest
 
 from local.event_source.lane import Batch, GivenUp
 from local.event_source.verdict import Answer, Outcome
+from routing.errors import DeliveryError
+from routing.reasons import Reason
 from tests.builders import ROUTES, aggregated, claim, contact, lines_in, table
 from tests.fakes import client_error
-from tests.faults.tables import TABLE
+from tests.faults.tables import PROTECTED, TABLE
 from tests.faults.world import STREAM, World
 
 WIDER = table(ROUTES.replace('pattern = { Queue = { Name = [{ prefix = "Claims" }] } }\n', ""))
@@ -174,6 +176,24 @@ def test_stream_is_replayed_up_to_the_slowest_route_and_the_rest_is_told(world: 
     world.s3.objects = {key: put for key, put in world.s3.objects.items() if not key.startswith("claims/")}
     (first, *_) = world.replay(stream=True)
     assert (first.records, first.to_come, first.left) == (3, 0, "")
+    assert holds(world), world.problems()
+
+
+def test_dead_letter_of_an_unprotected_object_is_protected_on_its_way(world: World) -> None:
+    world.table = PROTECTED
+    world.tables = [PROTECTED]
+    (one,) = world.send(*numbered(claim, 1))
+    world.vault.refuses = DeliveryError("the hash key: disabled", reason=Reason.KMS_KEY_DISABLED, is_transient=False)
+    assert world.invoke(one, one).payload == {"batchItemFailures": []}
+    told = world.replay()
+    assert [thing.left for thing in told] == ["the hash key: disabled"]
+    assert not any(key.startswith("claims/") for key in world.s3.objects)
+    world.heal()
+    world.clock += 7200
+    assert [thing.left for thing in world.replay()] == [""]
+    (put,) = (put for key, put in world.s3.objects.items() if key.startswith("claims/"))
+    assert "protection" not in put["Metadata"]
+    assert b"Claims Motor" not in lines_in(put["Body"])[0]
     assert holds(world), world.problems()
 
 

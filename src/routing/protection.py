@@ -11,7 +11,9 @@ A value is touched by one rule, once: by the first of the route's rules that mee
 Field values that Connect has encrypted already are never altered by a mask or a hash.
 """
 
+import binascii
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -86,10 +88,12 @@ SEALED = "_sealed"
 _DEEPEST = 64
 """What lies deeper goes, where a rule might meet it: no record of Connect does."""
 
-# The AWS Encryption SDK's message formats 1 and 2 in base64: so Connect stores what customers key in.
+# How a message of the AWS Encryption SDK begins, versions 1 and 2, and how many bytes it has at least: so, as base64,
+# Connect stores what customers key in.
 # https://docs.aws.amazon.com/encryption-sdk/latest/developer-guide/message-format.html
 # https://docs.aws.amazon.com/connect/latest/adminguide/encrypt-data.html
-_CIPHERTEXT = (b'"AYAD', b'"AgV4', b'"AgR4')
+_HEADERS = re.compile(rb"\x01\x80(?:\x00[\x14\x46\x78]|\x01[\x14\x46\x78]|\x02\x14|\x03[\x46\x78])|\x02[\x04\x05]\x78")
+_SHORTEST_MESSAGE = 90
 
 type _Twice = tuple[bytes | None, bytes | None]
 """A value with what is sealed still in it, and without; None where it is gone."""
@@ -201,7 +205,18 @@ class _Walk:
 
 def _changed(raw: bytes, change: Change) -> bytes:
     """Mask or hash one value; what is null, empty or encrypted already stays."""
-    if raw in {b"null", b'""'} or raw.startswith(_CIPHERTEXT):
+    if raw in {b"null", b'""'} or _is_ciphertext(raw):
         return raw
     text: str = json.loads(raw) if raw.startswith(b'"') else raw.decode()
     return json.dumps(change(text), ensure_ascii=not text.isprintable()).encode()
+
+
+def _is_ciphertext(raw: bytes) -> bool:
+    """Tell whether a value is a message of the AWS Encryption SDK, the whole of it: a beginning is soon forged."""
+    if not raw.startswith(b'"A'):
+        return False
+    try:
+        message = binascii.a2b_base64(raw[1:-1], strict_mode=True)
+    except binascii.Error:
+        return False
+    return len(message) >= _SHORTEST_MESSAGE and _HEADERS.match(message) is not None

@@ -37,7 +37,7 @@ def named(node: ast.AST) -> Iterator[str]:
 def leaks(tree: ast.AST) -> Iterator[str]:
     """Yield what is put into a message: of an exception that is raised, or of a logger's call."""
     for node in ast.walk(tree):
-        messages: list[ast.AST] = []
+        messages: list[ast.expr] = []
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             messages = [*node.exc.args, *(keyword.value for keyword in node.exc.keywords)]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and "_logger" in ast.dump(node.func):
@@ -45,7 +45,7 @@ def leaks(tree: ast.AST) -> Iterator[str]:
         for message in messages:
             for part in ast.walk(message):
                 if isinstance(part, ast.FormattedValue):
-                    yield from (f"line {node.lineno}: {name}" for name in named(part.value))
+                    yield from (f"line {part.lineno}: {name}" for name in named(part.value))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -1,5 +1,6 @@
 """Protection: what each rule leaves of a record, byte for byte."""
 
+import base64
 import json
 from collections.abc import Sequence
 
@@ -13,6 +14,9 @@ from routing.model import Kind, RouteName
 from routing.protection import Action, Change, Piece, Protection, Rule
 from routing.sealing import SealError, attach, context_of, detach, pack, restore, unpack
 from tests.property.strategies import json_objects
+
+OLDER = base64.b64encode(b"\x01\x80\x03\x78" + bytes(100)).decode()
+NEWER = base64.b64encode(b"\x02\x05\x78" + bytes(100)).decode()
 
 
 def rule(action: Action, *paths: str, mask: Change | None = None) -> Rule:
@@ -78,8 +82,13 @@ def seen(document: str, *rules: Rule) -> str:
         ([hide("a")], '{"a":{"b":"x","c":[1,null,"",{"d":"y"}]}}', '{"a":{"b":"#","c":["#",null,"",{"d":"#"}]}}'),
         ([token("a")], '{"a":["12",12,{"b":1.5}]}', '{"a":["token of 2","token of 2",{"b":"token of 3"}]}'),
         # Connect's own ciphertext is never altered, and may be removed
-        ([hide("a"), token("b")], '{"a":"AYADeFake==","b":"AgV4Fake=="}', '{"a":"AYADeFake==","b":"AgV4Fake=="}'),
-        ([remove("a")], '{"a":"AYADeFake=="}', "{}"),
+        ([hide("a"), token("b")], f'{{"a":"{OLDER}","b":"{NEWER}"}}', f'{{"a":"{OLDER}","b":"{NEWER}"}}'),
+        ([remove("a")], f'{{"a":"{OLDER}"}}', "{}"),
+        # but what only begins as one is
+        ([hide("a")], f'{{"a":"{OLDER}, +81312345678"}}', '{"a":"#"}'),
+        ([hide("a")], '{"a":"AYADeAAA"}', '{"a":"#"}'),
+        ([hide("a")], '{"a":"A"}', '{"a":"#"}'),
+        ([hide("a")], f'{{"a":"{OLDER[4:]}"}}', '{"a":"#"}'),
         # keep: an allow-list, whatever Connect adds tomorrow
         ([keep("a", "b.c")], '{"a":{"x":1},"b":{"c":1,"d":2},"new":"x"}', '{"a":{"x":1},"b":{"c":1}}'),
         ([keep("a.b")], '{"a":7}', "{}"),

@@ -26,8 +26,16 @@ def take_apart(raw: bytes) -> list[Entry]:
         if raw.startswith(b"["):
             return [(None, bytes(value)) for value in _decode_array(raw)]
         return [(key, bytes(value)) for key, value in _decode_object(raw).items()]
-    except (msgspec.DecodeError, UnicodeDecodeError):  # an unpaired surrogate in a key: legal, and not for msgspec
-        return _taken_apart_slowly(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # An unpaired surrogate in a key, or more levels than C may descend: legal, and not for msgspec.
+        every = _every_entry(raw)
+        return every if raw.startswith(b"[") else list({entry[0]: entry for entry in every}.values())
+
+
+def repeats_keys(raw: bytes) -> bool:
+    """Tell whether a key stands twice in an object: parsers read the last, and what they skip is there all the same."""
+    keys = [key for key, _ in _every_entry(raw)]
+    return raw.startswith(b"{") and len(set(keys)) < len(keys)
 
 
 def put_together(like: bytes, entries: Iterable[Entry]) -> bytes:
@@ -45,9 +53,9 @@ def key_text(key: str) -> bytes:
         return json.dumps(key).encode()
 
 
-def _taken_apart_slowly(raw: bytes) -> list[Entry]:
+def _every_entry(raw: bytes) -> list[Entry]:
     """Count brackets: the text is known to be JSON."""
-    entries: dict[str | int, Entry] = {}
+    entries: list[Entry] = []
     depth, key, start, end = 0, None, -1, 0
     for token in _TOKEN.finditer(raw):
         text = token[0]
@@ -61,9 +69,9 @@ def _taken_apart_slowly(raw: bytes) -> list[Entry]:
         if depth == 1 and text == b":":
             key, start = json.loads(raw[start:end]), -1
         elif (depth == 1 and text in {b",", b"}", b"]"}) and start >= 0:
-            entries[len(entries) if key is None else key] = (key, raw[start:end])
+            entries.append((key, raw[start:end]))
             key, start = None, -1
         if text in {b"}", b"]"}:
             depth -= 1
         end = token.end()
-    return list(entries.values())
+    return entries

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from routing.entries import is_container, put_together, take_apart
+from routing.entries import is_container, put_together, repeats_keys, take_apart
 from routing.field_path import FieldPath, Reach, reach_of
 
 type Change = Callable[[str], str]
@@ -146,6 +146,7 @@ class _Walk:
         """Begin with nothing sealed."""
         self._actions = actions
         self._changes = changes
+        self._only_seals = {*actions} <= {Action.SEAL}
         self.pieces: list[Piece] = []
         self.is_spelled_oddly = False
 
@@ -181,12 +182,16 @@ class _Walk:
             is_whole = is_whole and kept is value
         if not whole and decided is not None and self._actions[decided] is Action.REMOVE and not is_root:
             return None, None
-        before = raw if is_whole else put_together(raw, whole)
-        if is_seen:
-            return before, before
-        if is_whole and not self.is_spelled_oddly:
-            self.is_spelled_oddly = put_together(raw, whole) != raw
-        return before, put_together(raw, seen)
+        before = put_together(raw, whole)
+        if is_whole and before == raw:
+            before = raw
+        elif is_whole:
+            is_repeating = repeats_keys(raw)
+            if not is_repeating or self._only_seals:
+                before = raw
+                self.is_spelled_oddly = self.is_spelled_oddly or is_repeating or not is_seen
+            is_seen = is_seen and not is_repeating
+        return before, before if is_seen else put_together(raw, seen)
 
     def _value(self, raw: bytes, reach: Reach, decided: int | None, path: tuple[str | int, ...]) -> _Twice:
         """Protect a value that the rule `decided` meets, or none."""

@@ -247,6 +247,7 @@ def unseal_(
         str, typer.Argument(help="A file, a folder, s3://<bucket>/<key>, or s3://<bucket>/<prefix>/.", metavar="SOURCE")
     ],
     *,
+    stack: Annotated[str, typer.Option(help="The parameter Name of the stack that sealed them.")] = "ctr-fanout",
     to: Annotated[
         Path | None, typer.Option(help="The folder to write to; without, records go to standard output.")
     ] = None,
@@ -265,7 +266,7 @@ def unseal_(
     objects = lines = opened = 0
     try:
         for sealed in sources(source, lambda: session.client("s3")):
-            counts = unseal(sealed, opener, to)
+            counts = unseal(sealed, opener, stack, to)
             objects, lines, opened = objects + 1, lines + counts[0], opened + counts[1]
     except UnsealError as err:
         _fail(str(err))

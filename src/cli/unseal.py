@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,7 +19,17 @@ from typing import IO, Any, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.encryption import Opener
-from routing.sealing import BOUND_TO_CONTACT, SealError, contact_of, detach, restore, unpack
+from routing.sealing import (
+    BOUND_TO_CONTACT,
+    BOUND_TO_KIND,
+    BOUND_TO_ROUTE,
+    BOUND_TO_STACK,
+    SealError,
+    contact_of,
+    detach,
+    restore,
+    unpack,
+)
 
 _S3 = "s3://"
 _COMPRESSED = ".gz"
@@ -59,38 +70,47 @@ def sources(given: str, s3: Callable[[], Any]) -> Iterator[Sealed]:
     yield from found
 
 
-def unseal(sealed: Sealed, opener: Opener, target: Path | None) -> tuple[int, int]:
+def unseal(sealed: Sealed, opener: Opener, stack: str, target: Path | None) -> tuple[int, int]:
     """Unseal one object; return how many lines it has, and how many of them were sealed.
 
     Args:
         sealed: The object.
         opener: Opens messages.
+        stack: The stack that sealed them.
         target: The folder to write to; None writes to standard output, once all of it is open.
 
     Raises:
         UnsealError: A line cannot be opened; nothing is written.
     """
     lines = opened = 0
+    bound: dict[str, str] = {BOUND_TO_STACK: stack}
     with _written(sealed, target) as out:
         try:
             with sealed.opens() as raw:
                 stream = gzip.GzipFile(fileobj=raw) if sealed.name.endswith(_COMPRESSED) else raw
                 for line in stream:
                     lines += 1
-                    record, was_sealed = unseal_line(line.rstrip(b"\n"), opener)
+                    record, was_sealed = unseal_line(line.rstrip(b"\n"), opener, bound)
                     opened += was_sealed
                     out.write(record + b"\n")
         except SealError as err:
             raise UnsealError(f"{sealed.name}, line {lines}: {err}") from None
         except ClientError as err:
             raise UnsealError(f"{sealed.name}, line {lines}: {_refused(err)}") from None
-        except (OSError, EOFError, BotoCoreError) as err:
+        except RecursionError:
+            raise UnsealError(f"{sealed.name}, line {lines}: nested too deeply to be opened here") from None
+        except (OSError, EOFError, zlib.error, BotoCoreError) as err:
             raise UnsealError(f"{sealed.name}, after line {lines}: reading failed with {type(err).__name__}") from None
     return lines, opened
 
 
-def unseal_line(line: bytes, opener: Opener) -> tuple[bytes, bool]:
+def unseal_line(line: bytes, opener: Opener, bound: dict[str, str]) -> tuple[bytes, bool]:
     """Return a record as it was before it was sealed, and whether it was.
+
+    Args:
+        line: Of an object.
+        opener: Opens messages.
+        bound: What the messages of the object are bound to, but for their contacts; the first one tells the rest.
 
     Raises:
         SealError: Its message is damaged, or belongs to another record.
@@ -99,9 +119,12 @@ def unseal_line(line: bytes, opener: Opener) -> tuple[bytes, bool]:
     seen, message = detach(line)
     if message is None:
         return line, False
-    text, bound = opener.open_sealed(message)
-    if bound.get(BOUND_TO_CONTACT) != contact_of(seen):
+    text, context = opener.open_sealed(message)
+    if context.get(BOUND_TO_CONTACT) != contact_of(seen):
         raise SealError("expected the sealed message of this contact, got that of another")
+    for name in (BOUND_TO_STACK, BOUND_TO_ROUTE, BOUND_TO_KIND):
+        if bound.setdefault(name, context.get(name, "")) != context.get(name):
+            raise SealError(f"expected a message of one {name.rpartition(':')[2]}, got one of another")
     return restore(seen, unpack(text)), True
 
 
@@ -147,6 +170,8 @@ def _written(sealed: Sealed, target: Path | None) -> Iterator[IO[bytes]]:
     path = target / sealed.path
     if target.resolve() not in path.resolve().parents:
         raise UnsealError(f"{sealed.name}: expected a name below the target")
+    if path.exists():
+        raise UnsealError(f"{path}: expected nothing there yet; give another --to")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, made = tempfile.mkstemp(dir=path.parent, prefix=".unseal-")
     try:

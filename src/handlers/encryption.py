@@ -115,6 +115,7 @@ class Sealer:
         Raises:
             ClientError: KMS refuses.
             BotoCoreError: KMS cannot be reached.
+            SealError: The SDK cannot seal it.
         """
         try:
             message, _ = _SDK.encrypt(
@@ -125,7 +126,7 @@ class Sealer:
                 frame_length=0,
             )
         except AWSEncryptionSDKClientError as err:
-            raise _of_aws(err) or err from None
+            raise _of_aws(err) or SealError(f"sealing {len(text)} bytes failed with {type(err).__name__}") from None
         return base64.b64encode(message).decode()
 
 

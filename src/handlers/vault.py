@@ -15,7 +15,7 @@ from routing.errors import DeliveryError
 from routing.model import RouteName
 from routing.reasons import Reason
 from routing.routes import HASH_KEY, SEAL_SUFFIX
-from routing.sealing import SealContext
+from routing.sealing import SealContext, SealError
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
@@ -76,6 +76,8 @@ class KmsVault:
             raise classified(f"the sealing key of route {route!r}", f"{route}{SEAL_SUFFIX}", err) from None
         except BotoCoreError as err:
             raise _unavailable(f"the sealing key of route {route!r}", err) from None
+        except SealError as err:
+            raise DeliveryError(f"route {route!r}: {err}", reason=Reason.SEALING_FAILED, is_transient=False) from None
 
 
 def _unavailable(what: str, err: BotoCoreError) -> DeliveryError:

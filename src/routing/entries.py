@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -11,8 +12,6 @@ type Entry = tuple[str | None, bytes]
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_BELOW = 2
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^{}\[\],:"\s]++')
 
 
 def is_container(raw: bytes) -> bool:
@@ -26,8 +25,7 @@ def take_apart(raw: bytes) -> list[Entry]:
         if raw.startswith(b"["):
             return [(None, bytes(value)) for value in _decode_array(raw)]
         return [(key, bytes(value)) for key, value in _decode_object(raw).items()]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # An unpaired surrogate in a key, or more levels than C may descend: legal, and not for msgspec.
+    except (msgspec.DecodeError, UnicodeDecodeError):  # an unpaired surrogate in a key: legal, and not for msgspec
         every = _every_entry(raw)
         return every if raw.startswith(b"[") else list({entry[0]: entry for entry in every}.values())
 
@@ -54,24 +52,29 @@ def key_text(key: str) -> bytes:
 
 
 def _every_entry(raw: bytes) -> list[Entry]:
-    """Count brackets: the text is known to be JSON."""
-    entries: list[Entry] = []
-    depth, key, start, end = 0, None, -1, 0
-    for token in _TOKEN.finditer(raw):
-        text = token[0]
-        if text in {b"{", b"["}:
-            depth += 1
-            is_value_start = depth == _BELOW
-        else:
-            is_value_start = depth == 1 and text not in {b"}", b"]", b",", b":"}
-        if is_value_start and start < 0:
-            start = token.start()
-        if depth == 1 and text == b":":
-            key, start = json.loads(raw[start:end]), -1
-        elif (depth == 1 and text in {b",", b"}", b"]"}) and start >= 0:
-            entries.append((key, raw[start:end]))
-            key, start = None, -1
-        if text in {b"}", b"]"}:
-            depth -= 1
-        end = token.end()
+    """Step from value to value: the text is known to be JSON, and the standard library tells where each ends."""
+    text, entries = raw.decode(), list[Entry]()
+    is_object = text.startswith("{")
+    at = _behind_space(text, 1)
+    while text[at] not in "}]":
+        key: str | None = None
+        if is_object:
+            key, at = _scan(text, at)
+            at = _behind_space(text, _behind_space(text, at) + 1)
+        start = at
+        _, at = _scan(text, at)
+        entries.append((key, text[start:at].encode()))
+        at = _behind_space(text, at)
+        if text[at] == ",":
+            at = _behind_space(text, at + 1)
     return entries
+
+
+def _behind_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+# Numbers stay text: Python converts none of more than 4,300 digits.
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode

@@ -68,20 +68,25 @@ def _shown(key: str) -> str:
     return key if _SEGMENT.fullmatch(key) and not key.startswith(('"', "*")) else json.dumps(key, ensure_ascii=False)
 
 
+type _Paths = frozenset[tuple[int, FieldPath]]
+_MOST_STATES = 1000
+
+
 class Reach:
     """What a walk from the root of a record may still meet: the rules whose paths begin that way.
 
     An automaton over the paths of all rules, made as it is walked. Rules are numbers, lower ones first.
     """
 
-    __slots__ = ("_named", "_next", "_open", "below", "here")
+    __slots__ = ("_known", "_named", "_next", "_open", "below", "here")
 
-    def __init__(self, paths: frozenset[tuple[int, FieldPath]]) -> None:
+    def __init__(self, paths: _Paths, known: "dict[_Paths, Reach]") -> None:
         """Take rules, and what of their paths is still to come; `reach_of` begins.
 
         `here` is the first rule that meets this value, `below` the first that may meet one inside; None if none.
         """
         closed = _closure(paths)
+        self._known = known
         self._open = frozenset((rule, path) for rule, path in closed if path)
         self._named = frozenset(path[0] for _, path in self._open)
         self._next: dict[str | None, Reach] = {}
@@ -92,25 +97,29 @@ class Reach:
         """Return what may be met below a key, or below an element of an array: None."""
         if key not in self._named:
             key = None  # keys of attributes are free: what is remembered must not grow with the records
-        known = self._next.get(key)
-        return self._next.setdefault(key, self._after(key)) if known is None else known
+        found = self._next.get(key)
+        return self._after(key) if found is None else found
 
     def _after(self, key: str | None) -> "Reach":
-        return Reach(
-            frozenset(
-                (rule, path if path[0] == DEEP else path[1:])
-                for rule, path in self._open
-                if path[0] in {ANY, DEEP, key}
-            )
+        paths = frozenset(
+            (rule, path if path[0] == DEEP else path[1:]) for rule, path in self._open if path[0] in {ANY, DEEP, key}
         )
+        found = self._known.get(paths)
+        if found is None:
+            found = Reach(paths, self._known)
+            if len(self._known) >= _MOST_STATES:
+                return found  # rules of many wildcards have more states than are worth remembering
+            self._known[paths] = found
+        self._next[key] = found
+        return found
 
 
 def reach_of(paths: Iterable[tuple[int, FieldPath]]) -> Reach:
     """Return where a walk begins, given the paths of each rule."""
-    return Reach(frozenset(paths))
+    return Reach(frozenset(paths), {})
 
 
-def _closure(open_paths: frozenset[tuple[int, FieldPath]]) -> frozenset[tuple[int, FieldPath]]:
+def _closure(open_paths: _Paths) -> _Paths:
     """Let `**` meet nothing as well."""
     found = set(open_paths)
     for rule, path in open_paths:

@@ -10,6 +10,7 @@ STAR = "*"
 _WHOLE = STAR * 8
 # How a text may be tried against a pattern at most, and how long it may be: what is longer is hidden as a whole.
 _MOST_WAYS = 1000
+_ADDRESS = re.compile(r"([^\s@])[^\s@]{0,63}@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z][A-Za-z0-9-]{1,62})")
 _LONGEST_TEXT = 4096
 
 type Mask = Callable[[str], str]
@@ -38,8 +39,8 @@ def first(count: int) -> Mask:
 
 def email(text: str) -> str:
     """Show the first character and the domain of an address; hide what is none as a whole."""
-    name, at, domain = text.rpartition("@")
-    return f"{name[0]}{_WHOLE}@{domain}" if name and at and domain else _WHOLE if text else ""
+    match = _ADDRESS.fullmatch(text)
+    return f"{match[1]}{_WHOLE}@{match[2]}" if match else _WHOLE if text else ""
 
 
 def fixed(instead: str) -> Mask:

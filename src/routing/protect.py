@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from routing.batch import Batch
+from routing.errors import DeliveryError
 from routing.model import Kind, Record, RouteName
 from routing.protection import Change, Protection, Rule
 from routing.reasons import Reason
@@ -59,7 +60,11 @@ class Protector:
         Raises:
             DeliveryError: A key of the route's protection cannot be used.
         """
-        protected = self.protection_of(route).apply(data)
+        try:
+            protected = self.protection_of(route).apply(data)
+        except RecursionError:
+            message = f"route {route.name!r}: a record of {len(data)} bytes is nested too deeply to be protected"
+            raise DeliveryError(message, reason=Reason.TOO_DEEP, is_transient=False) from None
         if not protected.pieces:
             return protected.data
         context = context_of(self._stack, route.name, kind, protected.data)

@@ -112,9 +112,9 @@ class Protection:
         others = [rule for rule in rules if rule.action is not Action.KEEP]
         kept = [rule for rule in rules if rule.action is Action.KEEP]
         self.seals = any(rule.action is Action.SEAL for rule in rules)
-        # A field of the sealed one's name must not be taken for it later, so it is sealed before all else.
-        own = [Rule(action=Action.SEAL, paths=((SEALED,),))] if self.seals else []
-        ordered = [*own, *others, *kept]
+        # A field of the sealed one's name must not be taken for it later.
+        own = [Rule(action=Action.REMOVE if kept else Action.SEAL, paths=((SEALED,),))] if self.seals else []
+        ordered = [*others, *own, *kept]
         self._actions = [rule.action for rule in ordered]
         self._changes = [hashing(rule) if rule.action is Action.HASH else rule.mask for rule in ordered]
         self._rest: int | None = None
@@ -165,6 +165,7 @@ class _Walk:
         whole: list[tuple[str | None, bytes]] = []
         seen: list[tuple[str | None, bytes]] = []
         is_whole = is_seen = True
+        taken_out = len(self.pieces)
         for key, value in entries:
             below = reach.enter(key)
             place = (*path, len(whole) if key is None else key)
@@ -183,6 +184,9 @@ class _Walk:
         if not whole and decided is not None and self._actions[decided] is Action.REMOVE and not is_root:
             return None, None
         before = put_together(raw, whole)
+        if not seen and decided is not None and self._actions[decided] is Action.SEAL and not is_root:
+            del self.pieces[taken_out:]  # nothing of it is seen: it is sealed as one
+            return raw if is_whole and (self._only_seals or not repeats_keys(raw)) else before, None
         if is_whole and before == raw:
             before = raw
         elif is_whole:

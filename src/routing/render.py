@@ -16,6 +16,7 @@ FORMAT_VERSION = "1"
 FENCING = "fencing-token"
 PROTECTION = "protection"
 PENDING = "pending"
+RULES = "rules"
 # ISA-L's best level but one: ten times as fast as zlib and somewhat larger (docs/benchmarks.md shows both).
 _GZIP_LEVEL = 2
 _GZIP_WITHOUT_TIME = 31  # window bits of a gzip member; zlib's header has no time and no name
@@ -56,6 +57,7 @@ def render(batch: Batch, shard: Shard, token: FencingToken | None, routes: Route
             "plain-crc32": f"{checksum:08x}",
             "numbers-crc32": checksum_of_numbers(records),
             "routes": routes[:_DIGITS_OF_ROUTES],
+            **({RULES: batch.route.rules_digest} if batch.route.rules else {}),
             **_fencing(token),
         },
         record_count=len(records),
@@ -91,7 +93,8 @@ def _fencing(token: FencingToken | None) -> dict[str, str]:
 
 def unprotected(rendered: RenderedObject) -> RenderedObject:
     """Mark an object whose records still have to be protected; only a dead letter may be one."""
-    return replace(rendered, metadata={**rendered.metadata, PROTECTION: PENDING})
+    metadata = {name: value for name, value in rendered.metadata.items() if name != RULES}
+    return replace(rendered, metadata={**metadata, PROTECTION: PENDING})
 
 
 def checksum_of_numbers(records: Sequence[Record]) -> str:

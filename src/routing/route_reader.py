@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routing import dead_letter
@@ -23,6 +23,7 @@ _LONGEST_PREFIX = 128
 # A bucket policy holds 20 KB, and a route with a reader takes about one (tests/template/test_limits.py).
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html
 _MOST_ROUTES = 16
+_DIGITS_OF_RULES = 16
 # A Lambda function has 4 KB of variables, and the ARN of a key takes a hundred of them.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _MOST_SEALING = 8
@@ -118,9 +119,16 @@ def _route(table: Mapping[str, Any], index: int, faults: list[Fault]) -> Route:
             for i, r in enumerate(reader.tables("protect"))
             if (rule := read_rule(r, f"{reader.where}: protect[{i}]", faults)) is not None
         ),
+        rules_digest=_digest(reader.tables("protect")),
     )
     reader.done()
     return route
+
+
+def _digest(rules: Sequence[Mapping[str, Any]]) -> str:
+    """Tell rules from others; the paths of a preset never change, so its name is enough."""
+    text = json.dumps(rules, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS_OF_RULES] if rules else ""
 
 
 def _pattern_document(reader: TomlReader) -> object | None:

@@ -52,6 +52,7 @@ class Route:
         blocks_when_denied: True if a refused key stops the shard instead of making dead letters.
         examples: At least one that it takes and, with a pattern, one that it does not.
         rules: What it may see of a record; none if all of it.
+        rules_digest: Tells these rules from others; empty if there are none.
     """
 
     name: RouteName
@@ -63,6 +64,7 @@ class Route:
     blocks_when_denied: bool
     examples: tuple[Example, ...]
     rules: tuple[Rule, ...] = ()
+    rules_digest: str = ""
 
     @property
     def seal_key(self) -> str:

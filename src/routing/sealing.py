@@ -4,6 +4,7 @@ The text is JSON, `[[[<keys and indices around it>], <index>, <key>, <value>], .
 spelling, so what is restored has the same bytes. A record whose own spelling would not survive is sealed whole.
 """
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,9 @@ type SealContext = Mapping[str, str]
 """What a sealed message is bound to; without the same context nobody opens it."""
 
 _PREFIX = "ctr-fanout:"
-_NO_CONTACT = "-"
-BOUND_TO_STACK, BOUND_TO_ROUTE, BOUND_TO_CONTACT = f"{_PREFIX}stack", f"{_PREFIX}route", f"{_PREFIX}contact"
+_LONGEST_ID = 256
+BOUND_TO_STACK, BOUND_TO_ROUTE = f"{_PREFIX}stack", f"{_PREFIX}route"
+BOUND_TO_KIND, BOUND_TO_CONTACT = f"{_PREFIX}kind", f"{_PREFIX}contact"
 BOUND_IN_KMS = frozenset({BOUND_TO_STACK, BOUND_TO_ROUTE})
 """The part of a context that KMS sees: policies decide by it, and no contact is in its log."""
 
@@ -50,14 +52,13 @@ def unpack(text: bytes) -> list[Piece]:
     Raises:
         SealError: It is something else.
     """
+    entries = take_apart(text) if text.startswith(b"[") else None
     try:
-        read = _decode(text)
-        return [
-            Piece(tuple(json.loads(bytes(part)) for part in path), index, json.loads(bytes(key)), bytes(value))
-            for path, index, key, value in read
-        ]
-    except (msgspec.DecodeError, ValueError):
-        raise SealError(f"expected sealed values, got {len(text)} bytes of something else") from None
+        if entries is not None:
+            return [_piece(*(value for _, value in take_apart(one))) for _, one in entries]
+    except (TypeError, ValueError, IndexError):
+        pass
+    raise SealError(f"expected sealed values, got {len(text)} bytes of something else")
 
 
 def attach(seen: bytes, message: str) -> bytes:
@@ -98,19 +99,22 @@ def context_of(stack: str, route: RouteName, kind: Kind | Reason, seen: bytes) -
     return {
         BOUND_TO_STACK: stack,
         BOUND_TO_ROUTE: route,
-        f"{_PREFIX}kind": str(kind),
+        BOUND_TO_KIND: str(kind),
         BOUND_TO_CONTACT: contact_of(seen),
     }
 
 
 def contact_of(seen: bytes) -> str:
-    """Return the contact as a record shows it; a dash if it shows none."""
+    """Return the contact as a record shows it; if it shows none, or more than an id, a digest of what it shows."""
     contact = next((value for key, value in take_apart(seen) if key == "ContactId"), b"")
     shown: str = json.loads(contact) if contact.startswith(b'"') else ""
-    return shown.encode(errors="replace").decode() or _NO_CONTACT
+    if 0 < len(shown) <= _LONGEST_ID and shown.isascii() and shown.isprintable():
+        return shown
+    return f"sha256:{hashlib.sha256(seen).hexdigest()}"
 
 
-_decode = msgspec.json.Decoder(list[tuple[list[msgspec.Raw], int, msgspec.Raw, msgspec.Raw]]).decode
+def _piece(path: bytes, index: bytes, key: bytes, value: bytes) -> Piece:
+    return Piece(tuple(json.loads(part) for _, part in take_apart(path)), int(index), json.loads(key), value)
 
 
 def _part(part: str | int | None) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from routing.routes import RouteTable
-from tests.faults.tables import CHANGED, PROTECTED, REPARTITIONED, SMALL, TABLE
+from tests.faults.tables import CHANGED, PROTECTED, PROTECTED_CHANGED, REPARTITIONED, SMALL, TABLE
 from tests.faults.world import Poller, World
 
 FAMILIES = (
@@ -116,6 +116,8 @@ def _first_table(random: Random, families: tuple[str, ...]) -> RouteTable:
 
 
 def _tables(families: tuple[str, ...]) -> list[RouteTable]:
+    if "vault" in families:
+        return [PROTECTED, *PROTECTED_CHANGED]
     is_replayed = not {"give up", "age", "destination", "replay"}.isdisjoint(families)
     return [TABLE, *CHANGED, *([] if is_replayed else [REPARTITIONED])]
 

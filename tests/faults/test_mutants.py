@@ -43,9 +43,9 @@ MUTANTS = [
     Mutant(
         "watermarks move after the puts",
         "routing/pipeline.py",
-        "                    settlement.take(deliver(objects, table, sink, claim.intend))\n",
+        "                    settlement.take(deliver(objects, table, sink, claim.intend, refused))\n",
         "                    claim.commit(_ahead(claim.watermarks, segment[-1], table.names), release=False)\n"
-        "                    settlement.take(deliver(objects, table, sink, claim.intend))\n",
+        "                    settlement.take(deliver(objects, table, sink, claim.intend, refused))\n",
     ),
     Mutant(
         "names are made of the records alone, never of a clock",
@@ -147,7 +147,7 @@ MUTANTS = [
         "routing/pipeline.py",
         "kept = settlement.kept | _out_of_reach(claim, table)",
         "kept = _out_of_reach(claim, table)",
-        among="kill,keys,restart",
+        is_told=True,
     ),
     Mutant(
         "a name that a dead letter has filled is not emptied",

@@ -56,6 +56,16 @@ def test_records_are_restored_byte_for_byte(aws: Aws, sealed: str, where: str, t
     assert "3 of them unsealed" in done.output
 
 
+def test_nothing_is_overwritten(aws: Aws, sealed: str, tmp_path: Path) -> None:
+    for expected in (0, 1):
+        assert unseal(f"s3://{BUCKET}/{sealed}", "--to", str(tmp_path)).exit_code == expected
+    file = tmp_path / "in" / "x.ndjson"
+    file.parent.mkdir()
+    file.write_bytes(b"{}\n")
+    assert "expected nothing there yet" in unseal(str(file), "--to", str(file.parent)).output
+    assert file.read_bytes() == b"{}\n"
+
+
 def test_file_is_unsealed_to_standard_output(aws: Aws, sealed: str, tmp_path: Path) -> None:
     file = tmp_path / "x.ndjson.gz"
     file.write_bytes(aws.s3.get_object(Bucket=BUCKET, Key=sealed)["Body"].read())
@@ -88,6 +98,7 @@ def tampered(lines: list[bytes], how: str) -> list[bytes]:
         ("message cut", "line 2: expected a message as it was sealed"),
         ("no message", "line 2: expected base64, got 11 characters"),
         ("other values", "line 2: expected the sealed values of this record"),
+        ("another stack", "line 1: expected a message of one stack, got one of another"),
     ],
 )
 def test_tampering_is_told_and_nothing_is_written(
@@ -95,7 +106,8 @@ def test_tampering_is_told_and_nothing_is_written(
 ) -> None:
     file, target = tmp_path / "in.ndjson.gz", tmp_path / "out"
     file.write_bytes(gzip.compress(b"\n".join(tampered(aws.lines()[sealed], how))))
-    done = unseal(str(file), "--to", str(target))
+    of = ["--stack", "other"] if how == "another stack" else []
+    done = unseal(str(file), "--to", str(target), *of)
     assert done.exit_code == 1
     assert message in done.output
     assert "+81312345678" not in done.output
@@ -123,6 +135,8 @@ def test_missing_grant_is_told_with_its_cure(
 def test_broken_gzip_and_nothing_at_all_are_told(aws: Aws, sealed: str, tmp_path: Path) -> None:
     body = aws.s3.get_object(Bucket=BUCKET, Key=sealed)["Body"].read()
     (tmp_path / "x.gz").write_bytes(body[:-20])
+    (tmp_path / "y.gz").write_bytes(body[:20] + b"\xff" * 20 + body[40:])
+    assert "reading failed with" in unseal(str(tmp_path / "y.gz"), "--to", str(tmp_path / "out")).output
     assert "reading failed with EOFError" in unseal(str(tmp_path / "x.gz"), "--to", str(tmp_path / "out")).output
     assert "expected objects, found none" in unseal(f"s3://{BUCKET}/nowhere/").output
     assert "expected objects, found none" in unseal(str(tmp_path / "nowhere")).output

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -138,6 +139,10 @@ def test_what_lies_too_deep_to_be_looked_at_goes_where_a_rule_might_meet_it() ->
         (masks.email, "taro@example.co.jp", "t********@example.co.jp"),
         (masks.email, "@example.com", "********"),
         (masks.email, "no address", "********"),
+        (masks.email, "a@b my card is 4111111111111111", "********"),
+        (masks.email, "see @ +819012345678", "********"),
+        (masks.email, "taro@+819012345678", "********"),
+        (masks.email, "t@x.jp", "t********@x.jp"),
         (masks.fixed("[removed]"), "x", "[removed]"),
         (masks.matching(masks.bounded_pattern(r"\d{4,19}")), "card 4111111111111111, pin 12", "card ****************, pin 12"),
         (masks.matching(masks.bounded_pattern("a")), "b" * 5000, "********"),
@@ -211,6 +216,8 @@ def sealed(document: str, *rules: Rule) -> tuple[bytes, list[Piece]]:
         (["a"], '{"\\u0062":2,"a":1}', '{"b":2}'),
         (["a.b"], '{"a":{"b":"secret"},"a":{"c":1}}', '{"a":{"c":1}}'),
         (["a"], '{"b":1,"b":2}', '{"b":2}'),
+        (["a"], '{"a":"\\ud800","b":{"\\ud800":[1,2]}}', '{"b":{"\\ud800":[1,2]}}'),
+        (["a"], '{"a":{"\\ud800":1, "x":"]}"}}', "{}"),
         (["a"], '{"\\ud800":2,"a":1}', '{"\\ud800":2}'),
         (["a"], '{"_sealed":"mine","a":1}', "{}"),
         (["a.x"], '{"a":{"x":1, "y":2},"b":3}', '{"a":{"y":2},"b":3}'),
@@ -228,6 +235,29 @@ def test_sealed_record_is_restored_byte_for_byte(paths: list[str], document: str
 def test_other_rules_are_not_undone() -> None:
     data, pieces = sealed('{"a":"x","b":"y","c":"z"}', hide("a"), seal("b"), remove("c"))
     assert restore(data, pieces) == b'{"a":"#","b":"y"}'
+
+
+def test_nothing_is_seen_of_what_is_sealed_as_a_whole_though_a_rule_might_meet_something_inside() -> None:
+    document = '{"a":{"taro@example.com":{"x":"1"},"y":[{"z":[1]}]},"b":1}'
+    data, pieces = sealed(document, hide("**.phone"), seal("a"))
+    assert data == b'{"b":1}'
+    assert restore(data, pieces) == document.encode()
+
+
+def test_field_of_the_sealed_ones_name_obeys_the_rules() -> None:
+    assert sealed('{"_sealed":{"Address":"x"},"a":1}', remove("_sealed"), seal("a"))[1] == [Piece((), 0, "a", b"1")]
+    assert sealed('{"_sealed":{"Address":"x"},"a":1,"b":2}', keep("b"), seal("a")) == (
+        b'{"b":2}',
+        [Piece((), 0, "a", b"1")],
+    )
+
+
+def test_states_of_wild_paths_do_not_grow_with_the_records() -> None:
+    wild = protection(remove("**.a." + ".".join("*" * 24)))
+    random = Random(1)
+    for _ in range(300):
+        wild.apply("".join(f'{{"{random.choice("ab")}":' for _ in range(40)).encode() + b"1" + b"}" * 40)
+    assert len(wild._reach._known) <= 1000
 
 
 def test_repeated_key_that_a_mask_hides_is_not_sealed_either() -> None:
@@ -277,5 +307,15 @@ def test_context_binds_what_the_route_shows() -> None:
         "ctr-fanout:kind": "contact_record",
         "ctr-fanout:contact": "c-1",
     }
-    for hidden in (b"{}", b'{"ContactId":null}', b'{"ContactId":""}'):
-        assert context_of("s", RouteName("r"), Kind.OTHER, hidden)["ctr-fanout:contact"] == "-"
+    hidden = [
+        b"{}",
+        b'{"ContactId":null}',
+        b'{"ContactId":""}',
+        b'{"ContactId":"%s"}' % (b"x" * 66_000),
+        b'{"ContactId":"\\ud800"}',
+    ]
+    bound_to = [context_of("s", RouteName("r"), Kind.OTHER, line)["ctr-fanout:contact"] for line in hidden]
+    assert all(one.startswith("sha256:") and len(one) == 71 for one in bound_to), (
+        "whose contact is not shown is bound to its line"
+    )
+    assert len(set(bound_to)) == len(hidden)

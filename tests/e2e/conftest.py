@@ -64,10 +64,7 @@ class Stack:
         return reconcile(sent, found, self.table, Comparable(self.emulator, self.deployed, self.table))
 
     def clear(self) -> None:
-        """Empty the bucket, forget the checkpoint, and let the functions start cold: they remember what was refused."""
-        for worker in self.emulator.workers():
-            with suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)
+        """Empty the bucket and forget the checkpoint."""
         s3, dynamodb = self.emulator.client("s3"), self.emulator.client("dynamodb")
         for entry in s3.list_objects_v2(Bucket=self.deployed.bucket).get("Contents", []):
             s3.delete_object(Bucket=self.deployed.bucket, Key=entry["Key"])
@@ -128,6 +125,9 @@ def enforcing_stack(bundle: None) -> Iterator[Stack]:
 @pytest.fixture
 def enforced(enforcing_stack: Stack) -> Stack:
     enforcing_stack.clear()
+    for worker in enforcing_stack.emulator.workers():  # the functions remember what was refused
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
     return enforcing_stack
 
 

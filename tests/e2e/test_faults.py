@@ -21,8 +21,7 @@ from tests.e2e.conftest import Stack, role_arn
 
 _SCHEDULES = 200
 _FAULTS: tuple[Fault, ...] = (
-    "throttle", "error", "no request", "no answer", "no answer", "slow", "key disabled", "kill", "kill", "late kill",
-    "late kill",
+    "throttle", "error", "no request", "no answer", "slow", "key disabled", "kill", "late kill",
 )  # fmt: skip
 _LASTING: tuple[Fault, ...] = ("throttle", "key disabled")
 

@@ -11,7 +11,7 @@ export UV_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/pyt
 export SAM_CLI_TELEMETRY := 0
 RUN := .venv/bin/
 SAM := .venvs/sam/bin/sam
-COGGED := template.yaml README.md docs/grants.md docs/doctor.md
+COGGED := template.yaml README.md docs/grants.md docs/doctor.md docs/protection.md
 
 .PHONY: help
 help: ## show this list

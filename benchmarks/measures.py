@@ -10,22 +10,28 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pybase64
+from botocore.client import BaseClient
 from isal import igzip
 
 from benchmarks.contenders import CONTENDERS, ROUTES, Calls
 from cli.lambda_event import Event, event_of_documents
+from handlers.encryption import Sealer
 from handlers.route_file import shipped_routes
 from handlers.settings import key_variable
 from local.traffic import Traffic
 from routing.batch import group
 from routing.decode import KIND_FIELDS, Decoder
 from routing.fields import node_type
-from routing.model import FencingToken
+from routing.model import FencingToken, Kind
+from routing.protect import token_maker
+from routing.protection import Protection
 from routing.render import render
 from routing.report import Report
+from routing.sealing import context_of, pack
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / ".aws-sam" / "build" / "FanOutFunction"
@@ -43,7 +49,9 @@ _MEMORY = """
 import json, os, re, sys
 from handlers.invocation import Invocation
 from handlers.route_file import shipped_routes
+from handlers.vault import KmsVault
 from handlers.wiring import FanOut
+from routing.protect import Protector
 from tests.fakes import MemoryS3
 function = FanOut({**os.environ, "CHECKPOINT_TABLE": "off"}, shipped_routes())
 function._s3, function._dynamodb  # made, so that they count
@@ -53,6 +61,8 @@ function._s3 = Forgetful()
 def peak_kib():  # of this process; getrusage would count the parent's pages from before the exec
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 idle = peak_kib()
+from benchmarks.measures import OneDataKey
+function._protector = Protector(KmsVault(OneDataKey, function._settings), "stack")
 payload = sys.stdin.buffer.read()
 answer = function(json.loads(payload), Invocation("id", lambda: 60.0))
 assert answer == {"batchItemFailures": []}, answer
@@ -136,6 +146,48 @@ def stages(records: int, rounds: int) -> dict[str, float]:
     }
 
 
+class OneDataKey(BaseClient):
+    """Answers as KMS does, without a network: one data key for all."""
+
+    def __init__(self) -> None:
+        """Be no real client, though the SDK asks for one."""
+
+    def generate_data_key(self, **asked: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Return a data key and what KMS would have made of it."""
+        return {"Plaintext": bytes(asked["NumberOfBytes"]), "CiphertextBlob": bytes(184), "KeyId": asked["KeyId"]}
+
+    def generate_mac(self, **_: object) -> dict[str, Any]:
+        """Return a MAC, the same for every message."""
+        return {"Mac": bytes(32)}
+
+
+def protection(records: int, rounds: int) -> dict[str, float]:
+    """Time what the shipped `analytics` route adds: tokens, removal, taking out, and sealing what was taken out.
+
+    Returns:
+        Median microseconds a record, by step.
+    """
+    documents = [record.data for record in Decoder(ROUTES.paths).decode(contacts_event(records))[1]]
+    route = next(route for route in shipped_routes().routes if route.name == "analytics")
+    rules = Protection(route.rules, lambda _: token_maker(bytes(32)))
+    taken = [rules.apply(document) for document in documents]
+    key: Any = OneDataKey()
+    sealer = Sealer(key, "arn:aws:kms:ap-northeast-1:111122223333:key/00000000-0000-0000-0000-000000000000")
+
+    def seal() -> None:
+        for one in taken:
+            sealer.seal(pack(one.pieces), context_of("stack", route.name, Kind.CONTACT_RECORD, one.data))
+
+    runs: dict[str, Callable[[], object]] = {
+        "tokens, removal, taking out": lambda: [rules.apply(document) for document in documents],
+        "sealing what was taken out": seal,
+    }
+    return {
+        name: round(statistics.median(_timed(run) for _ in range(rounds)) / records * 1e6, 1)
+        for name, run in runs.items()
+    }
+
+
 def imports() -> dict[str, object]:
     """Time the imports of the built bundle in fresh processes, in turns."""
     sources = {"base": _IMPORT_OF_THE_BASE, "handler": _IMPORT_OF_THE_HANDLER, "wired": _START_OF_THE_HANDLER}
@@ -199,6 +251,7 @@ def _timed(run: Callable[[], object]) -> float:
 def _fresh(code: str, stdin: bytes, *paths: Path) -> subprocess.CompletedProcess[bytes]:
     """Run code in a new process that sees only `paths`, by default this project and its environment."""
     key = "arn:aws:kms:ap-northeast-1:111122223333:key/11111111-2222-4333-8444-555555555555"
+    table = shipped_routes()
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(map(str, paths or (ROOT / "src", ROOT))),
@@ -206,7 +259,7 @@ def _fresh(code: str, stdin: bytes, *paths: Path) -> subprocess.CompletedProcess
         "BUCKET": "bucket",
         "BUCKET_OWNER": "111122223333",
         "CHECKPOINT_TABLE": "table",
-        **{key_variable(route.name): key for route in shipped_routes().all_routes},
+        **{key_variable(name): key for name in (*(route.name for route in table.all_routes), *table.protection_keys)},
     }
     return subprocess.run(  # noqa: S603 - this interpreter
         [sys.executable, *(["-S"] if paths else []), "-B", "-c", code],

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cli.reconcile import Range, as_lines, balances, holds
 from handlers.route_file import shipped_routes
+from local.comparable import Comparable
 from local.connect import ConnectStandIn, RefusedError
 from local.deployment import Deployed, DeploymentError, aliases, build, deploy, mend
 from local.emulator import Emulator, EmulatorError, emulator
@@ -61,7 +62,7 @@ def _run(console: Console, running: Emulator, deployed: Deployed, table: RouteTa
     with _step(console, "read every object back and open it"):
         objects = list(standing_objects(running, deployed, table))
     console.print(_table(objects, aliases(running, deployed, table), deployed, table))
-    result = reconcile(sent, objects, table)
+    result = reconcile(sent, objects, table, Comparable(running, deployed, table))
     wrong_keys = sum(found.kms_key.rpartition("/")[2] != _key_of(found, deployed) for found in objects)
     console.print(f"{invocations} invocations; {len(objects)} objects read back, {wrong_keys} under a wrong key")
     with _step(console, "ctr-fanout reconcile: the stream against names and metadata, decrypting nothing"):

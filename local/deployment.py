@@ -60,6 +60,10 @@ class Deployed:
         """The function's name."""
         return self.resources["FanOutFunction"]
 
+    def key_arn(self, name: str) -> str:
+        """Return the ARN of a key by its name."""
+        return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{self.key_id(name)}"
+
     @property
     def mapping(self) -> str:
         """The id of the event source mapping."""

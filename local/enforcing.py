@@ -14,6 +14,7 @@ It wraps private functions of that version. `tests/e2e/test_enforcing.py` is the
 move. Grants (`kms:CreateGrant`) are not known.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -39,6 +40,7 @@ class _Request:
 
     method: str
     headers: dict[str, str]
+    encryption_context: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def extract_iam_action(  # noqa: PLR0917 - ministack's own
     """Remember the request, of which ministack's functions after this one see only parts; tell get from list."""
     if service == "lambda" and method == "GET" and re.search(r"/event-source-mappings/[^/]+$", path):
         return "lambda:GetEventSourceMapping"
-    _request.set(_Request(method, headers))
+    _request.set(_Request(method, headers, _encryption_context(body) if service == "kms" else {}))
     action: str | None = _extract_iam_action(service, method, path, headers, body, parameters)
     return action
 
@@ -102,6 +104,8 @@ def enforce(  # noqa: PLR0917 - ministack's own
     service_context: dict[str, Any] | None = None,
 ) -> Any:  # noqa: ANN401 - ministack's verdict
     """Decide the request, and then what its service asks KMS in the caller's name."""
+    if service == "kms" and (request := _request.get(None)) is not None:
+        service_context = {**(service_context or {}), **_of_context(request.encryption_context)}
     denied = _enforce(access_key, action, service, region, resource_arn, service_context)
     if denied:
         return denied
@@ -113,14 +117,28 @@ def enforce(  # noqa: PLR0917 - ministack's own
             return iam_evaluator.AuthError(_UNUSABLE[record["KeyState"]], f"{use.key} is {record['KeyState']}")
         context = {
             "kms:ViaService": f"{service}.{region}.amazonaws.com",
-            "kms:EncryptionContextKeys": [*use.context],
-            **{f"kms:EncryptionContext:{name}": value for name, value in use.context.items()},
+            **_of_context(use.context),
         }
         if _enforce(access_key, use.action, "kms", region, record["Arn"], context):
             caller = iam_evaluator.caller_arn() or "the caller"
             message = f"User: {caller} is not authorized to perform: {use.action} on resource: {record['Arn']}"
             return iam_evaluator.AuthError("AccessDenied", message)
     return None
+
+
+def _encryption_context(body: bytes) -> dict[str, str]:
+    """Return the encryption context of a request to KMS itself."""
+    try:
+        return dict(json.loads(body or b"{}").get("EncryptionContext") or {})
+    except ValueError:
+        return {}
+
+
+def _of_context(context: dict[str, str]) -> dict[str, Any]:
+    return {
+        "kms:EncryptionContextKeys": [*context],
+        **{f"kms:EncryptionContext:{name}": value for name, value in context.items()},
+    }
 
 
 def _key_uses(action: str, resource_arn: str) -> Iterator[_KeyUse]:

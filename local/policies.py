@@ -51,6 +51,11 @@ def settings(template: Template, table: RouteTable) -> dict[str, Deployed]:
         f"ReadersOf{logical_id(name)}": f"{reader.format(name)},{auditor}"
         for name in (*(route.name for route in table.routes), ARCHIVE_KEY)
     }
+    readers |= {
+        f"SealedReadersOf{logical_id(route.name)}": f"{reader.format(route.seal_key)},{auditor}"
+        for route in table.routes
+        if route.seals
+    }
     options = {
         "ReplayOperators": "arn:aws:iam::111122223333:role/ReplayOperator",
         "ArchiveRawStream": "true",
@@ -69,7 +74,7 @@ def settings(template: Template, table: RouteTable) -> dict[str, Deployed]:
 def deployed(template: Template, table: RouteTable, parameters: Mapping[str, str], setting: str) -> Deployed:
     """Resolve the template with some parameters and gather its policies."""
     resolver = Resolver(template, parameters)
-    names = [STREAM_KEY, ARCHIVE_KEY, *(route.name for route in table.all_routes)]
+    names = [STREAM_KEY, ARCHIVE_KEY, *(route.name for route in table.all_routes), *table.protection_keys]
     keys = {name: resolver.arn(f"{logical_id(name)}Key") for name in names}
     if existing := parameters.get("ExistingStreamKeyArn"):
         keys[STREAM_KEY] = existing

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.lambda_event import event_of_documents
+from local.comparable import Comparable
 from local.deployment import Deployed
 from local.emulator import Emulator
 from routing import dead_letter
@@ -70,13 +71,16 @@ def standing_objects(emulator: Emulator, deployed: Deployed, table: RouteTable) 
             yield _standing(entry["Key"], answer, routes)
 
 
-def reconcile(sent: Iterable[bytes], objects: Iterable[Standing], table: RouteTable) -> Reconciliation:
+def reconcile(
+    sent: Iterable[bytes], objects: Iterable[Standing], table: RouteTable, comparable: Comparable
+) -> Reconciliation:
     """Hold what was sent against what stands.
 
     Args:
         sent: Every document, as often as it was sent.
         objects: Everything in the bucket.
         table: Tells where each document belongs.
+        comparable: What a protected route makes of it.
     """
     expected: Counter[Line] = Counter()
     received = dropped = 0
@@ -86,8 +90,12 @@ def reconcile(sent: Iterable[bytes], objects: Iterable[Standing], table: RouteTa
         _, (record,) = decoder.decode(event_of_documents([document]))
         routes = table.routes_for(record)
         dropped += not routes
-        expected.update((route.name, document if record.failure else record.data) for route in routes)
-    standing = Counter((found.route, line) for found in objects for line in found.lines)
+        expected.update(
+            (route.name, document if record.failure else comparable.sent(route.name, record.data)) for route in routes
+        )
+    standing = Counter(
+        (found.route, comparable.standing(found.route, line)) for found in objects for line in found.lines
+    )
     return Reconciliation(
         received=received,
         delivered=sum(n for (route, _), n in standing.items() if route != dead_letter.ROUTE),

@@ -24,6 +24,7 @@ from cli.lambda_event import ACCOUNT
 from cli.reconcile import Range, balances, holds, show
 from cli.replay import Replay, function_of
 from handlers.route_file import shipped_routes
+from local.comparable import Comparable
 from local.connect import ConnectStandIn
 from local.deployment import STACK, Deployed, build, deploy, mend
 from local.emulator import ROOT, Emulator, emulator
@@ -129,7 +130,8 @@ def main(minutes: float) -> int:
             ask = function_of(STACK, lambda service, **_: running.client(service))
             list(Replay({"source": name, "apply": True}).slices(ask))
         figures = watch.stop()
-        result = reconcile(sent, [one for one in standing_objects(running, deployed, table) if one.lines], table)
+        standing = [one for one in standing_objects(running, deployed, table) if one.lines]
+        result = reconcile(sent, standing, table, Comparable(running, deployed, table))
         found = balances(running.client, deployed.target, table, Range())
         show(found, console)
         console.print(str(result))

@@ -1,6 +1,8 @@
 """Fakes that keep the contracts of S3 and the checkpoint in memory, and fail on demand."""
 
+import base64
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -14,7 +16,9 @@ from botocore.exceptions import ClientError
 from routing.errors import CheckpointError, DeliveryError
 from routing.model import FencingToken, RenderedObject, RouteName, RoutesDigest, Shard
 from routing.progress import Claim, Names, Progress
+from routing.protect import Protector
 from routing.reasons import Reason
+from routing.sealing import SealContext
 
 
 class Crash(BaseException):
@@ -23,6 +27,31 @@ class Crash(BaseException):
 
 def client_error(code: str, operation: str = "PutObject", message: str = "") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+class MemoryVault:
+    """A vault whose messages can be read, and whose keys refuse when told."""
+
+    def __init__(self) -> None:
+        self.refuses: DeliveryError | None = None
+        self.scopes: list[str] = []
+
+    def token_key(self, scope: str) -> bytes:
+        self._ask()
+        self.scopes.append(scope)
+        return scope.encode()
+
+    def seal(self, route: RouteName, context: SealContext, text: bytes) -> str:
+        self._ask()
+        return base64.b64encode(json.dumps([route, dict(context), text.decode()]).encode()).decode()
+
+    def _ask(self) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+
+
+def protector(vault: MemoryVault | None = None) -> Protector:
+    return Protector(vault or MemoryVault(), "ctr-fanout")
 
 
 class MemorySink:

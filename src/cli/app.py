@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -26,6 +27,7 @@ from cli.explain import KIND_HINT, Explanation, explain
 from cli.grants.matrix import matrix
 from cli.grants.stack import example_stack
 from cli.grants.tables import as_object, as_table, is_asked
+from cli.known_fields import unknown_paths
 from cli.reconcile import Range, ReconcileError, as_lines, balances, holds, taking, target_of
 from cli.reconcile import show as show_balances
 from cli.replay import Replay, ReplayError, function_of
@@ -34,7 +36,9 @@ from cli.template import refresh
 from handlers.replay_request import Source
 from handlers.route_file import routes_text, shipped_routes
 from routing.errors import CheckpointError, ConfigurationError, EventError, Fault
+from routing.field_path import show_path
 from routing.model import Kind
+from routing.presets import PRESETS
 from routing.route_reader import load_routes
 from routing.routes import RouteTable
 
@@ -66,6 +70,18 @@ def check(routes_file: RoutesFile = None) -> None:
         kinds = ", ".join(sorted(route.kinds)) or "what no other route takes"
         shown.add_row(route.name, kinds, f"{route.prefix}/", dated_by, f"{len(route.examples)} hold")
     Console(width=200, highlight=False).print(shown)
+    for route in table.routes:
+        for path, near in unknown_paths(route):
+            typer.echo(f"warning: route {route.name!r}: {path} meets no known field; did you mean {near}?", err=True)
+
+
+@routes.command()
+def presets() -> None:
+    """Print the lists of paths that rules may name as @<preset>."""
+    for preset in PRESETS.values():
+        typer.echo(f"@{preset.name}: {preset.about}")
+        for path in preset.read:
+            typer.echo(f"  {show_path(path)}")
 
 
 @routes.command("try")
@@ -223,6 +239,38 @@ def replay(
     except ReplayError as err:
         _fail(str(err))
     raise typer.Exit(code)
+
+
+@app.command("unseal")
+def unseal_(
+    source: Annotated[
+        str, typer.Argument(help="A file, a folder, s3://<bucket>/<key>, or s3://<bucket>/<prefix>/.", metavar="SOURCE")
+    ],
+    *,
+    stack: Annotated[str, typer.Option(help="The parameter Name of the stack that sealed them.")] = "ctr-fanout",
+    to: Annotated[
+        Path | None, typer.Option(help="The folder to write to; without, records go to standard output.")
+    ] = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Restore records as they were before they were sealed, if this caller is one of the route's sealed readers.
+
+    What is written appears when all of an object is open, or not at all.
+    """
+    from cli.unseal import UnsealError, sources, unseal  # noqa: PLC0415 - no other command needs the SDK below it
+    from handlers.encryption import KeyOfMessage, Opener  # noqa: PLC0415 - likewise
+
+    session = _session(region, profile)
+    opener = Opener(KeyOfMessage(cache(lambda of_key: session.client("kms", region_name=of_key))))
+    objects = lines = opened = 0
+    try:
+        for sealed in sources(source, lambda: session.client("s3")):
+            counts = unseal(sealed, opener, stack, to)
+            objects, lines, opened = objects + 1, lines + counts[0], opened + counts[1]
+    except UnsealError as err:
+        _fail(str(err))
+    typer.echo(f"{objects} objects, {lines} records, {opened} of them unsealed", err=True)
 
 
 @app.command("reconcile")

@@ -17,14 +17,15 @@ from handlers.route_file import routes_text
 from handlers.settings import key_variable
 from handlers.telemetry import NAMESPACE
 from routing import dead_letter
-from routing.routes import DEAD_LETTER_ROUTE, Route, RouteTable, logical_id
+from routing.routes import DEAD_LETTER_ROUTE, HASH_KEY, Route, RouteTable, logical_id
+from routing.sealing import BOUND_TO_ROUTE, BOUND_TO_STACK
 
 type Block = dict[str, Any]
 type Statement = dict[str, Any]
 
-# IAM counts 6,144 characters a managed policy, and the two statements of a route take about 800 of them.
+# IAM counts 6,144 characters a managed policy, and the statements of a route that seals take about 1,200 of them.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
-_ROUTES_PER_POLICY = 6
+_ROUTES_PER_POLICY = 4
 
 # Account administrators manage a key and cannot use it: no Encrypt, Decrypt, GenerateDataKey or ReEncrypt,
 # and no CreateGrant, by which they could give themselves the others.
@@ -39,12 +40,13 @@ _PRINCIPALS = "|arn:aws[-a-z0-9]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9_+=,.@/-]
 _ACCOUNT = {"AWS": Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root")}
 _THIS_KEY = Explained.of("*", "in a key policy: this key")
 _BUCKET = "arn:${AWS::Partition}:s3:::${Name}-${AWS::AccountId}-${AWS::Region}"
+_HMAC = {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
 _KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
 _KEY_HEADER = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 
 
 def parameters(table: RouteTable) -> Block:
-    """One parameter per route: who may read it."""
+    """One parameter per route: who may read it; and one more where something is sealed."""
     return {
         f"ReadersOf{logical_id(route.name)}": {
             "Type": "CommaDelimitedList",
@@ -53,16 +55,25 @@ def parameters(table: RouteTable) -> Block:
             "Description": f"ARNs of the roles that may read {route.prefix}/ ({route.about})",
         }
         for route in table.routes
+    } | {
+        _sealed_readers(route): {
+            "Type": "CommaDelimitedList",
+            "Default": "",
+            "AllowedPattern": _PRINCIPALS,
+            "Description": f"ARNs of the roles that may open what is sealed below {route.prefix}/",
+        }
+        for route in table.routes
+        if route.seals
     }
 
 
 def conditions(table: RouteTable) -> Block:
     """One condition per route: does anybody read it?"""
+    named = {_has_readers(route): _readers(route) for route in table.routes}
+    named |= {_has_sealed_readers(route): _sealed_readers(route) for route in table.routes if route.seals}
     return {
-        _has_readers(route): Function(
-            ("Not", [Function(("Equals", [Function(("Join", ["", Ref(_readers(route))])), ""]))])
-        )
-        for route in table.routes
+        condition: Function(("Not", [Function(("Equals", [Function(("Join", ["", Ref(parameter)])), ""]))]))
+        for condition, parameter in named.items()
     }
 
 
@@ -87,6 +98,40 @@ def keys(table: RouteTable) -> Block:
                 "AliasName": Sub(f"alias/${{Name}}/{route.name}"),
                 "TargetKeyId": GetAtt(f"{stem}Key.Arn"),
             },
+        }
+    return block
+
+
+def protection_keys(table: RouteTable) -> Block:
+    """The sealing key of each route that seals, and the key that tokens are made with."""
+    sealing = {
+        route.seal_key: (
+            f"what {route.name} seals of a record",
+            {"EnableKeyRotation": True},
+            _seal_key_policy(route),
+        )
+        for route in table.routes
+        if route.seals
+    }
+    # KMS does not rotate an HMAC key; a new one would make new tokens.
+    # https://docs.aws.amazon.com/kms/latest/developerguide/hmac.html
+    hashing = {HASH_KEY: ("the key of all tokens", _HMAC, _hash_key_policy())} if table.hashes else {}
+    block: Block = {}
+    for name, (about, kind, statements) in (sealing | hashing).items():
+        stem = logical_id(name)
+        block[f"{stem}Key"] = {
+            "Type": "AWS::KMS::Key",
+            **_KEPT,
+            "Properties": {
+                "Description": Sub(f"${{Name}}: {about}"),
+                **kind,
+                "PendingWindowInDays": 30,
+                "KeyPolicy": {"Version": "2012-10-17", "Statement": statements},
+            },
+        }
+        block[f"{stem}KeyAlias"] = {
+            "Type": "AWS::KMS::Alias",
+            "Properties": {"AliasName": Sub(f"alias/${{Name}}/{name}"), "TargetKeyId": GetAtt(f"{stem}Key.Arn")},
         }
     return block
 
@@ -165,7 +210,11 @@ def writer_policies(table: RouteTable) -> Block:
                 "Roles": [Ref("FanOutRole"), _if_replayed(Ref("ReplayRole"))],
                 "PolicyDocument": {
                     "Version": "2012-10-17",
-                    "Statement": [*(statement for route in routes for statement in _write(route)), _look(routes)],
+                    "Statement": [
+                        *(statement for route in routes for statement in _write(route)),
+                        _look(routes),
+                        *([_MAKE_TOKENS] if table.hashes and number == 1 else []),
+                    ],
                 },
             },
         }
@@ -179,8 +228,9 @@ def writer_policy_names(table: RouteTable) -> list[str]:
 
 
 def environment(table: RouteTable) -> Block:
-    """The function's variables: the key of every route."""
-    return {key_variable(route.name): GetAtt(f"{logical_id(route.name)}Key.Arn") for route in table.all_routes}
+    """The function's variables: the key of every route, and those of protection."""
+    names = (*(route.name for route in table.all_routes), *table.protection_keys)
+    return {key_variable(name): GetAtt(f"{logical_id(name)}Key.Arn") for name in names}
 
 
 def routes_digest() -> Block:
@@ -189,7 +239,7 @@ def routes_digest() -> Block:
 
 
 def grant_alarms(table: RouteTable) -> Block:
-    """One alarm per route and other thing that the grant check tries.
+    """One alarm per route, key of protection and other thing that the grant check tries.
 
     A check that does not come counts as failed: what watches the grants has to be watched, too.
 
@@ -219,7 +269,7 @@ def grant_alarms(table: RouteTable) -> Block:
                 "OKActions": topic,
             },
         }
-        for name in (*(route.name for route in table.all_routes), *CHECKED_BESIDE_ROUTES)
+        for name in (*(route.name for route in table.all_routes), *table.protection_keys, *CHECKED_BESIDE_ROUTES)
     }
 
 
@@ -253,12 +303,59 @@ def _key_policy(route: Route) -> list[Statement | Function]:
         "Resource": _THIS_KEY,
         "Condition": _via_s3_below(_objects(route)),
     }
-    writers = [function, _if_replayed(GetAtt("ReplayRole.Arn"))]
     return [
         *administration(),
-        _roles_may("WritersEncrypt", writers, "kms:GenerateDataKey", _objects(route)),
+        _roles_may("WritersEncrypt", _writers(), "kms:GenerateDataKey", _objects(route)),
         _if_read(route, reads),
     ]
+
+
+def _seal_key_policy(route: Route) -> list[Statement | Function]:
+    """Writers take data keys and open nothing; sealed readers open and write nothing; both for this route only."""
+    opens: Statement = {
+        "Sid": "SealedReadersOpen",
+        "Effect": "Allow",
+        "Principal": {"AWS": Ref(_sealed_readers(route))},
+        "Action": "kms:Decrypt",
+        "Resource": _THIS_KEY,
+        "Condition": _sealed_for(route),
+    }
+    return [
+        *administration(),
+        {
+            "Sid": "WritersSeal",
+            "Effect": "Allow",
+            "Principal": _ACCOUNT,
+            "Action": "kms:GenerateDataKey",
+            "Resource": _THIS_KEY,
+            "Condition": {"ArnEquals": {"aws:PrincipalArn": _writers()}, **_sealed_for(route)},
+        },
+        Function(("If", [_has_sealed_readers(route), opens, Ref("AWS::NoValue")])),
+    ]
+
+
+def _hash_key_policy() -> list[Statement | Function]:
+    return [
+        *administration(),
+        {
+            "Sid": "WritersMakeTokens",
+            "Effect": "Allow",
+            "Principal": _ACCOUNT,
+            "Action": "kms:GenerateMac",
+            "Resource": _THIS_KEY,
+            "Condition": {"ArnEquals": {"aws:PrincipalArn": _writers()}},
+        },
+    ]
+
+
+def _writers() -> list[object]:
+    return [GetAtt("FanOutRole.Arn"), _if_replayed(GetAtt("ReplayRole.Arn"))]
+
+
+def _sealed_for(route: Route) -> Mapping[str, Any]:
+    """Only for messages of this stack and route: what their data keys are bound to."""
+    context = "kms:EncryptionContext:"
+    return {"StringEquals": {f"{context}{BOUND_TO_STACK}": Ref("Name"), f"{context}{BOUND_TO_ROUTE}": route.name}}
 
 
 def _roles_may(sid: str, roles: object, action: str, objects: object) -> Statement:
@@ -296,7 +393,28 @@ def _write(route: Route) -> list[Statement]:
             "Resource": key,
             "Condition": _via_s3_below(_objects(route)),
         },
+        *(
+            [
+                {
+                    "Sid": f"{stem}Seal",
+                    "Effect": "Allow",
+                    "Action": "kms:GenerateDataKey",
+                    "Resource": GetAtt(f"{logical_id(route.seal_key)}Key.Arn"),
+                    "Condition": _sealed_for(route),
+                }
+            ]
+            if route.seals
+            else []
+        ),
     ]
+
+
+_MAKE_TOKENS: Statement = {
+    "Sid": "MakeTokens",
+    "Effect": "Allow",
+    "Action": "kms:GenerateMac",
+    "Resource": GetAtt(f"{logical_id(HASH_KEY)}Key.Arn"),
+}
 
 
 def _look(routes: Sequence[Route]) -> Statement:
@@ -344,6 +462,14 @@ def _top(route: Route) -> str:
 
 def _readers(route: Route) -> str:
     return f"ReadersOf{logical_id(route.name)}"
+
+
+def _sealed_readers(route: Route) -> str:
+    return f"SealedReadersOf{logical_id(route.name)}"
+
+
+def _has_sealed_readers(route: Route) -> str:
+    return f"Has{logical_id(route.name)}SealedReaders"
 
 
 def _has_readers(route: Route) -> str:

@@ -68,6 +68,8 @@ _Dumper.add_representer(Function, lambda dumper, value: dumper.represent_sequenc
 
 
 def cfn_yaml(value: object, by: int) -> str:
-    """Write a part of a template, indented by some spaces."""
+    """Write a part of a template, indented by some spaces; nothing for an empty one."""
+    if not value:
+        return ""
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True, default_flow_style=False)
     return indent(_EXPLAINED.sub(r"'\1' # \2", text), " " * by)

@@ -8,7 +8,7 @@ from cogapp import Cog
 _PROLOGUE = """
 import cog
 from pathlib import Path
-from cli import blocks, docs
+from cli import blocks, docs, protection_page
 from cli.cfn_yaml import cfn_yaml
 from cli.doctor.permissions import operators_policy
 from cli.grants import tables

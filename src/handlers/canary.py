@@ -6,8 +6,9 @@ try is Connect's own grant: only Connect has that role.
 """
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,11 +17,13 @@ from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.s3_sink import S3Sink, classified
 from handlers.settings import Settings
 from routing import dead_letter
-from routing.errors import CheckpointError
-from routing.model import FencingToken, ObjectKey, RenderedObject, RoutesDigest, Shard
+from routing.errors import CheckpointError, DeliveryError
+from routing.model import FencingToken, Kind, ObjectKey, RenderedObject, RouteName, RoutesDigest, Shard
+from routing.protect import Vault, scope_of
 from routing.reasons import Reason
 from routing.render import render_empty
-from routing.routes import DEAD_LETTER_ROUTE, Route
+from routing.routes import DEAD_LETTER_ROUTE, HASH_KEY, Route, RouteTable
+from routing.sealing import context_of
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -54,7 +57,7 @@ class Check:
     """What became of one try.
 
     Attributes:
-        name: A route, or one of `CHECKED_BESIDE_ROUTES`.
+        name: A route, a key of protection, or one of `CHECKED_BESIDE_ROUTES`.
         reason: Why it failed; None if the grant holds.
         detail: What was seen and what to do, without a value of a record.
         is_unknown: True if the try itself failed, so that nothing is known about the grant.
@@ -74,6 +77,29 @@ def check_routes(sink: S3Sink, routes: Sequence[Route]) -> Iterator[Check]:
             yield Check(rendered.route)
         else:
             yield Check(rendered.route, error.reason, str(error), error.is_transient)
+
+
+def check_protection(vault: Vault, table: RouteTable, stack: str) -> Iterator[Check]:
+    """Ask for the keys of protection, as the first record after a cold start does.
+
+    Args:
+        vault: One that has asked for nothing yet.
+        table: Tells which routes seal, and whether any hashes.
+        stack: The name of the stack.
+    """
+    asks: dict[str, Callable[[], object]] = {
+        route.seal_key: partial(vault.seal, route.name, context_of(stack, route.name, Kind.OTHER, b"{}"), b"")
+        for route in table.routes
+        if route.seals
+    }
+    asks |= {HASH_KEY: partial(vault.token_key, scope_of(RouteName("grant-check"), None))} if table.hashes else {}
+    for name, ask in asks.items():
+        try:
+            ask()
+        except DeliveryError as err:
+            yield Check(name, err.reason, str(err), err.is_transient)
+        else:
+            yield Check(name)
 
 
 def check_on_failure(client: "S3Client", settings: Settings) -> Check:

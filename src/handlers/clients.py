@@ -8,6 +8,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
 
@@ -34,6 +35,11 @@ def s3_client() -> "S3Client":
 def dynamodb_client() -> "DynamoDBClient":
     """Make the client of the checkpoint table."""
     return boto3.client("dynamodb", config=_CONFIG)
+
+
+def kms_client() -> "KMSClient":
+    """Make the client that asks for the keys of protection."""
+    return boto3.client("kms", config=_CONFIG)
 
 
 def lambda_client() -> "LambdaClient":

@@ -36,11 +36,18 @@ _PERMANENT = {
     "KMS.KMSInvalidStateException": Reason.KMS_KEY_INVALID_STATE,
     "KMS.InvalidKeyUsageException": Reason.KMS_KEY_INVALID_STATE,
     "KMS.NotFoundException": Reason.KMS_KEY_NOT_FOUND,
+    # The same of KMS itself, where the keys of protection are asked for.
+    # https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateMac.html#API_GenerateMac_Errors
+    "AccessDeniedException": Reason.KMS_KEY_ACCESS_DENIED,
+    "DisabledException": Reason.KMS_KEY_DISABLED,
+    "KMSInvalidStateException": Reason.KMS_KEY_INVALID_STATE,
+    "InvalidKeyUsageException": Reason.KMS_KEY_INVALID_STATE,
+    "NotFoundException": Reason.KMS_KEY_NOT_FOUND,
 }
 _CURES = {
     Reason.ACCESS_DENIED: "compare the bucket policy and the function role's policies (s3:PutObject, s3:GetObject) with "
     "template.yaml",
-    Reason.KMS_KEY_ACCESS_DENIED: "allow the function role kms:GenerateDataKey on {key}, in the key policy and its own",
+    Reason.KMS_KEY_ACCESS_DENIED: "allow the function role {action} on {key}, in the key policy and its own",
     Reason.KMS_KEY_DISABLED: "enable {key} again",
     Reason.KMS_KEY_INVALID_STATE: "cancel the deletion of {key} or give the route another key",
     Reason.KMS_KEY_NOT_FOUND: "give the route a key that exists in this Region instead of {key}",
@@ -161,6 +168,7 @@ def classified(what: str, key_of: str, err: ClientError) -> DeliveryError:
         return DeliveryError(message, reason=Reason.UNAVAILABLE, is_transient=True)
     if reason is Reason.ACCESS_DENIED and "kms:" in (err.response["Error"].get("Message") or ""):
         reason = Reason.KMS_KEY_ACCESS_DENIED  # S3 names the action that KMS refused only in its text
-    cure = _CURES[reason].format(key=f"{logical_id(key_of)}Key")
+    action = "kms:GenerateMac" if err.operation_name == "GenerateMac" else "kms:GenerateDataKey"
+    cure = _CURES[reason].format(key=f"{logical_id(key_of)}Key", action=action)
     message = f"{what}: {err.operation_name} refused with {code}; {cure}"
     return DeliveryError(message, reason=reason, is_transient=False)

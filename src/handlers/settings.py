@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from routing import dead_letter
 from routing.errors import ConfigurationError, Fault
 from routing.model import RouteName
-from routing.routes import RouteTable
+from routing.routes import HASH_KEY, RouteTable
 
 # A full ARN: an alias resolves in the caller's account, and a policy condition compares ARNs
 # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-kms-encryption.html).
@@ -28,6 +28,8 @@ class Settings:
         key_arns: The KMS key of every route, that of dead letters included.
         checkpoint_table: None turns the checkpoint off: at least once instead of exactly once.
         service: The stack's name, which tells its metrics from those of another stack.
+        hash_key_arn: The KMS HMAC key; empty if no route hashes.
+        seal_key_arns: The sealing key of every route that seals.
     """
 
     bucket: str
@@ -35,11 +37,13 @@ class Settings:
     key_arns: Mapping[RouteName, str]
     checkpoint_table: str | None
     service: str
+    hash_key_arn: str = ""
+    seal_key_arns: Mapping[RouteName, str] = field(default_factory=dict)
 
 
-def key_variable(route: str) -> str:
-    """Return the variable that holds a route's key ARN, e.g. `KEY_ARN_DEAD_LETTER`."""
-    return f"KEY_ARN_{route.upper().replace('-', '_')}"
+def key_variable(key: str) -> str:
+    """Return the variable that holds the ARN of a key, by its name: `KEY_ARN_DEAD_LETTER`, `KEY_ARN_HASH`."""
+    return f"KEY_ARN_{key.upper().replace('-', '_')}"
 
 
 def read_settings(environ: Mapping[str, str], table: RouteTable) -> Settings:
@@ -70,6 +74,18 @@ def read_settings(environ: Mapping[str, str], table: RouteTable) -> Settings:
         },
         checkpoint_table=_checkpoint_table(read("CHECKPOINT_TABLE", _TABLE, f"a table name, or {OFF!r}")),
         service=environ.get("POWERTOOLS_SERVICE_NAME", "ctr-fanout"),
+        hash_key_arn=(
+            read(key_variable(HASH_KEY), _KEY_ARN, "the full ARN of the KMS HMAC key, since a route hashes")
+            if table.hashes
+            else ""
+        ),
+        seal_key_arns={
+            route.name: read(
+                key_variable(route.seal_key), _KEY_ARN, f"the full ARN of the sealing key of {route.name!r}"
+            )
+            for route in table.routes
+            if route.seals
+        },
     )
     if faults:
         raise ConfigurationError("environment", faults)

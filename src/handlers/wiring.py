@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from handlers.canary import check_checkpoint, check_on_failure, check_routes, check_stream
+from handlers.canary import check_checkpoint, check_on_failure, check_protection, check_routes, check_stream
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
-from handlers.clients import dynamodb_client, kinesis_client, lambda_client, s3_client
+from handlers.clients import dynamodb_client, kinesis_client, kms_client, lambda_client, s3_client
 from handlers.inventory import Inventory
 from handlers.invocation import Invocation
 from handlers.refusals import Refusals
@@ -17,9 +17,11 @@ from handlers.s3_sink import S3Sink, make_workers
 from handlers.settings import read_settings
 from handlers.stream_reader import StreamReader
 from handlers.telemetry import Telemetry
+from handlers.vault import KmsVault
 from routing.decode import Decoder
 from routing.errors import ConfigurationError, Fault
 from routing.pipeline import process
+from routing.protect import Protector
 from routing.report import BatchResponse
 from routing.routes import RouteTable
 
@@ -38,6 +40,7 @@ class _Wired:
         self._workers = make_workers()
         self._refusals = Refusals()
         self._telemetry = Telemetry(self._settings.service)
+        self._protector = Protector(KmsVault(kms_client, self._settings), self._settings.service)
 
     # Made by the first batch (docs/adr/0004-bundle.md); nobody waits for the function of a stream.
     _s3 = cached_property(lambda _: s3_client())
@@ -66,6 +69,7 @@ class FanOut(_Wired):
             event,
             decoder=self._decoder,
             table=self._table,
+            protector=self._protector,
             sink=self._sink(invocation),
             checkpoint=self._checkpoint(invocation),
         )
@@ -104,6 +108,7 @@ class Replay(_Wired):
                 settings=self._settings,
                 table=self._table,
                 decoder=self._decoder,
+                protector=self._protector,
                 sink=self._sink(invocation),
                 checkpoint=self._checkpoint(invocation),
                 inventory=inventory,
@@ -143,6 +148,7 @@ class GrantCheck(_Wired):
         """Try every grant; return the reason of each that failed."""
         checks = [
             *check_routes(self._sink(invocation), self._table.all_routes),
+            *check_protection(KmsVault(kms_client, self._settings), self._table, self._settings.service),
             check_on_failure(self._s3, self._settings),
             check_checkpoint(self._checkpoint(invocation)),
             check_stream(self._lambda, self._kinesis, self._mapping_id),

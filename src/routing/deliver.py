@@ -4,7 +4,7 @@ Permanent refusal makes a dead letter, so that the other routes go on; anything 
 which sends the records again. There is no third way.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from routing import dead_letter
@@ -30,6 +30,7 @@ def deliver(
     table: RouteTable,
     sink: Sink,
     intend: Callable[[Mapping[ObjectKey, RouteName]], None],
+    unfit: Mapping[ObjectKey, DeliveryError],
 ) -> list[Outcome]:
     """Put objects; where a destination refuses one for good, put it under the dead-letter key instead.
 
@@ -38,20 +39,31 @@ def deliver(
         table: Tells which routes block instead.
         sink: Puts.
         intend: Writes down names before anything is put under them.
+        unfit: Objects that may not go to their place, by their names, and why.
 
     Returns:
         One outcome for each object, in the order in which they are settled.
     """
     blocking = {route.name for route in table.all_routes if route.blocks_when_denied}
     known = {route: error for route, error in sink.refusals().items() if route not in blocking}
-    refused = [(rendered, known[rendered.route]) for rendered in objects if _has_records(rendered, known)]
+    outcomes: list[Outcome] = []
+    asked: list[RenderedObject] = []
+    refused: list[tuple[RenderedObject, DeliveryError]] = []
+    for rendered in objects:
+        error = unfit.get(rendered.key) or (known.get(rendered.route) if rendered.record_count else None)
+        if error is None:
+            asked.append(rendered)
+        elif error.is_transient or rendered.route in blocking:
+            outcomes.append(Outcome(rendered, _trouble(rendered, error)))
+        else:
+            refused.append((rendered, error))
     letters = _letters(refused)
     # What is put together lands in any order, so a name that a letter fills is not emptied beside it.
     filling = {letter.key for letter in letters}
-    asked = [rendered for rendered in objects if rendered.key not in filling and not _has_records(rendered, known)]
+    outcomes += [Outcome(rendered) for rendered in asked if rendered.key in filling]
+    asked = [rendered for rendered in asked if rendered.key not in filling]
     intend({rendered.key: rendered.owner for rendered in (*objects, *letters)})
     verdicts = sink.put_all([*asked, *letters]) if asked or letters else ()
-    outcomes = [Outcome(rendered) for rendered in objects if rendered.key in filling]
     outcomes += _settled_letters(refused, letters, verdicts[len(asked) :])
     refused_empty: list[tuple[RenderedObject, DeliveryError]] = []
     refused = []
@@ -73,11 +85,6 @@ def deliver(
         is_open = rendered.key not in filled
         outcomes.append(Outcome(rendered, _trouble(rendered, error) if is_open else None, is_refused_empty=is_open))
     return outcomes
-
-
-def _has_records(rendered: RenderedObject, known: Collection[RouteName]) -> bool:
-    """Tell whether an object is known to be refused; what is to be emptied is asked for all the same."""
-    return rendered.route in known and rendered.record_count > 0
 
 
 def _letters(refused: Sequence[tuple[RenderedObject, DeliveryError]]) -> list[RenderedObject]:

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from routing.batch import group, segments
+from routing.batch import Batch, group, segments
 from routing.decode import Decoder
 from routing.deliver import Sink, deliver
-from routing.errors import CheckpointError
+from routing.errors import CheckpointError, DeliveryError
 from routing.model import ObjectKey, Record, RenderedObject, RouteName, RoutesDigest, SequenceNumber, Shard
 from routing.progress import Claim
-from routing.render import render, render_empty
+from routing.protect import Protector
+from routing.render import render, render_empty, unprotected
 from routing.report import Report
 from routing.routes import RouteTable
 
@@ -31,7 +32,13 @@ class Checkpoint(Protocol):
 
 
 def process(
-    event: Mapping[str, object], *, decoder: Decoder, table: RouteTable, sink: Sink, checkpoint: Checkpoint
+    event: Mapping[str, object],
+    *,
+    decoder: Decoder,
+    table: RouteTable,
+    protector: Protector,
+    sink: Sink,
+    checkpoint: Checkpoint,
 ) -> Report:
     """Deliver every record of an event to every route that it takes, once.
 
@@ -43,7 +50,9 @@ def process(
         AccountingError: A bug; nothing more is committed.
     """
     shard, records = decoder.decode(event)
-    return fan_out(shard, records, table=table, sink=sink, checkpoint=checkpoint) if shard else Report()
+    if shard is None:
+        return Report()
+    return fan_out(shard, records, table=table, protector=protector, sink=sink, checkpoint=checkpoint)
 
 
 def fan_out(
@@ -51,6 +60,7 @@ def fan_out(
     records: Sequence[Record],
     *,
     table: RouteTable,
+    protector: Protector,
     sink: Sink,
     checkpoint: Checkpoint,
     is_replay: bool = False,
@@ -65,6 +75,7 @@ def fan_out(
         shard: Where all records come from.
         records: In stream order.
         table: Which routes they take; that of a replay leaves out where they stand already.
+        protector: Leaves of each record what its route may see.
         sink: Puts.
         checkpoint: Keeps the progress.
         is_replay: True to deliver also what the watermarks have passed, in a commit that is begun already.
@@ -82,10 +93,10 @@ def fan_out(
                     claim.begin(segment[0].position, segment[-1].position)
                 routed = [(record, table.routes_for(record)) for record in segment]
                 batches = group(routed, {} if is_replay else claim.watermarks, report)
-                objects = [render(batch, shard, claim.token, table.digest) for batch in batches]
+                objects, refused = _rendered(batches, shard, claim, table, protector)
                 objects += _strays(claim, objects, table)
                 with report.settling(objects) as settlement:
-                    settlement.take(deliver(objects, table, sink, claim.intend))
+                    settlement.take(deliver(objects, table, sink, claim.intend, refused))
                     unsettled = settlement.unsettled
                     delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - unsettled)
                     kept = settlement.kept | _out_of_reach(claim, table)
@@ -97,6 +108,25 @@ def fan_out(
     except CheckpointError as err:
         report.fail(first, err.reason, str(err))
     return report
+
+
+def _rendered(
+    batches: Iterable[Batch], shard: Shard, claim: Claim, table: RouteTable, protector: Protector
+) -> tuple[list[RenderedObject], dict[ObjectKey, DeliveryError]]:
+    """Protect and render batches; return those as well whose protection has no usable key, and why.
+
+    Such an object holds records that its route may not see: it never goes to its place, only to the dead
+    letters, from where a replay protects it.
+    """
+    objects: list[RenderedObject] = []
+    refused: dict[ObjectKey, DeliveryError] = {}
+    for batch in batches:
+        try:
+            objects.append(render(protector.batch(batch), shard, claim.token, table.digest))
+        except DeliveryError as err:
+            objects.append(unprotected(render(batch, shard, claim.token, table.digest)))
+            refused[objects[-1].key] = err
+    return objects, refused
 
 
 def _strays(claim: Claim, objects: Iterable[RenderedObject], table: RouteTable) -> list[RenderedObject]:

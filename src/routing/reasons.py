@@ -27,6 +27,7 @@ class Reason(StrEnum):
     KMS_KEY_INVALID_STATE = "KmsKeyInvalidState"
     KMS_KEY_NOT_FOUND = "KmsKeyNotFound"
     WRONG_KEY = "WrongKey"
+    SEALING_FAILED = "SealingFailed"
 
     # What the grant check found out about the mapping that reads the stream.
     MAPPING_DISABLED = "MappingDisabled"

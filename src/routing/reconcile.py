@@ -1,7 +1,7 @@
 """Reconcile: what the stream held against what stands, by names and metadata alone.
 
-An object tells its range of records, their count and the CRC-32 of its lines; so every line is compared
-without decrypting one.
+An object tells its range of records, their count, and CRC-32s of its lines and of their sequence numbers; so
+every line is compared without decrypting one.
 """
 
 import zlib
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from routing import dead_letter
 from routing.model import ObjectKey, Record, RouteName, SequenceNumber
+from routing.render import checksum_of_numbers
 from routing.routes import RouteTable
 from routing.standing import Place, Standing, place_of, settled
 
@@ -71,6 +72,7 @@ def reconcile(
         A balance for each route, the one of dead letters among them.
     """
     balances = {route.name: Balance() for route in table.all_routes}
+    protected = {route.name for route in table.all_routes if route.rules}
     standing: dict[Place, list[Standing]] = defaultdict(list)
     for one in settled(objects, intents):
         standing[one.name.place].append(one)
@@ -81,11 +83,17 @@ def reconcile(
         for route in table.routes_for(record):
             place = place_of(record, route)
             if place not in places:
-                places[place] = _Place(standing.pop(place, []), first, watermarks.get(route.name, -1), due_before)
+                places[place] = _Place(
+                    standing.pop(place, []),
+                    first,
+                    watermarks.get(route.name, -1),
+                    due_before,
+                    is_protected=bool(route.rules),
+                )
             balances[route.name].expected += 1
             places[place].take(record, balances[route.name])
     for place, alone in standing.items():
-        places[place] = _Place(alone, first, -1, due_before)
+        places[place] = _Place(alone, first, -1, due_before, is_protected=place[0] in protected)
     for place, found in places.items():
         found.end(last, balances[place[0]])
     return balances
@@ -94,8 +102,11 @@ def reconcile(
 class _Place:
     """The records and objects of one place, compared object by object."""
 
-    def __init__(self, objects: Iterable[Standing], first: int, mark: int, due_before: float) -> None:
+    def __init__(
+        self, objects: Iterable[Standing], first: int, mark: int, due_before: float, *, is_protected: bool
+    ) -> None:
         """Take its objects, where the range begins, and how far the route is."""
+        self._is_protected = is_protected
         self._coming = sorted((one for one in objects if one.last >= first), key=lambda one: -one.name.first)
         self._first = first
         self._mark = mark
@@ -125,9 +136,10 @@ class _Place:
         """Compare objects that overlap, if they do, and the records in their range."""
         records, objects = self._records, self._objects
         holders: list[list[Standing]] = [[] for _ in records]
-        for one, held in _holdings(records, objects):
+        for one, held in _holdings(records, objects, is_protected=self._is_protected):
             is_whole = self._first <= one.name.first and one.last <= last
-            if is_whole and (why := _wrong(one, [records[index] for index in held])):
+            whole = [records[index] for index in held]
+            if is_whole and (why := _wrong(one, whole, is_protected=self._is_protected)):
                 balance.unexpected.append((one.name.key, why))
             for index in held:
                 holders[index].append(one)
@@ -150,7 +162,9 @@ class _Place:
                 balance.late.append(record.sequence_number)
 
 
-def _holdings(records: Sequence[Record], objects: Sequence[Standing]) -> Iterator[tuple[Standing, Sequence[int]]]:
+def _holdings(
+    records: Sequence[Record], objects: Sequence[Standing], *, is_protected: bool
+) -> Iterator[tuple[Standing, Sequence[int]]]:
     """Yield each object with the indices of the records that it holds.
 
     An object put under a claim holds every record of its range. One that was put without has holes where
@@ -161,16 +175,25 @@ def _holdings(records: Sequence[Record], objects: Sequence[Standing]) -> Iterato
     for one in sorted(objects, key=lambda one: (one.is_content_named, one.name.first)):
         whole = range(bisect_left(positions, one.name.first), bisect_right(positions, one.last))
         rest = [index for index in whole if index in free]
-        is_rest = one.is_content_named and not _wrong(one, [records[index] for index in rest])
+        is_rest = one.is_content_named and not _wrong(
+            one, [records[index] for index in rest], is_protected=is_protected
+        )
         held = rest if is_rest else whole
         free -= set(held)
         yield one, held
 
 
-def _wrong(one: Standing, records: Sequence[Record]) -> str:
-    """Tell what is wrong with an object, by the records that it should hold."""
+def _wrong(one: Standing, records: Sequence[Record], *, is_protected: bool) -> str:
+    """Tell what is wrong with an object, by the records that it should hold.
+
+    Of a protected route only the sequence numbers can be compared: the lines are not those of the stream.
+    """
     if one.record_count != len(records):
         return f"expected {len(records)} records between its first and its last, got {one.record_count}"
+    if one.numbers != checksum_of_numbers(records):
+        return "expected the stream's records, got some with other sequence numbers"
+    if is_protected:
+        return ""
     checksum = 0
     for record in records:
         checksum = zlib.crc32(record.data + b"\n", checksum)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routing import dead_letter
@@ -12,7 +12,8 @@ from routing.errors import ConfigurationError, Fault
 from routing.model import Kind, RouteName, RoutesDigest
 from routing.partition import compile_partition
 from routing.pattern import compile_pattern
-from routing.routes import Example, Limits, Route, RouteTable, logical_id
+from routing.routes import HASH_KEY, SEAL_SUFFIX, Example, Limits, Route, RouteTable, logical_id
+from routing.rule_reader import read_rule
 from routing.toml_reader import TomlReader
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -22,6 +23,10 @@ _LONGEST_PREFIX = 128
 # A bucket policy holds 20 KB, and a route with a reader takes about one (tests/template/test_limits.py).
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html
 _MOST_ROUTES = 16
+_DIGITS_OF_RULES = 16
+# A Lambda function has 4 KB of variables, and the ARN of a key takes a hundred of them.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_MOST_SEALING = 8
 DROP = "drop"
 # Names that resources of the template, other prefixes or the unmatched policy already have.
 RESERVED_NAMES = frozenset(
@@ -34,6 +39,7 @@ RESERVED_NAMES = frozenset(
         DROP,
         "fan-out",
         "grant-check",
+        HASH_KEY,
         "on-failure",
         "records",
         "replay",
@@ -64,6 +70,8 @@ def load_routes(text: str, source: str = "routes.toml") -> RouteTable:
     if not 0 < len(tables) <= _MOST_ROUTES:
         top.fault("routes", f"expected 1 to {_MOST_ROUTES} routes, got {len(tables)}")
     routes = tuple(_route(table, i, faults) for i, table in enumerate(tables))
+    if sum(route.seals for route in routes) > _MOST_SEALING:
+        top.fault("routes", f"expected at most {_MOST_SEALING} routes that seal, got {sum(r.seals for r in routes)}")
     _check_names(routes, faults)
     _check_prefixes(routes, faults)
     unmatched = _unmatched(top.below("unmatched"), routes, faults)
@@ -75,6 +83,10 @@ def load_routes(text: str, source: str = "routes.toml") -> RouteTable:
     return RouteTable(routes=routes, unmatched=unmatched, limits=limits, digest=digest)
 
 
+def _is_reserved(name: str) -> bool:
+    return name in RESERVED_NAMES or name.endswith(SEAL_SUFFIX)
+
+
 # --- one route ----------------------------------------------------------------------------------------
 
 
@@ -82,7 +94,7 @@ def _route(table: Mapping[str, Any], index: int, faults: list[Fault]) -> Route:
     shown = table.get("name")
     reader = TomlReader(table, f"route {shown!r}" if isinstance(shown, str) else f"route '#{index + 1}'", faults)
     name = reader.text("name")
-    if name and (not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME or name in RESERVED_NAMES):
+    if name and (not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME or _is_reserved(name)):
         reader.fault("name", f"expected up to {_LONGEST_NAME} lower-case letters, digits and hyphens, not reserved")
     prefix = reader.text("prefix")
     if prefix and (not _PREFIX.fullmatch(prefix) or len(prefix) > _LONGEST_PREFIX):
@@ -102,9 +114,21 @@ def _route(table: Mapping[str, Any], index: int, faults: list[Fault]) -> Route:
             _example(TomlReader(e, f"{reader.where}: examples[{i}]", faults), kinds)
             for i, e in enumerate(reader.tables("examples"))
         ),
+        rules=tuple(
+            rule
+            for i, r in enumerate(reader.tables("protect"))
+            if (rule := read_rule(r, f"{reader.where}: protect[{i}]", faults)) is not None
+        ),
+        rules_digest=_digest(reader.tables("protect")),
     )
     reader.done()
     return route
+
+
+def _digest(rules: Sequence[Mapping[str, Any]]) -> str:
+    """Tell rules from others; the paths of a preset never change, so its name is enough."""
+    text = json.dumps(rules, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS_OF_RULES] if rules else ""
 
 
 def _pattern_document(reader: TomlReader) -> object | None:

@@ -13,7 +13,12 @@ from routing.fields import Node, Path
 from routing.model import Kind, ObjectKey, Record, RouteName, RoutesDigest
 from routing.partition import Partition
 from routing.pattern import Matcher, Pattern
+from routing.protection import Action, Rule
 from routing.reasons import Reason
+
+SEAL_SUFFIX = "-seal"
+HASH_KEY = "hash"
+"""Names of keys that are no route's: no route may be called so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,8 @@ class Route:
         partition: Which date an object stands under.
         blocks_when_denied: True if a refused key stops the shard instead of making dead letters.
         examples: At least one that it takes and, with a pattern, one that it does not.
+        rules: What it may see of a record; none if all of it.
+        rules_digest: Tells these rules from others; empty if there are none.
     """
 
     name: RouteName
@@ -56,6 +63,23 @@ class Route:
     partition: Partition
     blocks_when_denied: bool
     examples: tuple[Example, ...]
+    rules: tuple[Rule, ...] = ()
+    rules_digest: str = ""
+
+    @property
+    def seal_key(self) -> str:
+        """The name of its sealing key, should it seal."""
+        return f"{self.name}{SEAL_SUFFIX}"
+
+    @property
+    def seals(self) -> bool:
+        """True if it needs a sealing key."""
+        return any(rule.action is Action.SEAL for rule in self.rules)
+
+    @property
+    def hashes(self) -> bool:
+        """True if it needs the hash key."""
+        return any(rule.action is Action.HASH for rule in self.rules)
 
     def misses(self, kind: Kind | Reason, fields: Node) -> tuple[str, ...]:
         """Explain why the route does not take a record, without a value of it; empty if it does."""
@@ -134,6 +158,17 @@ class RouteTable:
     def all_routes(self) -> tuple[Route, ...]:
         """The routes of the table and the one of dead letters."""
         return (*self.routes, DEAD_LETTER_ROUTE)
+
+    @property
+    def hashes(self) -> bool:
+        """True if some route needs the hash key."""
+        return any(route.hashes for route in self.routes)
+
+    @property
+    def protection_keys(self) -> tuple[str, ...]:
+        """The names of the keys that rules need: of each route that seals, and the hash key."""
+        sealing = (route.seal_key for route in self.routes if route.seals)
+        return (*sealing, *([HASH_KEY] if self.hashes else []))
 
     @property
     def names(self) -> frozenset[RouteName]:

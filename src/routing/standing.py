@@ -5,7 +5,6 @@ number, as long as its name is not among the intents of its shard: then nobody h
 """
 
 import re
-import zlib
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from operator import attrgetter
 from routing import dead_letter
 from routing.model import Kind, ObjectKey, Record, RouteName, Shard
 from routing.reasons import Reason
+from routing.render import checksum_of_numbers
 from routing.routes import Route, RouteTable
 
 _NAME = re.compile(
@@ -63,6 +63,7 @@ class Standing:
         last: Sequence number of its last record; its first if it is empty.
         record_count: Lines; 0 if it only takes a place.
         checksum: CRC-32 of its lines, eight hexadecimal digits.
+        numbers: CRC-32 of the sequence numbers of its records, likewise.
         reason: Of a dead letter of an object, why it is one; None of all others.
         is_content_named: True if it was put without a claim, under a name that tells its content.
         routes: The beginning of the digest of the table that has chosen its records.
@@ -73,6 +74,7 @@ class Standing:
     last: int
     record_count: int
     checksum: str
+    numbers: str
     reason: str | None = None
     is_content_named: bool = False
     routes: str = ""
@@ -111,6 +113,7 @@ def read_standing(name: Name, metadata: Mapping[str, str], modified_at: float) -
         last=int(metadata.get("last-sequence-number", name.first)),
         record_count=int(metadata.get("record-count", "0")),
         checksum=metadata.get("plain-crc32", ""),
+        numbers=metadata.get("numbers-crc32", ""),
         reason=metadata["reason"] if "intended-key" in metadata else None,
         is_content_named="fencing-token" not in metadata,
         routes=metadata.get("routes", ""),
@@ -132,8 +135,8 @@ def settled(objects: Iterable[Standing], intents: Collection[ObjectKey]) -> list
 def is_gapless(one: Standing, records: Sequence[Record], table: RouteTable) -> bool:
     """Tell whether an object holds every record of its place between its first and its last, by this table.
 
-    What the same table has chosen under a claim does; anything else has to have the count and the CRC-32 of
-    the records.
+    What the same table has chosen under a claim does; of anything else count and CRC-32 of the sequence
+    numbers have to be those of the records.
 
     Args:
         one: The object.
@@ -144,16 +147,13 @@ def is_gapless(one: Standing, records: Sequence[Record], table: RouteTable) -> b
         return True
     if not records or one.name.first < records[0].position or one.last > records[-1].position:
         return False
-    lines = [
-        record.data
+    held = [
+        record
         for record in records
         if one.name.first <= record.position <= one.last
         and any(place_of(record, route) == one.name.place for route in table.routes_for(record))
     ]
-    checksum = 0
-    for line in lines:
-        checksum = zlib.crc32(line + b"\n", checksum)
-    return (len(lines), f"{checksum:08x}") == (one.record_count, one.checksum)
+    return (len(held), checksum_of_numbers(held)) == (one.record_count, one.numbers)
 
 
 class Coverage:

@@ -3,18 +3,19 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from cli.lambda_event import ACCOUNT, REGION, Event
+from cli.lambda_event import ACCOUNT, Event
 from handlers.route_file import shipped_routes
+from local.comparable import Comparable
 from local.deployment import Deployed, build, deploy, mend
 from local.emulator import Emulator, emulator
-from local.reconcile import Standing, standing_objects
+from local.reconcile import Reconciliation, Standing, reconcile, standing_objects
 from routing.routes import RouteTable
 
 TRUST = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
@@ -52,10 +53,15 @@ class Stack:
 
     def key(self, name: str) -> str:
         """Return the ARN of the key of a route, or of the stream."""
-        return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{self.deployed.key_id(name)}"
+        return self.deployed.key_arn(name)
 
     def objects(self) -> list[Standing]:
         return list(standing_objects(self.emulator, self.deployed, self.table))
+
+    def reconcile(self, sent: Iterable[bytes], objects: Iterable[Standing] | None = None) -> Reconciliation:
+        """Hold what was sent against what stands, or against other objects."""
+        found = self.objects() if objects is None else objects
+        return reconcile(sent, found, self.table, Comparable(self.emulator, self.deployed, self.table))
 
     def clear(self) -> None:
         """Empty the bucket and forget the checkpoint."""

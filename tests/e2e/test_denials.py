@@ -13,7 +13,7 @@ from cli.replay import Replay, function_of
 from local.connect import ConnectStandIn
 from local.deployment import STACK
 from local.event_source import EventSource
-from local.reconcile import Reconciliation, reconcile
+from local.reconcile import Reconciliation
 from routing import dead_letter
 from tests.e2e.conftest import CONNECT, Stack
 
@@ -80,7 +80,7 @@ class Run:
         EventSource(self.stack.emulator.client, self.stack.deployed.mapping).drain(nothing)
 
     def result(self) -> Reconciliation:
-        return reconcile(self.sent, self.stack.objects(), self.stack.table)
+        return self.stack.reconcile(self.sent)
 
     def lines(self) -> Counter[str]:
         return Counter({found.route: 0 for found in self.stack.objects()}) + Counter(
@@ -200,6 +200,27 @@ def test_with_a_disabled_key_the_others_go_on_and_its_objects_wait(run: Run) -> 
     assert run.lines()["analytics"] > 0
     assert len(replay(run.stack, "dead-letters")) > 0
     assert run.result().holds, str(run.result())
+
+
+@pytest.mark.parametrize(
+    ("where", "sid"),
+    [
+        ("WriterPolicy1", "AnalyticsSeal"),
+        ("AnalyticsSealKey", "WritersSeal"),
+        ("WriterPolicy1", "MakeTokens"),
+        ("HashKey", "WritersMakeTokens"),
+    ],
+)
+def test_without_a_key_of_protection_nothing_is_delivered_unprotected_and_the_others_go_on(
+    run: Run, where: str, sid: str
+) -> None:
+    with without(run.stack, where, sid):
+        run.deliver()
+        assert run.lines()["analytics"] == 0
+        assert run.lines()["orders"] == expected_lines(run)["orders"]
+    assert len(replay(run.stack, "dead-letters")) > 0
+    assert run.result().holds, str(run.result())
+    assert run.lines()["analytics"] == expected_lines(run)["analytics"]
 
 
 def test_without_the_checkpoint_table_nothing_is_put_and_nothing_lost(run: Run) -> None:

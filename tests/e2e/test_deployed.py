@@ -9,7 +9,6 @@ from cli.lambda_event import event_in
 from local.connect import ConnectStandIn
 from local.deployment import aliases
 from local.event_source import EventSource
-from local.reconcile import reconcile
 from tests.e2e.conftest import Stack
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -24,7 +23,7 @@ def test_everything_sent_stands_once_under_the_right_key(stack: Stack) -> None:
     sent = ConnectStandIn(stack.emulator, stack.deployed.stream, seed=1).send(800, nothing)
     EventSource(stack.emulator.client, stack.deployed.mapping).drain(nothing)
     objects = stack.objects()
-    result = reconcile(sent, objects, stack.table)
+    result = stack.reconcile(sent, objects)
     assert (result.lost, result.duplicated) == (0, 0), str(result)
     assert result.received == len(sent)
     assert min(result.delivered, result.dropped, result.dead_lettered) > 0
@@ -43,10 +42,10 @@ def test_reconciliation_sees_a_lost_and_a_duplicated_record(stack: Stack) -> Non
     documents = [(EVENTS / "records" / "contact-chat.json").read_bytes()]
     stack.invoke(event_in(documents[0])[0])
     objects = stack.objects()
-    assert reconcile(documents, objects, stack.table).holds
-    assert reconcile(documents * 2, objects, stack.table).lost == 1
-    assert reconcile(documents, objects * 2, stack.table).duplicated == 1
-    assert reconcile([], objects, stack.table).duplicated == 1
+    assert stack.reconcile(documents, objects).holds
+    assert stack.reconcile(documents * 2, objects).lost == 1
+    assert stack.reconcile(documents, objects * 2).duplicated == 1
+    assert stack.reconcile([], objects).duplicated == 1
 
 
 def test_batch_that_comes_again_is_a_counted_non_event(stack: Stack) -> None:

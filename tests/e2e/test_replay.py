@@ -13,7 +13,6 @@ from cli.replay import Replay, ReplayError, function_of, run
 from local.connect import ConnectStandIn
 from local.deployment import STACK
 from local.event_source import EventSource
-from local.reconcile import reconcile
 from routing.model import RouteName
 from tests.e2e.conftest import CONNECT, Stack, role_arn
 from tests.e2e.test_denials import nothing
@@ -76,7 +75,7 @@ def test_dead_letters_are_moved_once_and_twice_is_once(delivered: Stack) -> None
         code, text = replay(delivered, "dead-letters", apply=True)
         assert "NotJson" in text, "records that cannot be decoded are left"
         assert code == 1
-    result = reconcile(delivered.sent, delivered.objects(), delivered.table)
+    result = delivered.reconcile(delivered.sent)
     assert result.holds, str(result)
     found = compared(delivered)
     assert holds(found), list(as_lines(found))
@@ -97,7 +96,7 @@ def test_slices_resume_where_one_ended(delivered: Stack) -> None:
     things = [thing["key"] for done in rest.slices(ask) for thing in done["things"]]
     assert first["things"][0]["key"] not in things
     assert len(things) > 2
-    assert reconcile(delivered.sent, delivered.objects(), delivered.table).holds
+    assert delivered.reconcile(delivered.sent).holds
 
 
 def test_what_is_gone_from_a_prefix_is_found_missing_and_replayed_from_the_stream(delivered: Stack) -> None:
@@ -112,7 +111,7 @@ def test_what_is_gone_from_a_prefix_is_found_missing_and_replayed_from_the_strea
     assert "missing: analytics, shardId-" in text.getvalue()
     assert replay(delivered, "stream", apply=True)[0] == 0
     assert holds(compared(delivered))
-    assert reconcile(delivered.sent, delivered.objects(), delivered.table).holds
+    assert delivered.reconcile(delivered.sent).holds
 
 
 def test_object_in_the_wrong_place_is_found(delivered: Stack) -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from random import Random
 
 from routing.routes import RouteTable
-from tests.faults.tables import CHANGED, REPARTITIONED, SMALL, TABLE
+from tests.faults.tables import CHANGED, PROTECTED, PROTECTED_CHANGED, REPARTITIONED, SMALL, TABLE
 from tests.faults.world import Poller, World
 
 FAMILIES = (
     "kill", "slow", "fail", "keys", "bucket", "table", "restart", "second poller", "reshard", "skew", "deploy",
-    "give up", "age", "destination", "replay",
+    "give up", "age", "destination", "replay", "vault",
 )  # fmt: skip
 _TICKS = (3, 28)
 
@@ -42,7 +42,7 @@ def run(seed: int, *, has_checkpoint: bool = True, families: tuple[str, ...] | N
     random = Random(seed)
     drawn = tuple(name for name in FAMILIES if random.random() < random.choice((0.1, 0.4, 0.8)))
     families = drawn if families is None else families
-    world = World(random, has_checkpoint=has_checkpoint, table=random.choice((TABLE, TABLE, SMALL)))
+    world = World(random, has_checkpoint=has_checkpoint, table=_first_table(random, families))
     first = world.poller(
         retries=random.choice((0, 1, 3)) if "give up" in families else None,
         max_age_seconds=300 if "age" in families else None,
@@ -78,6 +78,7 @@ def _troubles(world: World, families: tuple[str, ...], pollers: list[Poller]) ->
             ("keys", world.switch_key),
             ("bucket", world.switch_bucket),
             ("table", world.switch_table),
+            ("vault", world.switch_vault),
             ("deploy", lambda: world.deploy(_tables(families))),
             ("second poller", lambda: _poll_any(world, pollers)),
             ("restart", lambda: world.restart(pollers[0])),
@@ -97,6 +98,7 @@ def _actions(world: World, families: tuple[str, ...], pollers: list[Poller]) -> 
         ("keys", world.switch_key),
         ("bucket", world.switch_bucket),
         ("table", world.switch_table),
+        ("vault", world.switch_vault),
         ("deploy", lambda: world.deploy(_tables(families))),
         ("age", lambda: setattr(world, "clock", world.clock + 200)),
         ("replay", lambda: _try_to_replay(world)),
@@ -109,7 +111,13 @@ def _actions(world: World, families: tuple[str, ...], pollers: list[Poller]) -> 
     ]
 
 
+def _first_table(random: Random, families: tuple[str, ...]) -> RouteTable:
+    return PROTECTED if "vault" in families else random.choice((TABLE, TABLE, SMALL))
+
+
 def _tables(families: tuple[str, ...]) -> list[RouteTable]:
+    if "vault" in families:
+        return [PROTECTED, *PROTECTED_CHANGED]
     is_replayed = not {"give up", "age", "destination", "replay"}.isdisjoint(families)
     return [TABLE, *CHANGED, *([] if is_replayed else [REPARTITIONED])]
 

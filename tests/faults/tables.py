@@ -1,26 +1,46 @@
 """Route tables that replace each other while records are on their way."""
 
+from routing.routes import RouteTable
 from tests.builders import ROUTES, table
+
+_SEALED = ROUTES.replace(
+    'prefix = "claims"\n',
+    'prefix = "claims"\n[[routes.protect]]\nhash = ["ContactId"]\n[[routes.protect]]\nseal = ["Queue"]\n',
+)
+_AUDIT = (
+    '[[routes]]\nname = "audit"\nabout = "All again"\nkinds = ["contact_record", "contact_lens_segment"]\n'
+    'prefix = "audit"\n\n[unmatched]'
+)
+_WITHOUT_SPEECH = ROUTES.partition('[[routes]]\nname = "speech"')[2].partition("[[routes]]")[0]
 
 TABLE = table()
 """What most schedules run with."""
 
-_MOVED = ROUTES.replace('prefix = "Claims"', 'prefix = "Other"')
-_RENAMED = ROUTES.replace('prefix = "all/contacts"', 'prefix = "everything"')
-_BY_ARRIVAL = ROUTES.replace('partition = "DisconnectTimestamp"\n', "")
-_MORE = ROUTES.replace(
-    "[unmatched]",
-    '[[routes]]\nname = "audit"\nabout = "All again"\nkinds = ["contact_record", "contact_lens_segment"]\n'
-    'prefix = "audit"\n\n[unmatched]',
-)
-_FEWER = ROUTES.partition('[[routes]]\nname = "speech"')[0] + "[[routes]]" + ROUTES.rpartition("[[routes]]")[2]
-_WIDER = ROUTES.replace('pattern = { Queue = { Name = [{ prefix = "Claims" }] } }\n', "")
-
 SMALL = table(ROUTES + "[limits]\nrecords = 2\n")
 """Several commits for one batch."""
 
-CHANGED = [SMALL, *(table(text) for text in (_MOVED, _RENAMED, _MORE, _FEWER, _WIDER))]
+PROTECTED = table(_SEALED)
+"""`claims` sees tokens of contacts, and no queue."""
+
+
+def _changed(text: str) -> list[RouteTable]:
+    texts = [
+        text + "[limits]\nrecords = 2\n",
+        text.replace('prefix = "Claims"', 'prefix = "Other"'),
+        text.replace('prefix = "all/contacts"', 'prefix = "everything"'),
+        text.replace("[unmatched]", _AUDIT),
+        text.replace(f'[[routes]]\nname = "speech"{_WITHOUT_SPEECH}', ""),
+        text.replace('pattern = { Queue = { Name = [{ prefix = "Claims" }] } }\n', ""),
+    ]
+    assert len({*texts, text}) == len(texts) + 1
+    return [table(one) for one in texts]
+
+
+CHANGED = _changed(ROUTES)
 """Patterns, prefixes, routes, kinds and limits that are not those of `TABLE`."""
 
-REPARTITIONED = table(_BY_ARRIVAL)
+PROTECTED_CHANGED = _changed(_SEALED)
+"""The same, of `PROTECTED`."""
+
+REPARTITIONED = table(ROUTES.replace('partition = "DisconnectTimestamp"\n', ""))
 """Other dates. A replay finds what stands by the date that the deployed routes give it (docs/replay.md)."""

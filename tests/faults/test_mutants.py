@@ -43,9 +43,9 @@ MUTANTS = [
     Mutant(
         "watermarks move after the puts",
         "routing/pipeline.py",
-        "                    settlement.take(deliver(objects, table, sink, claim.intend))\n",
+        "                    settlement.take(deliver(objects, table, sink, claim.intend, refused))\n",
         "                    claim.commit(_ahead(claim.watermarks, segment[-1], table.names), release=False)\n"
-        "                    settlement.take(deliver(objects, table, sink, claim.intend))\n",
+        "                    settlement.take(deliver(objects, table, sink, claim.intend, refused))\n",
     ),
     Mutant(
         "names are made of the records alone, never of a clock",
@@ -159,8 +159,8 @@ MUTANTS = [
     Mutant(
         "a name that a dead letter fills is not emptied beside it",
         "routing/deliver.py",
-        "rendered.key not in filling and not",
-        "not",
+        "asked = [rendered for rendered in asked if rendered.key not in filling]",
+        "pass",
         among="kill,keys,fail,restart",
     ),
     Mutant(

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import zlib
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -11,9 +12,12 @@ import pytest
 
 from local.event_source.lane import Batch, GivenUp
 from local.event_source.verdict import Answer, Outcome
+from routing.errors import DeliveryError
+from routing.reasons import Reason
+from routing.routes import RouteTable
 from tests.builders import ROUTES, aggregated, claim, contact, lines_in, table
 from tests.fakes import client_error
-from tests.faults.tables import TABLE
+from tests.faults.tables import PROTECTED, TABLE
 from tests.faults.world import STREAM, World
 
 WIDER = table(ROUTES.replace('pattern = { Queue = { Name = [{ prefix = "Claims" }] } }\n', ""))
@@ -188,6 +192,69 @@ def test_stream_is_replayed_up_to_the_slowest_route_and_the_rest_is_told(world: 
     (first, *_) = world.replay(stream=True)
     assert (first.records, first.to_come, first.left) == (3, 0, "")
     assert holds(world), world.problems()
+
+
+def test_dead_letter_of_an_unprotected_object_is_protected_on_its_way(world: World) -> None:
+    world.table = PROTECTED
+    world.tables = [PROTECTED]
+    (one,) = world.send(*numbered(claim, 1))
+    world.vault.refuses = DeliveryError("the hash key: disabled", reason=Reason.KMS_KEY_DISABLED, is_transient=False)
+    assert world.invoke(one, one).payload == {"batchItemFailures": []}
+    told = world.replay()
+    assert [thing.left for thing in told] == ["the hash key: disabled"]
+    assert not any(key.startswith("claims/") for key in world.s3.objects)
+    world.heal()
+    world.clock += 7200
+    assert [thing.left for thing in world.replay()] == [""]
+    (put,) = (put for key, put in world.s3.objects.items() if key.startswith("claims/"))
+    assert "protection" not in put["Metadata"]
+    assert b"Claims Motor" not in lines_in(put["Body"])[0]
+    assert holds(world), world.problems()
+
+
+def refused_letter(world: World, routes: RouteTable) -> None:
+    """Leave a dead letter of `claims`, by these routes."""
+    world.table = routes
+    (one,) = world.send(*numbered(claim, 1))
+    world.refused["key-of-claims"] = "AccessDenied"
+    world.invoke(one, one)
+    world.heal()
+    world.clock += 7200
+
+
+def test_dead_letter_that_is_older_than_the_rules_of_its_route_is_protected(world: World) -> None:
+    refused_letter(world, TABLE)
+    world.table = PROTECTED
+    assert [thing.left for thing in world.replay()] == [""]
+    (put,) = (put for key, put in world.s3.objects.items() if key.startswith("claims/"))
+    assert b"Claims Motor" not in lines_in(put["Body"])[0]
+
+
+def test_dead_letter_of_other_rules_is_left(world: World) -> None:
+    refused_letter(world, PROTECTED)
+    for routes in (
+        TABLE,
+        table(ROUTES.replace('prefix = "claims"\n', 'prefix = "claims"\n[[routes.protect]]\nremove = ["n"]\n')),
+    ):
+        world.table = routes
+        (told,) = world.replay()
+        assert told.left.startswith("its route had other rules when it was made")
+    world.table = PROTECTED
+    assert [thing.left for thing in world.replay()] == [""]
+
+
+def test_name_without_a_claim_tells_nothing_of_the_record_as_it_came(world: World) -> None:
+    world.has_checkpoint = False
+    world.table = PROTECTED
+    (one,) = world.send(*numbered(claim, 1))
+    world.vault.refuses = DeliveryError("the hash key: disabled", reason=Reason.KMS_KEY_DISABLED, is_transient=False)
+    world.invoke(one, one)
+    world.heal()
+    world.clock += 7200
+    assert [thing.left for thing in world.replay()] == [""]
+    (key,) = (key for key in world.s3.objects if key.startswith("claims/"))
+    line = lines_in(world.s3.objects[key]["Body"])[0]
+    assert key.endswith(f"-{zlib.crc32(line + b'\n'):08x}.ndjson.gz")
 
 
 def test_unreadable_aggregate_stands_once_as_a_dead_letter(world: World) -> None:

@@ -34,13 +34,24 @@ from local.event_source.shard import ShardReader
 from local.event_source.verdict import Answer, Outcome
 from routing import dead_letter
 from routing.decode import Decoder
-from routing.errors import CheckpointError
-from routing.model import Shard
+from routing.errors import CheckpointError, DeliveryError
+from routing.model import Kind, Shard
 from routing.pipeline import process
 from routing.reasons import Reason
+from routing.render import PENDING, PROTECTION
 from routing.routes import RouteTable
 from tests.builders import agent_event, aggregated, claim, contact, lines_in, segment
-from tests.fakes import Crash, Inline, MemoryCheckpoint, MemoryS3, Row, Shuffled, client_error
+from tests.fakes import (
+    Crash,
+    Inline,
+    MemoryCheckpoint,
+    MemoryS3,
+    MemoryVault,
+    Row,
+    Shuffled,
+    client_error,
+    protector,
+)
 from tests.faults.tables import TABLE
 
 STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
@@ -51,6 +62,8 @@ _AGGREGATES = 0.1
 _SHAPES = ("claim", "contact", "contact", "agent", "segment", "other", "poison")
 _DATES = ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", None)
 _REFUSALS = ("KMS.DisabledException", "KMS.KMSInvalidStateException", "AccessDenied")
+_NO_KEY = DeliveryError("protection: denied", reason=Reason.KMS_KEY_DISABLED, is_transient=False)
+_NOT_NOW = DeliveryError("protection: down", reason=Reason.UNAVAILABLE, is_transient=True)
 _OUTAGES = ("SlowDown", "InternalError", "KMS.ThrottlingException", "RequestTimeout")
 
 
@@ -91,6 +104,7 @@ class World:
         self.sent: dict[tuple[str, int, int], bytes] = {}
         self.clock = 1_772_413_962.0
         self.refused: dict[str, str] = {}
+        self.vault = MemoryVault()
         self.refusals = Refusals(lambda: self.clock)
         self.is_bucket_down = self.is_table_down = self.is_destination_down = False
         self.skew = 0.0
@@ -231,6 +245,7 @@ class World:
                     event,
                     decoder=decoder_of(table),
                     table=table,
+                    protector=protector(self.vault),
                     sink=self._sink(invocation, table),
                     checkpoint=self._checkpoint(invocation),
                 )
@@ -357,6 +372,10 @@ class World:
     def switch_table(self) -> None:
         self.is_table_down = not self.is_table_down
 
+    def switch_vault(self) -> None:
+        """Let the keys of protection refuse, for good or for now, or heal."""
+        self.vault.refuses = self.random.choice((None, _NO_KEY, _NO_KEY, _NOT_NOW))
+
     def deploy(self, tables: list[RouteTable]) -> None:
         """Change the routes; invocations under way go on with the old ones."""
         self.table = self.random.choice(tables)
@@ -365,6 +384,7 @@ class World:
     def heal(self) -> None:
         self.refused.clear()
         self.is_bucket_down = self.is_table_down = self.is_destination_down = False
+        self.vault.refuses = None
         self.skew = 0.0
         self.troubles = []
 
@@ -381,6 +401,7 @@ class World:
                 settings=settings_of(table),
                 table=table,
                 decoder=decoder_of(table),
+                protector=protector(self.vault),
                 sink=self._sink(invocation, table),
                 checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
                 inventory=Inventory(client, settings_of(table), table, Inline()),
@@ -428,8 +449,17 @@ class World:
                 continue
             intended = key.removeprefix(letters)
             prefix = next(p for p in _prefixes(self.tables) if intended.startswith(f"{p}/"))
-            found.update((prefix, _sent(line, prefix)) for line in lines_in(put["Body"]))
+            is_pending = put["Metadata"].get(PROTECTION) == PENDING
+            if is_pending and key == intended:
+                found[f"unprotected: {key}", b""] += 1
+            for line in lines_in(put["Body"]):
+                found[prefix, self._protected(line, prefix) if is_pending else _sent(line, prefix)] += 1
         return found
+
+    def _protected(self, line: bytes, prefix: str) -> bytes:
+        """Return what a line will be once its dead letter is replayed."""
+        routes = [route for table in self.tables for route in table.routes if route.prefix == prefix and route.rules]
+        return protector().line(routes[0], Kind.CONTACT_RECORD, line)
 
     def expected(self) -> dict[tuple[str, int, int], list[set[tuple[str, bytes]]]]:
         """Return, for each record, where it has to stand by each of the tables there were."""
@@ -525,4 +555,7 @@ def lines_of(document: bytes, number: int, shard_id: str, table: RouteTable) -> 
     _, (record,) = decoder_of(table).decode(event)
     if record.failure is not None:  # its dead letter tells when it arrived
         return {(dead_letter.RECORDS_PREFIX, document)}
-    return {(route.prefix, record.data) for route in table.routes_for(record)}
+    return {
+        (route.prefix, protector().line(route, record.kind, record.data) if route.rules else record.data)
+        for route in table.routes_for(record)
+    }

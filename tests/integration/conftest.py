@@ -11,12 +11,13 @@ from moto import mock_aws
 from handlers.invocation import Invocation
 from handlers.settings import key_variable
 from handlers.wiring import FanOut
-from routing.routes import RouteTable
+from routing.routes import HASH_KEY, RouteTable
 from tests.builders import lines_in
 
 BUCKET = "ctr-fanout-111122223333-ap-northeast-1"
 TABLE = "ctr-fanout-checkpoint"
 _REGION = "ap-northeast-1"
+_KINDS = {HASH_KEY: {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}}
 
 
 @dataclass
@@ -29,7 +30,8 @@ class Aws:
 
     def environment(self, table: RouteTable) -> dict[str, str]:
         """Make a key for every route and return the function's variables."""
-        keys = {key_variable(r.name): self.kms.create_key()["KeyMetadata"]["Arn"] for r in table.all_routes}
+        names = (*(route.name for route in table.all_routes), *table.protection_keys)
+        keys = {key_variable(name): self.kms.create_key(**_KINDS.get(name, {}))["KeyMetadata"]["Arn"] for name in names}
         return {"BUCKET": BUCKET, "BUCKET_OWNER": "111122223333", "CHECKPOINT_TABLE": TABLE, **keys}
 
     def fan_out(self, table: RouteTable) -> FanOut:

@@ -6,12 +6,14 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
 from handlers.canary import CHECKED_BESIDE_ROUTES
 from handlers.invocation import Invocation
 from handlers.wiring import GrantCheck
 from routing.errors import ConfigurationError
-from tests.builders import table
+from tests.builders import ROUTES, table
 from tests.integration.conftest import BUCKET, Aws
 
 STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
@@ -241,3 +243,34 @@ def test_without_the_mappings_id_it_does_not_start(aws: Aws) -> None:
 def _region(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-northeast-1")
     boto3.setup_default_session()
+
+
+SEALED = table(
+    ROUTES.replace(
+        'prefix = "claims"\n',
+        'prefix = "claims"\n[[routes.protect]]\nhash = ["CustomerId"]\n[[routes.protect]]\nseal = ["Attributes"]\n',
+    )
+)
+
+
+@pytest.mark.parametrize("refused", ["GenerateMac", "GenerateDataKey", ""])
+def test_keys_of_protection_are_asked_as_the_next_record_will(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    environment = aws.environment(SEALED)
+    made = GrantCheck({**environment, "MAPPING_ID": "mapping-1"}, SEALED)
+    made._lambda = Mapping()  # type: ignore[assignment]
+    made._kinesis.create_stream(StreamName="ctr-fanout", ShardCount=1)
+    made._kinesis.put_record(StreamName="ctr-fanout", Data=b"{}", PartitionKey="a")
+    default_key(aws, environment["KEY_ARN_DEAD_LETTER"])
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def refuse(self: Any, operation: str, request: Any) -> Any:
+        if operation == refused and self.meta.service_model.service_name == "kms":
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "secret"}}, operation)
+        return call(self, operation, request)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    failed = {"GenerateMac": {"hash"}, "GenerateDataKey": {"claims-seal"}, "": set()}[refused]
+    for _ in range(2):  # every time: what a container remembers is not asked
+        assert set(made(Invocation("id-1", lambda: 60.0))) == failed

@@ -19,15 +19,17 @@ MARKER = "marker-7351"
 
 # Runs the function on moto in a fresh interpreter, so that all that it writes is seen, and fails as told.
 SCRIPT = """
-import json, sys
+import json, sys, time
 import boto3
 from botocore.exceptions import ClientError
 from moto import mock_aws
 with mock_aws():
     from handlers.invocation import Invocation
     from handlers.s3_sink import S3Sink
-    from handlers.wiring import FanOut
-    from tests.builders import table
+    from handlers.replay_request import ReplayRequest
+    from handlers.vault import KmsVault
+    from handlers.wiring import FanOut, Replay
+    from tests.builders import ROUTES, lines_in, table
     from tests.integration.conftest import Aws, BUCKET, TABLE
     aws = Aws(*(boto3.client(name, region_name="ap-northeast-1") for name in ("s3", "dynamodb", "kms")))
     aws.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"})
@@ -35,20 +37,39 @@ with mock_aws():
         aws.dynamodb.create_table(
             TableName=TABLE, KeySchema=[{"AttributeName": "shard", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "shard", "AttributeType": "S"}], BillingMode="PAY_PER_REQUEST")
-    routes = table()
-    function = FanOut(aws.environment(routes), routes)
-    if sys.argv[1] in ("denied", "throttled"):
-        put = S3Sink._put
-        code = {"denied": "KMS.DisabledException", "throttled": "SlowDown"}[sys.argv[1]]
+    how = sys.argv[1]
+    sealed = "[[routes.protect]]\\nhash = ['ContactId']\\n[[routes.protect]]\\nseal = ['**']\\n"
+    routes = table(ROUTES.replace('prefix = "claims"\\n', 'prefix = "claims"\\n' + sealed))
+    environment = aws.environment(routes)
+    function = FanOut(environment, routes)
+    put, token_key = S3Sink._put, KmsVault.token_key
+    if how in ("no-hash-key", "replay"):
+        def refuse(self, scope):
+            from handlers.s3_sink import classified
+            err = ClientError({"Error": {"Code": "DisabledException", "Message": "about marker-7351"}}, "GenerateMac")
+            raise classified("the hash key", "hash", err) from err
+        KmsVault.token_key = refuse
+    if how in ("denied", "throttled", "replay"):
+        code = {"throttled": "SlowDown"}.get(how, "KMS.DisabledException")
         def fail(self, rendered):
-            if rendered.route == "claims":
+            if rendered.route == ("all" if how == "replay" else "claims"):
                 raise ClientError({"Error": {"Code": code, "Message": "about marker-7351"}}, "PutObject")
             put(self, rendered)
         S3Sink._put = fail
     seconds = 1.0 if sys.argv[1] == "out-of-time" else 60.0
     try:
         print("answer", function(json.load(sys.stdin), Invocation("id-1", lambda: seconds)))
+        if how == "replay":
+            S3Sink._put, KmsVault.token_key = put, token_key
+            boto3.client("kinesis", region_name="ap-northeast-1").create_stream(StreamName="ctr-fanout", ShardCount=1)
+            arn = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
+            replay = Replay({**environment, "STREAM_ARN": arn}, routes)
+            for hours in (0, 2):
+                later = Invocation("id-2", lambda: 600.0, now=lambda: time.time() + 3600 * hours)
+                print("replayed", replay(ReplayRequest(source="dead-letters", apply=True), later))
     finally:
+        for entry in aws.s3.list_objects_v2(Bucket=BUCKET, Prefix="claims/").get("Contents", []):
+            print("sealed", lines_in(aws.s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()))
         for entry in aws.s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
             head = aws.s3.head_object(Bucket=BUCKET, Key=entry["Key"])
             print("object", entry["Key"], head["Metadata"])
@@ -99,12 +120,16 @@ def run(how: str, event: Any) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("how", ["well", "denied", "throttled", "out-of-time", "no-table"])
+@pytest.mark.parametrize("how", ["well", "denied", "throttled", "out-of-time", "no-table", "no-hash-key", "replay"])
 def test_nothing_that_the_function_says_holds_a_value_of_a_record(how: str) -> None:
     said = run(how, event_of_documents(documents()))
     assert "answer {'batchItemFailures'" in said
     assert "batch processed" in said
     assert MARKER not in said
+    assert ("sealed [b'{" in said) == (how in {"well", "replay"}), (
+        "nothing of a protected route was there to be looked at"
+    )
+    assert ("'left': ''" in said) == (how == "replay"), "nothing was replayed"
 
 
 @pytest.mark.parametrize(

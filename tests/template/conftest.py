@@ -23,7 +23,5 @@ def resources(template: Template) -> dict[str, Any]:
         "ArchiveRawStream": "true",
         "AlarmTopicArn": "arn:aws:sns:ap-northeast-1:111122223333:alarms",
     }
-    parameters |= {
-        n: f"arn:aws:iam::111122223333:role/{n}" for n in template["Parameters"] if n.startswith("ReadersOf")
-    }
+    parameters |= {n: f"arn:aws:iam::111122223333:role/{n}" for n in template["Parameters"] if "ReadersOf" in n}
     return Resolver(template, parameters).resources()

@@ -21,18 +21,25 @@ kinds = ["contact_record"]
 pattern = {{ Queue = {{ Name = ["q{0}"] }} }}
 prefix = "departments/claims-and-more-{0:02}"
 """
+_SEALED = """
+[[routes.protect]]
+seal = ["Attributes"]
+[[routes.protect]]
+hash = ["CustomerId"]
+"""
 _UNMATCHED = '[unmatched]\ncontact_record="drop"\nagent_event="drop"\ncontact_lens_segment="drop"\nother="drop"\n'
 
 
 @pytest.fixture(scope="module")
 def largest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Write the blocks of sixteen routes into a copy of the template, and resolve it."""
-    table = load_routes("".join(_ROUTE.format(i) for i in range(16)) + _UNMATCHED)
+    routes = (_ROUTE.format(i) + (_SEALED if i < 8 else "") for i in range(16))
+    table = load_routes("".join(routes) + _UNMATCHED)
     copy = tmp_path_factory.mktemp("template") / "template.yaml"
     _write_blocks(copy, table)
     template = translated(copy)
-    readers = {n: f"arn:aws:iam::111122223333:role/{n}" for n in template["Parameters"] if n.startswith("ReadersOf")}
-    assert len(readers) == 17  # with those of the archive
+    readers = {n: f"arn:aws:iam::111122223333:role/{n}" for n in template["Parameters"] if "ReadersOf" in n}
+    assert len(readers) == 16 + 8 + 1  # with those of the archive
     options = {"ArchiveRawStream": "true", "ReplayOperators": "arn:aws:iam::111122223333:role/Operator"}
     return Resolver(template, {**readers, **options}).resources()
 
@@ -77,6 +84,14 @@ def test_environment_fits_4_kilobytes(largest: dict[str, Any]) -> None:
     """Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
     variables = largest["FanOutFunction"]["Properties"]["Environment"]["Variables"]
     assert sum(len(name) + len(value) for name, value in variables.items()) <= 4096
+
+
+def test_table_without_protection_makes_a_template_without_its_keys(tmp_path: Path) -> None:
+    copy = tmp_path / "template.yaml"
+    _write_blocks(copy, load_routes(_ROUTE.format(1) + _UNMATCHED))
+    resources = translated(copy)["Resources"]
+    keys = {name for name, resource in resources.items() if resource["Type"] == "AWS::KMS::Key"}
+    assert keys == {"StreamKey", "ArchiveKey", "DeadLetterKey", "DepartmentOfClaims01Key"}
 
 
 def test_every_route_has_its_key_alias_and_grants(largest: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from cli.grants.stack import ARCHIVE_KEY, STREAM_KEY
 from cli.policy import Statement, principals, statements
 from handlers.settings import OFF, key_variable
 from routing import dead_letter
-from routing.routes import RouteTable, logical_id
+from routing.routes import HASH_KEY, SEAL_SUFFIX, RouteTable, logical_id
 
 _OURS = ("FanOutFunction", "FanOutRole", "Stream", "Bucket", "StreamMapping")
 
@@ -68,7 +68,7 @@ def check_grants(account: Account, live: LiveStack, table: RouteTable) -> Iterat
 
 
 def _key_names(table: RouteTable) -> tuple[str, ...]:
-    return (*(route.name for route in table.all_routes), ARCHIVE_KEY, STREAM_KEY)
+    return (*(route.name for route in table.all_routes), *table.protection_keys, ARCHIVE_KEY, STREAM_KEY)
 
 
 def _check_environment(account: Account, live: LiveStack, table: RouteTable, digest: str) -> Iterator[Finding]:
@@ -85,7 +85,9 @@ def _check_environment(account: Account, live: LiveStack, table: RouteTable, dig
         if configuration is None:
             continue
         variables = configuration.get("Environment", {}).get("Variables", {})
-        expected = {key_variable(route.name) for route in table.all_routes}
+        expected = {
+            key_variable(name) for name in (*(route.name for route in table.all_routes), *table.protection_keys)
+        }
         there = {name for name in variables if name.startswith("KEY_ARN_")}
         if expected != there:
             seen = [f"no {name}" for name in sorted(expected - there)] + [
@@ -132,7 +134,8 @@ def _check_keys(account: Account, live: LiveStack, names: tuple[str, ...]) -> It
             continue
         if key is not None and name not in {STREAM_KEY, ARCHIVE_KEY}:  # told with the stream and with Firehose
             yield from check_key_state(key, "RouteKey", f"route {name}")
-            yield from check_rotation(account, key, f"route {name}")
+            if name != HASH_KEY:  # KMS rotates no HMAC key
+                yield from check_rotation(account, key, f"route {name}")
 
 
 def _keys(account: Account, live: LiveStack, names: tuple[str, ...]) -> dict[str, Key]:
@@ -160,8 +163,8 @@ def _key_id(live: LiveStack, name: str) -> str:
 def _check_users(live: LiveStack, name: str, key: Key) -> Iterator[Finding]:
     """Hold who may use a key by name, or by a grant, against the parameter that says who should."""
     parameter = {
-        STREAM_KEY: "ConnectServiceRoleArn", dead_letter.ROUTE: "", ARCHIVE_KEY: "ReadersOfArchive",
-    }.get(name, f"ReadersOf{logical_id(name)}")  # fmt: skip
+        STREAM_KEY: "ConnectServiceRoleArn", dead_letter.ROUTE: "", ARCHIVE_KEY: "ReadersOfArchive", HASH_KEY: "",
+    }.get(name, f"{'Sealed' * name.endswith(SEAL_SUFFIX)}ReadersOf{logical_id(name.removesuffix(SEAL_SUFFIX))}")  # fmt: skip
     wanted = {one.strip() for one in live.parameters.get(parameter, "").split(",")} - {""}
     named = {user for one in statements(key.policy or {}) if one["Effect"] == "Allow" for user in _users(one)}
     expected = f"those in {parameter} only" if parameter else "nobody by name"

@@ -7,6 +7,7 @@ stands for a line of the template.
 
 from cli.grants.nothing_else import nothing_else
 from cli.grants.of_options import rows_of_options
+from cli.grants.of_protection import rows_of_protection
 from cli.grants.of_routes import rows_of_route
 from cli.grants.of_stack import rows_of_stack
 from cli.grants.row import Row
@@ -25,5 +26,6 @@ def matrix(table: RouteTable, stack: Stack) -> list[Row]:
             for route, other in zip(table.routes, following, strict=True)
             for row in rows_of_route(stack, route, other)
         ),
+        *rows_of_protection(table, stack),
     ]
     return [*rows, *nothing_else(table, stack, rows)]

@@ -11,7 +11,7 @@ from cli.grants.requests import Request, Requests
 from cli.grants.row import Row, Section
 from cli.grants.stack import ARCHIVE, ARCHIVE_KEY, HANDED_OVER, STREAM_KEY, Stack, top
 from routing import dead_letter
-from routing.routes import RouteTable
+from routing.routes import HASH_KEY, RouteTable
 
 _OBJECTS = (
     "s3:GetObject s3:GetObjectVersion s3:DeleteObject s3:DeleteObjectVersion s3:PutObjectAcl s3:PutObjectTagging "
@@ -42,6 +42,7 @@ def nothing_else(table: RouteTable, stack: Stack, rows: list[Row]) -> Iterator[R
 def _callers(table: RouteTable, stack: Stack) -> list[Principal]:
     who = Principals(stack)
     readers = [who.reader(name) for name in (*(route.name for route in table.routes), ARCHIVE)]
+    readers += [who.sealed_reader(route) for route in table.routes if route.seals]
     # Lambda itself has the function's role, and what it does with it is Lambda's own.
     roles = [who.function, *([who.replay] if stack.has_replay else [])]
     roles += [who.archive] if stack.has_archive else []
@@ -64,6 +65,11 @@ def _requests(table: RouteTable, stack: Stack, caller: Principal) -> Iterator[tu
             yield caller, ask.put(prefix, key)
             yield caller, ask.objects(_OBJECTS, prefix)
             yield caller, ask.names(prefix)
+    for route in table.routes:
+        if route.seals:
+            yield bold, ask.sealed(_USES, route.seal_key, stack=stack.name, route=route.name)
+    if table.hashes:
+        yield bold, ask.sealed(f"{_USES} kms:GenerateMac kms:VerifyMac", HASH_KEY)
     if stack.makes_stream_key:
         yield bold, ask.via_kinesis(_USES, STREAM_KEY)
     if not is_administrator:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cli.grants.stack import Stack
+from routing.routes import Route
 
 # Which identity policies a caller has: those that the stack gives its role, AdministratorAccess, or none.
 type Policies = Literal["of the stack", "everything", "none"]
@@ -64,6 +65,10 @@ class Principals:
     def reader(self, route: str) -> Principal:
         """Return the reader of a route: named by its parameter, with no policy of its own."""
         return self._role(f"reader of {route}", f"ReaderOf-{route}", "none")
+
+    def sealed_reader(self, route: Route) -> Principal:
+        """Return who opens what a route seals: named by its parameter, with no policy of its own."""
+        return self._role(f"sealed reader of {route.name}", f"ReaderOf-{route.seal_key}", "none")
 
     def service(self, name: str) -> Principal:
         """Return an AWS service."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cli.grants.stack import STREAM_KEY, Stack
+from routing.sealing import BOUND_TO_ROUTE, BOUND_TO_STACK
 
 type Write = Literal["creates", "replaces", "overwrites"]
 
@@ -149,6 +150,13 @@ class Requests:
     def direct_for(self, actions: str, key: str, prefix: str) -> Request:
         """Call KMS itself with the encryption context of an object below a prefix."""
         return self.directly(actions, key, {"aws:s3:arn": self._object(prefix)})
+
+    def sealed(self, actions: str, key: str, *, stack: str = "", route: str = "") -> Request:
+        """Call KMS itself for messages of a stack and a route; without either name, with no context."""
+        named = {BOUND_TO_STACK: stack, BOUND_TO_ROUTE: route}
+        context = {name: value for name, value in named.items() if value}
+        how = f"for messages of {stack or 'no stack'}, {route or 'no route'}"
+        return self._kms(actions, key, how, None, context)
 
     def manage(self, actions: str, key: str) -> Request:
         """Administer a key."""

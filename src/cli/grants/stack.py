@@ -20,7 +20,7 @@ class Stack:
     Attributes:
         name: The parameter `Name`; stream, bucket, table and log group derive from it.
         setting: What is chosen, for people, e.g. `everything`.
-        keys: Key ARNs by name: `stream`, `archive`, `dead-letter` and every route.
+        keys: Key ARNs by name: `stream`, `archive`, `dead-letter`, every route and `protection_keys`.
         roles: Role ARNs by name: `fan-out`, `replay`, `archive`.
         mapping: The ARN of the event source mapping.
         has_connect: Connect's service-linked role is named.
@@ -65,7 +65,7 @@ class Stack:
 
 def example_stack(table: RouteTable) -> Stack:
     """Return a stack with everything switched on, for people to read."""
-    names = [STREAM_KEY, ARCHIVE_KEY, *(route.name for route in table.all_routes)]
+    names = [STREAM_KEY, ARCHIVE_KEY, *(route.name for route in table.all_routes), *table.protection_keys]
     roles = {"fan-out": "FanOutRole", "replay": "ReplayRole", "archive": "ArchiveRole"}
     here = f"{REGION}:{ACCOUNT}"
     return Stack(

@@ -43,7 +43,7 @@ def test_check_names_every_fault_of_a_file(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert [line.removeprefix(f"{file}: ") for line in done.stderr.splitlines()] == [
         "route 'claims': kinds: expected an array of contact_record, agent_event, contact_lens_segment, other, got nothing",
-        "route 'claims': kind: expected one of about, examples, kinds, name, on_key_denied, partition, pattern, prefix, "
+        "route 'claims': kind: expected one of about, examples, kinds, name, on_key_denied, partition, pattern, prefix, protect, "
         "got an unknown key",
         "zip: expected one of limits, routes, unmatched, got an unknown key",
     ]

@@ -13,7 +13,7 @@ from routing.errors import DeliveryError
 from routing.pipeline import process
 from routing.reasons import Reason
 from tests.builders import agent_event, claim, contact, numbered_event, table
-from tests.fakes import MemoryCheckpoint, MemorySink
+from tests.fakes import MemoryCheckpoint, MemorySink, protector
 
 ARRIVED_AT = 1772413962.0
 
@@ -29,6 +29,7 @@ def publish(*documents: bytes, sink: MemorySink | None = None) -> None:
         numbered_event(enumerate(documents, start=1), arrived_at=ARRIVED_AT),
         decoder=Decoder(routes.paths),
         table=routes,
+        protector=protector(),
         sink=sink or MemorySink(),
         checkpoint=MemoryCheckpoint(),
     )
@@ -95,7 +96,12 @@ def test_metrics_of_a_route_add_up(capsys: pytest.CaptureFixture[str]) -> None:
 def test_cold_start_is_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry, invocation = Telemetry("ctr-fanout"), Invocation("id-1", lambda: 60.0)
     report = process(
-        {"Records": []}, decoder=Decoder([]), table=table(), sink=MemorySink(), checkpoint=MemoryCheckpoint()
+        {"Records": []},
+        decoder=Decoder([]),
+        table=table(),
+        protector=protector(),
+        sink=MemorySink(),
+        checkpoint=MemoryCheckpoint(),
     )
     starts = []
     for _ in range(2):

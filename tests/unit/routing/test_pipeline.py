@@ -1,5 +1,6 @@
 """The pipeline: what is delivered, dead-lettered or sent again, and that it all adds up."""
 
+import base64
 import json
 from typing import Any
 
@@ -16,7 +17,7 @@ from routing.reasons import Reason
 from routing.report import Report
 from routing.routes import RouteTable
 from tests.builders import ROUTES, agent_event, claim, contact, lines_of, numbered_event, segment, table
-from tests.fakes import MemoryCheckpoint, MemorySink, Row
+from tests.fakes import MemoryCheckpoint, MemorySink, MemoryVault, Row, protector
 
 DENIED = DeliveryError("denied", reason=Reason.KMS_KEY_ACCESS_DENIED, is_transient=False)
 DOWN = DeliveryError("down", reason=Reason.UNAVAILABLE, is_transient=True)
@@ -35,6 +36,7 @@ def run(
         numbered_event(enumerate(documents, start=first)),
         decoder=Decoder(routes.paths),
         table=routes,
+        protector=protector(),
         sink=sink or MemorySink(),
         checkpoint=checkpoint or MemoryCheckpoint(),
     )
@@ -62,7 +64,12 @@ def test_record_is_delivered_to_every_route_that_it_takes() -> None:
 
 def test_event_without_records_is_a_success() -> None:
     report = process(
-        {"Records": []}, decoder=Decoder([]), table=table(), sink=MemorySink(), checkpoint=MemoryCheckpoint()
+        {"Records": []},
+        decoder=Decoder([]),
+        table=table(),
+        protector=protector(),
+        sink=MemorySink(),
+        checkpoint=MemoryCheckpoint(),
     )
     assert report.response() == {"batchItemFailures": []}
 
@@ -318,6 +325,74 @@ def test_dead_letter_at_once_that_does_not_land_is_sent_again() -> None:
     sink = MemorySink({"dead-letter": DOWN})
     sink.refused = {RouteName("claims"): DENIED}
     assert run(claim(), sink=sink).response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+
+
+SEALED = ROUTES.replace(
+    'prefix = "claims"\n',
+    'prefix = "claims"\n[[routes.protect]]\nremove = ["n"]\n[[routes.protect]]\nhash = ["ContactId"]\n'
+    '[[routes.protect]]\nseal = ["Queue"]\n',
+)
+NO_KEY = DeliveryError("the hash key: disabled", reason=Reason.KMS_KEY_DISABLED, is_transient=False)
+NOT_NOW = DeliveryError("the hash key: down", reason=Reason.UNAVAILABLE, is_transient=True)
+
+
+def protected(sink: MemorySink, vault: MemoryVault, text: str = SEALED) -> Report:
+    routes = table(text)
+    return process(
+        numbered_event([(1, claim(n=1)), (2, contact(n=2))]),
+        decoder=Decoder(routes.paths),
+        table=routes,
+        protector=protector(vault),
+        sink=sink,
+        checkpoint=MemoryCheckpoint(),
+    )
+
+
+def test_route_gets_what_its_rules_leave_and_the_others_everything() -> None:
+    sink, vault = MemorySink(), MemoryVault()
+    assert protected(sink, vault).response() == {"batchItemFailures": []}
+    (line,) = (json.loads(line) for line in lines(sink, "claims"))
+    assert sorted(line) == ["AWSContactTraceRecordFormatVersion", "ContactId", "_sealed"]
+    assert len(line["ContactId"]) == 64
+    route, context, pieces = json.loads(base64.b64decode(line["_sealed"]))
+    assert (route, context["ctr-fanout:contact"]) == ("claims", line["ContactId"])
+    assert json.loads(pieces) == [[[], 2, "Queue", {"Name": "Claims Motor"}]]
+    assert lines(sink, "all") == [claim(n=1), contact(n=2)]
+    assert vault.scopes == ["route/claims"]
+
+
+def test_joined_routes_share_their_tokens() -> None:
+    vault = MemoryVault()
+    protected(MemorySink(), vault, SEALED.replace('hash = ["ContactId"]', 'hash = ["ContactId"]\njoin = "people"'))
+    assert vault.scopes == ["join/people"]
+
+
+def test_protection_whose_key_refuses_makes_a_dead_letter_and_never_an_unprotected_object() -> None:
+    sink, vault = MemorySink(), MemoryVault()
+    vault.refuses = NO_KEY
+    report = protected(sink, vault)
+    assert report.response() == {"batchItemFailures": []}
+    assert lines(sink, "claims") == []
+    assert lines(sink, "all") == [claim(n=1), contact(n=2)]
+    (letter,) = (made for key, made in sink.objects.items() if key.startswith("dead-letter/objects/claims/"))
+    assert (letter.metadata["protection"], letter.metadata["reason"]) == ("pending", "KmsKeyDisabled")
+    assert lines_of(letter) == [claim(n=1)]
+    assert letter.route == "dead-letter"
+
+
+def test_protection_whose_key_is_down_is_sent_again() -> None:
+    sink, vault = MemorySink(), MemoryVault()
+    vault.refuses = NOT_NOW
+    assert protected(sink, vault).response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert not any(key.startswith(("claims/", "dead-letter/")) for key in sink.objects)
+
+
+def test_blocking_route_waits_for_the_key_of_its_protection() -> None:
+    sink, vault = MemorySink(), MemoryVault()
+    vault.refuses = NO_KEY
+    text = SEALED.replace('prefix = "claims"\n', 'prefix = "claims"\non_key_denied = "block"\n')
+    assert protected(sink, vault, text).response() == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert not any("claims" in key for key in sink.objects)
 
 
 def test_blocking_route_is_asked_every_time() -> None:

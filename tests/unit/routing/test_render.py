@@ -46,6 +46,7 @@ def test_metadata_tells_the_range_and_holds_no_value_of_a_record() -> None:
         "first-sequence-number": "41",
         "last-sequence-number": "42",
         "plain-crc32": f"{zlib.crc32(plain):08x}",
+        "numbers-crc32": f"{zlib.crc32(b'41\n42\n'):08x}",
     }
     assert (made.record_count, made.plain_bytes) == (2, len(plain))
 

@@ -55,7 +55,7 @@ BAD_TABLES = {
         [
             "route 'claims': examples[0].zup: expected one of kind, record, says, takes, got an unknown key",
             "route 'claims': zap: expected one of about, examples, kinds, name, on_key_denied, partition, pattern, "
-            "prefix, got an unknown key",
+            "prefix, protect, got an unknown key",
             "unmatched.other2: expected one of agent_event, contact_lens_segment, contact_record, other, got an unknown key",
             "zip: expected one of limits, routes, unmatched, got an unknown key",
         ],

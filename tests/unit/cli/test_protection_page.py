@@ -1,0 +1,65 @@
+"""What docs/protection.md says is true, and slips of the pen in paths are noticed."""
+
+import pytest
+
+from cli.known_fields import unknown_paths
+from cli.protection_page import shown
+from handlers.route_file import shipped_routes
+from routing.presets import PRESETS
+from tests.builders import ROUTES, table
+
+
+def route_with(rule: str, kinds: str = '"contact_record"') -> list[tuple[str, str]]:
+    text = ROUTES.replace('kinds = ["contact_record"]\n', f"kinds = [{kinds}]\n").replace(
+        'prefix = "claims"\n', f'prefix = "claims"\n[[routes.protect]]\n{rule}\n'
+    )
+    return list(unknown_paths(table(text).routes[0]))
+
+
+def test_every_example_shows_a_change_or_says_that_there_is_none() -> None:
+    examples = list(shown())
+    assert len(examples) > 12
+    for says, _, before, after in examples:
+        assert (before != after) or "stays" in says, says
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "CustomerEndpoint.Address", "Attributes.anything", "**.Address", "Recordings.*.Location", "Agent", "*", "**",
+        'SegmentAttributes."connect:EmailSubject".ValueString', "Agent.HierarchyGroups.Level3.GroupName",
+        "ContactEvaluations.*.ExportLocation", "Queue.*",
+    ],
+)  # fmt: skip
+def test_path_of_a_known_field_is_no_slip(path: str) -> None:
+    assert route_with(f"remove = ['{path}']") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("CustomerEndpoint.Adress", "CustomerEndpoint.Address"),
+        ("customerendpoint", "CustomerEndpoint"),
+        ("Agent.UserName", "Agent.Username"),
+        ("Recording.*.Location.x", "Recordings.*.Location"),
+    ],
+)
+def test_path_that_meets_nothing_known_is_told_with_the_nearest(path: str, near: str) -> None:
+    assert route_with(f'remove = ["{path}"]') == [(path, near)]
+
+
+def test_path_is_held_against_the_kinds_of_its_route() -> None:
+    assert route_with('remove = ["EventTimestamp"]', '"contact_record"') != []
+    assert route_with('remove = ["EventTimestamp"]', '"agent_event"') == []
+    assert route_with('remove = ["EventTimestamp"]', '"contact_record", "agent_event"') == []
+    assert route_with('remove = ["whatever"]', '"other"') == []
+
+
+def test_paths_of_presets_are_known() -> None:
+    for preset in PRESETS.values():
+        paths = ", ".join(f"'{path}'" for path in preset.paths)
+        assert route_with(f"remove = [{paths}]", '"contact_record", "agent_event"') == [], preset.name
+
+
+def test_shipped_routes_have_no_slip() -> None:
+    assert [slip for route in shipped_routes().routes for slip in unknown_paths(route)] == []

@@ -89,6 +89,7 @@ MUTANTS = [
         "routing/deliver.py",
         "intend({letter.key: letter.owner for letter in letters})",
         "pass",
+        among="keys,kill",
     ),
     Mutant(
         "what an earlier try has left is emptied",

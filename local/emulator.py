@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent
 _PROGRAMS = ROOT / ".venvs" / "emulator" / "bin"
 _ENFORCING = ROOT / "local" / "enforcing.py"
 _SECONDS_TO_START = 30
+_SECONDS_BETWEEN_LOOKS = 0.01
 
 
 class EmulatorError(Exception):
@@ -43,6 +44,15 @@ class Emulator:
     def workers(self) -> list[int]:
         """Return the ids of the processes that run functions: the emulator's children."""
         return [int(child) for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def kill_workers(self) -> None:
+        """Kill the processes that run functions, and wait until they are dead, or the next call would meet them."""
+        workers = self.workers()
+        for worker in workers:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        while any(_is_alive(worker) for worker in workers):
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -166,3 +176,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except ProcessLookupError:
             break
     process.wait()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -5,9 +5,7 @@ The function finds it by `EndpointUrl`; everybody else talks to the emulator its
 
 import http.client
 import json
-import os
 import re
-import signal
 import socket
 import threading
 import time
@@ -95,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "slow":
             time.sleep(_SECONDS_OF_SLOWNESS)
         if fault == "kill":
-            self.server.kill()
+            self.server.emulator.kill_workers()
         if fault in {"no request", "kill"}:
             self._hang_up()
         elif fault in {"throttle", "error", "key disabled"}:
@@ -103,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             answer = self._forward(body)
             if fault == "late kill":
-                self.server.kill()
+                self.server.emulator.kill_workers()
             if fault in {"no answer", "late kill"}:
                 self._hang_up()
             else:
@@ -148,12 +146,6 @@ class _Server(ThreadingHTTPServer):
         super().__init__((emulator.host, 0), _Handler)
         self.emulator = emulator
         self.decide = decide
-
-    def kill(self) -> None:
-        """End the processes that run functions."""
-        for worker in self.emulator.workers():
-            with suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)
 
 
 def _answer(fault: Fault, service: str) -> tuple[int, list[tuple[str, str]], bytes]:

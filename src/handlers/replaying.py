@@ -9,7 +9,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from routing.protect import Protector
 from routing.render import FENCING, PROTECTION, RULES, gzipped, render_empty
 from routing.report import Report
 from routing.routes import Route, RouteTable
-from routing.standing import Coverage, Narrowed, Standing, is_gapless, place_of, read_name, runs, settled
+from routing.standing import Coverage, Name, Narrowed, Standing, is_gapless, place_of, read_name, runs, settled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -108,7 +108,10 @@ class Replayer:
         name = listed.name
         if name is None or name.key == name.intended:
             return Replayed(key=listed.key, left="the deployed routes have no such place; put it by hand")
-        shard = Shard(_renamed(stream_arn, name.stream_name), name.shard_id)
+        shard = name.shard_beside(stream_arn)
+        is_old = now - listed.modified_at > _SECONDS_UNTIL_NOTHING_LANDS
+        if not is_old and self._is_empty(name):  # most are, after a replay; no delivery has to wait for that
+            return None
         with self._telling(listed.key) as told, self._held(shard) as claim:
             letter = next(iter(self._inventory.look([name])), None)
             if letter is None or (letter.is_letter and reason not in {None, letter.reason}):
@@ -123,6 +126,11 @@ class Replayer:
             )
             told.append(replace(waiting, left=self._settle(letter, claim, is_old=is_old)))
         return told[-1]
+
+    def _is_empty(self, name: Name) -> bool:
+        with suppress(ClientError, BotoCoreError):  # told where it is looked at again
+            return not any(found.is_letter for found in self._inventory.look([name]))
+        return False
 
     def _settle(self, letter: Standing, claim: Claim, *, is_old: bool) -> str:
         """Move a dead letter and let go of it; return why it is left, if it is."""
@@ -151,12 +159,11 @@ class Replayer:
         name = listed.name
         if name is None:
             return Replayed(key=listed.key, left="expected a name that the function makes; look at it by hand")
-        shard = Shard(_renamed(stream_arn, name.stream_name), name.shard_id)
-        with self._telling(listed.key) as told, self._held(shard) as claim:
+        if now - listed.modified_at <= _SECONDS_UNTIL_NOTHING_LANDS:
+            return Replayed(key=listed.key, left="younger than an hour: an invocation may still be writing it")
+        with self._telling(listed.key) as told, self._held(name.shard_beside(stream_arn)) as claim:
             if claim.may_change(name.key):
                 return Replayed(key=listed.key, left=_STILL_TRIED)
-            if now - listed.modified_at <= _SECONDS_UNTIL_NOTHING_LANDS:
-                return Replayed(key=listed.key, left="younger than an hour: an invocation may still be writing it")
             body = self._get(listed.key)[0]
             letters = [dead_letter.read_line(line) for line in gzip.decompress(body).splitlines()]
             reason = str(name.place[1])
@@ -395,7 +402,3 @@ def _said(err: Exception) -> str:
     if isinstance(err, ClientError):
         return f"{err.operation_name} failed with {err.response['Error']['Code']}"
     return str(err) if isinstance(err, CtrFanoutError) else type(err).__name__
-
-
-def _renamed(stream_arn: str, stream_name: str) -> str:
-    return f"{stream_arn.rpartition('/')[0]}/{stream_name}"

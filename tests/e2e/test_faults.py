@@ -18,8 +18,10 @@ from local.traffic import Traffic
 from tests.e2e.conftest import Stack, role_arn
 
 _SCHEDULES = 200
+# A kill costs a cold start, so it is drawn less often.
 _FAULTS: tuple[Fault, ...] = (
-    "throttle", "error", "no request", "no answer", "slow", "key disabled", "kill", "late kill",
+    "throttle", "throttle", "error", "error", "no request", "no request", "no answer", "no answer", "no answer", "slow",
+    "key disabled", "key disabled", "kill", "late kill",
 )  # fmt: skip
 
 

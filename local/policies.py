@@ -58,6 +58,7 @@ def settings(template: Template, table: RouteTable) -> dict[str, Deployed]:
     }
     options = {
         "ReplayOperators": "arn:aws:iam::111122223333:role/ReplayOperator",
+        "Erasure": "on",
         "ArchiveRawStream": "true",
         "AlarmTopicArn": "arn:aws:sns:ap-northeast-1:111122223333:alarms",
     }
@@ -81,11 +82,12 @@ def deployed(template: Template, table: RouteTable, parameters: Mapping[str, str
     stack = Stack(
         setting=setting,
         keys=keys,
-        roles={name: resolver.arn(f"{logical_id(name)}Role") for name in ("fan-out", "replay", "archive")},
+        roles={name: resolver.arn(f"{logical_id(name)}Role") for name in ("fan-out", "replay", "erase", "archive")},
         mapping=resolver.arn("StreamMapping"),
         has_connect="ConnectServiceRoleArn" in parameters,
         has_readers=any(name.startswith("ReadersOf") for name in parameters),
         has_replay="ReplayOperators" in parameters,
+        has_erasure=parameters.get("Erasure") == "on",
         has_archive=parameters.get("ArchiveRawStream") == "true",
         makes_stream_key=not existing,
     )

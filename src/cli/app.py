@@ -18,6 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
+from cli import erase as erasure
+from cli import stack_function
 from cli.check import failing_examples
 from cli.doctor.account import Account
 from cli.doctor.examine import Given, examine
@@ -30,8 +32,9 @@ from cli.grants.tables import as_object, as_table, is_asked
 from cli.known_fields import unknown_paths
 from cli.reconcile import Range, ReconcileError, as_lines, balances, holds, taking, target_of
 from cli.reconcile import show as show_balances
-from cli.replay import Replay, ReplayError, function_of
+from cli.replay import Replay, function_of
 from cli.replay import run as run_replay
+from cli.stack_function import StackFunctionError
 from cli.template import refresh
 from handlers.replay_request import Source
 from handlers.route_file import routes_text, shipped_routes
@@ -236,7 +239,38 @@ def replay(
     slices = Replay(request, resumes_at=resume, things_a_second=rate)
     try:
         code = run_replay(slices, function_of(stack, session.client), _console())
-    except ReplayError as err:
+    except StackFunctionError as err:
+        _fail(str(err))
+    raise typer.Exit(code)
+
+
+@app.command()
+def erase(
+    *,
+    contact_id: Annotated[str, typer.Option(help="Whose records go.")],
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without, only tell what would be done.")] = False,
+    old_versions: Annotated[
+        bool, typer.Option("--old-versions", help="Also delete old versions of objects that hold the contact.")
+    ] = False,
+    first_date: Annotated[str | None, typer.Option(help="Only below date= this or later, e.g. 2026-03-01.")] = None,
+    last_date: Annotated[str | None, typer.Option(help="Only below date= this or earlier.")] = None,
+    receipt: Annotated[Path | None, typer.Option(help="Write the receipt to this file, as JSON.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Go on where an interrupted erasure stopped.")] = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Take one contact out of everything that is delivered, and print a receipt.
+
+    Exits with 1 if something of the contact is left, with the reason.
+    """
+    session = _session(region, profile)
+    request: dict[str, Any] = {"contact_id": contact_id, "apply": apply, "old_versions": old_versions}
+    request |= {"first_date": first_date, "last_date": last_date}
+    try:
+        ask = stack_function.function_of(stack, session.client, erasure.FUNCTION, "deploy with Erasure=on to have one")
+        code = erasure.run(request, ask, _console(), stack=stack, receipt_file=receipt, resumes_at=resume)
+    except StackFunctionError as err:
         _fail(str(err))
     raise typer.Exit(code)
 

@@ -207,7 +207,7 @@ def writer_policies(table: RouteTable) -> Block:
             "Type": "AWS::IAM::ManagedPolicy",
             "Properties": {
                 "Description": Sub("${Name} writes each prefix with its own key and decrypts nothing"),
-                "Roles": [Ref("FanOutRole"), _if_replayed(Ref("ReplayRole"))],
+                "Roles": [Ref("FanOutRole"), _if_replayed(Ref("ReplayRole")), _if_erasing(Ref("EraseRole"))],
                 "PolicyDocument": {
                     "Version": "2012-10-17",
                     "Statement": [
@@ -225,6 +225,38 @@ def writer_policies(table: RouteTable) -> Block:
 def writer_policy_names(table: RouteTable) -> list[str]:
     """The policies that have to exist before the function runs."""
     return list(writer_policies(table))
+
+
+def erase_policies(table: RouteTable) -> Block:
+    """What may be read of the routes, and removed of their old versions, to erase a contact."""
+    return {
+        f"ErasePolicy{number}": {
+            "Type": "AWS::IAM::ManagedPolicy",
+            "Condition": "ErasesContacts",
+            "Properties": {
+                "Description": Sub("Reads what ${Name} has delivered, to take one contact out of it"),
+                "Roles": [Ref("EraseRole")],
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        *(_read(route) for route in routes),
+                        {
+                            "Sid": "TakeVersions",
+                            "Effect": "Allow",
+                            "Action": Inline(["s3:GetObjectVersion", "s3:DeleteObjectVersion"]),
+                            "Resource": [_objects(route) for route in routes],
+                        },
+                    ],
+                },
+            },
+        }
+        for number, routes in enumerate(batched(table.routes, _ROUTES_PER_POLICY, strict=False), start=1)
+    }
+
+
+def erase_policy_names(table: RouteTable) -> list[str]:
+    """The policies that have to exist before the erase function runs."""
+    return list(erase_policies(table))
 
 
 def environment(table: RouteTable) -> Block:
@@ -294,6 +326,8 @@ def _key_policy(route: Route) -> list[Statement | Function]:
             _roles_may("FunctionEncrypts", function, "kms:GenerateDataKey", objects),
             _if_replayed(_roles_may("ReplayDecrypts", GetAtt("ReplayRole.Arn"), "kms:Decrypt", objects)),
             _if_replayed(_roles_may("ReplayEncrypts", GetAtt("ReplayRole.Arn"), "kms:GenerateDataKey", objects[0])),
+            _if_erasing(_roles_may("EraserDecrypts", GetAtt("EraseRole.Arn"), "kms:Decrypt", objects)),
+            _if_erasing(_roles_may("EraserEncrypts", GetAtt("EraseRole.Arn"), "kms:GenerateDataKey", objects[0])),
         ]
     reads: Statement = {
         "Sid": "ReadersDecrypt",
@@ -305,7 +339,13 @@ def _key_policy(route: Route) -> list[Statement | Function]:
     }
     return [
         *administration(),
-        _roles_may("WritersEncrypt", _writers(), "kms:GenerateDataKey", _objects(route)),
+        _roles_may(
+            "WritersEncrypt",
+            [*_writers(), _if_erasing(GetAtt("EraseRole.Arn"))],
+            "kms:GenerateDataKey",
+            _objects(route),
+        ),
+        _if_erasing(_roles_may("EraserDecrypts", GetAtt("EraseRole.Arn"), "kms:Decrypt", _objects(route))),
         _if_read(route, reads),
     ]
 
@@ -343,7 +383,7 @@ def _hash_key_policy() -> list[Statement | Function]:
             "Principal": _ACCOUNT,
             "Action": "kms:GenerateMac",
             "Resource": _THIS_KEY,
-            "Condition": {"ArnEquals": {"aws:PrincipalArn": _writers()}},
+            "Condition": {"ArnEquals": {"aws:PrincipalArn": [*_writers(), _if_erasing(GetAtt("EraseRole.Arn"))]}},
         },
     ]
 
@@ -409,6 +449,17 @@ def _write(route: Route) -> list[Statement]:
     ]
 
 
+def _read(route: Route) -> Statement:
+    stem = logical_id(route.name)
+    return {
+        "Sid": f"{stem}Decrypt",
+        "Effect": "Allow",
+        "Action": "kms:Decrypt",
+        "Resource": GetAtt(f"{stem}Key.Arn"),
+        "Condition": _via_s3_below(_objects(route)),
+    }
+
+
 _MAKE_TOKENS: Statement = {
     "Sid": "MakeTokens",
     "Effect": "Allow",
@@ -441,6 +492,10 @@ def _via_s3_below(objects: object) -> Mapping[str, Any]:
 
 def _if_replayed(value: object) -> Function:
     return Function(("If", ["HasReplayOperators", value, Ref("AWS::NoValue")]))
+
+
+def _if_erasing(value: object) -> Function:
+    return Function(("If", ["ErasesContacts", value, Ref("AWS::NoValue")]))
 
 
 def _if_read(route: Route, statement: Statement) -> Function:

@@ -3,28 +3,22 @@
 Only the function opens dead letters; nothing of a record comes to the machine where the command runs.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli import stack_function
+from cli.stack_function import Ask, StackFunctionError
+
 FUNCTION = "ReplayFunction"
 _MOST_SHOWN = 20
-
-type Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""One slice: a request (`handlers/replay_request.py`) -> `{"things": [...], "next": ...}`."""
-
-
-class ReplayError(Exception):
-    """The function cannot be asked, or refuses the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,35 +52,10 @@ class Replay:
 def function_of(stack: str, client: Callable[..., Any]) -> Ask:
     """Return what asks the replay function of a stack.
 
-    Args:
-        stack: Its name.
-        client: Makes boto3 clients.
-
     Raises:
-        ReplayError: The stack has none.
+        StackFunctionError: The stack has none.
     """
-    try:
-        resource = client("cloudformation").describe_stack_resource(StackName=stack, LogicalResourceId=FUNCTION)
-    except ClientError as err:
-        code = err.response["Error"]["Code"]
-        raise ReplayError(
-            f"stack {stack!r}: expected a replay function, got {code}; deploy with ReplayOperators to have one"
-        ) from None
-    name = resource["StackResourceDetail"]["PhysicalResourceId"]
-    functions = client("lambda", config=Config(read_timeout=910, retries={"total_max_attempts": 1}))
-
-    def ask(request: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            answer = functions.invoke(FunctionName=name, Payload=json.dumps(request))
-        except ClientError as err:
-            raise ReplayError(f"{name}: Invoke refused with {err.response['Error']['Code']}") from None
-        payload: Any = json.loads(answer["Payload"].read())
-        if answer.get("FunctionError"):
-            raise ReplayError(str(payload.get("errorMessage", "the function failed; see its log")))
-        done: Mapping[str, Any] = payload
-        return done
-
-    return ask
+    return stack_function.function_of(stack, client, FUNCTION, "deploy with ReplayOperators to have one")
 
 
 def run(replay: Replay, ask: Ask, console: Console) -> int:
@@ -120,9 +89,9 @@ def run(replay: Replay, ask: Ask, console: Console) -> int:
     except KeyboardInterrupt:
         console.print(f"interrupted; go on with --resume {after}" if after else "interrupted before the first slice")
         return 130
-    except (ReplayError, BotoCoreError) as err:
+    except (StackFunctionError, BotoCoreError) as err:
         if after is None:
-            raise ReplayError(str(err)) from None
+            raise StackFunctionError(str(err)) from None
         console.print(f"{err}\ngo on with --resume {after}", markup=False, soft_wrap=True)
         return 1
     if to_come:

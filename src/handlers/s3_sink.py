@@ -114,20 +114,8 @@ class S3Sink:
 
         Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         """
-        request: PutObjectRequestTypeDef = {
-            "Bucket": self._settings.bucket,
-            "Key": rendered.key,
-            "Body": rendered.body,
-            "ExpectedBucketOwner": self._settings.bucket_owner,
-            "ServerSideEncryption": "aws:kms",
-            "SSEKMSKeyId": self._settings.key_arns[rendered.route],
-            # A Bucket Key would bind the encryption context to the bucket instead of the object.
-            "BucketKeyEnabled": False,
-            "ChecksumAlgorithm": "SHA256",
-            "ContentType": "application/gzip",
-            "Metadata": rendered.metadata,
-            "IfNoneMatch": "*",
-        }
+        request = self._request(rendered)
+        request["IfNoneMatch"] = "*"
         try:
             self._client.put_object(**request)
         except ClientError as err:
@@ -146,6 +134,37 @@ class S3Sink:
         del request["IfNoneMatch"]
         request["IfMatch"] = there["ETag"]
         self._client.put_object(**request)
+
+    def replace(self, rendered: RenderedObject, etag: str) -> None:
+        """Put an object in the place of what was read with an ETag, and of nothing else.
+
+        Raises:
+            DeliveryError: Something else stands there now, or its key refuses.
+        """
+        request = self._request(rendered)
+        request["IfMatch"] = etag
+        try:
+            self._client.put_object(**request)
+        except ClientError as err:
+            if err.response["Error"]["Code"] in _EXISTS:
+                message = f"route {rendered.route!r}: it was written meanwhile; erase again"
+                raise DeliveryError(message, reason=Reason.CLAIMED_ELSEWHERE, is_transient=True) from None
+            raise classified(f"route {rendered.route!r}", rendered.route, err) from None
+
+    def _request(self, rendered: RenderedObject) -> "PutObjectRequestTypeDef":
+        return {
+            "Bucket": self._settings.bucket,
+            "Key": rendered.key,
+            "Body": rendered.body,
+            "ExpectedBucketOwner": self._settings.bucket_owner,
+            "ServerSideEncryption": "aws:kms",
+            "SSEKMSKeyId": self._settings.key_arns[rendered.route],
+            # A Bucket Key would bind the encryption context to the bucket instead of the object.
+            "BucketKeyEnabled": False,
+            "ChecksumAlgorithm": "SHA256",
+            "ContentType": "application/gzip",
+            "Metadata": rendered.metadata,
+        }
 
 
 def make_workers() -> ThreadPoolExecutor:

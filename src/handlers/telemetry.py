@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from handlers.canary import Check
+from handlers.erasure_request import ErasureRequest, ErasureSlice
 from handlers.invocation import Invocation
 from handlers.replay_request import ReplayRequest, ReplaySlice
 from routing.report import Report, RouteCounts
@@ -63,6 +64,12 @@ class Telemetry:
         self._logger.info("replay", extra={**fields, "records": records, "next": done.next})
         if request.apply:
             self._emit({}, {"RecordsReplayed": (MetricUnit.Count, records)})
+
+    def publish_erasure(self, request: ErasureRequest, done: ErasureSlice) -> None:
+        """Log how much one slice of an erasure found; whose it was stays with who asked."""
+        left = sum(1 for thing in done.things if thing["left"])
+        fields = {"applies": request.apply, "looked_at": done.looked_at, "found": len(done.things), "left": left}
+        self._logger.info("erase", extra={**fields, "is_last": done.next is None})
 
     def _of_invocation(self, report: Report) -> Measures:
         is_cold, self._is_cold = self._is_cold, False

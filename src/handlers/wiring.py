@@ -7,6 +7,9 @@ from typing import Any
 from handlers.canary import check_checkpoint, check_on_failure, check_protection, check_routes, check_stream
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.clients import dynamodb_client, kinesis_client, kms_client, lambda_client, s3_client
+from handlers.erasing import Eraser
+from handlers.erasure_request import ErasureRequest
+from handlers.erasure_walk import ErasureWalk
 from handlers.inventory import Inventory
 from handlers.invocation import Invocation
 from handlers.refusals import Refusals
@@ -88,9 +91,7 @@ class Replay(_Wired):
         """
         super().__init__(environ, table)
         self._decoder = Decoder(table.paths)
-        self._stream_arn = environ.get("STREAM_ARN", "")
-        if not self._stream_arn:
-            raise ConfigurationError("environment", [Fault("STREAM_ARN", "expected the ARN of the stream")])
+        self._stream_arn = _stream_arn(environ)
 
     _kinesis = cached_property(lambda _: kinesis_client())
 
@@ -127,6 +128,43 @@ class Replay(_Wired):
         return {"things": done.things, "next": done.next}
 
 
+class Erase(_Wired):
+    """The function that erases a contact: one call per slice."""
+
+    def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
+        """Wire it, with the stream whose shards it holds.
+
+        Raises:
+            ConfigurationError: With every problem of the environment.
+        """
+        super().__init__(environ, table)
+        self._decoder = Decoder(table.paths)
+        self._stream_arn = _stream_arn(environ)
+
+    def __call__(self, request: ErasureRequest, invocation: Invocation) -> dict[str, Any]:
+        """Erase from one slice.
+
+        Raises:
+            DeliveryError: The key of a route's tokens cannot be used.
+        """
+        eraser = Eraser(
+            request,
+            client=self._s3,
+            settings=self._settings,
+            table=self._table,
+            decoder=self._decoder,
+            protector=self._protector,
+            sink=self._sink(invocation),
+            checkpoint=self._checkpoint(invocation),
+            workers=self._workers,
+            stream_arn=self._stream_arn,
+        )
+        walk = ErasureWalk(client=self._s3, settings=self._settings, table=self._table, invocation=invocation)
+        done = walk.run(request, eraser)
+        self._telemetry.publish_erasure(request, done)
+        return {"things": done.things, "looked_at": done.looked_at, "blind": done.blind, "next": done.next}
+
+
 class GrantCheck(_Wired):
     """The function that tries every grant: one call per schedule."""
 
@@ -155,3 +193,9 @@ class GrantCheck(_Wired):
         ]
         self._telemetry.publish_checks(checks)
         return {check.name: check.reason for check in checks if check.reason is not None}
+
+
+def _stream_arn(environ: Mapping[str, str]) -> str:
+    if found := environ.get("STREAM_ARN", ""):
+        return found
+    raise ConfigurationError("environment", [Fault("STREAM_ARN", "expected the ARN of the stream")])

@@ -14,7 +14,7 @@ import msgspec
 from routing.batch import Batch
 from routing.errors import DeliveryError
 from routing.model import Kind, Record, RouteName
-from routing.protection import Change, Protection, Rule
+from routing.protection import Action, Change, Protection, Rule
 from routing.reasons import Reason
 from routing.routes import Route
 from routing.sealing import SealContext, attach, context_of, pack
@@ -83,6 +83,15 @@ class Protector:
         if known is None:
             known = self._protections[route.name] = Protection(route.rules, lambda rule: self._token_of(route, rule))
         return known
+
+    def tokens(self, route: Route, text: str) -> set[str]:
+        """Return how the hash rules of a route may show a text.
+
+        Raises:
+            DeliveryError: The hash key cannot be used.
+        """
+        scopes = {scope_of(route.name, rule.join) for rule in route.rules if rule.action is Action.HASH}
+        return {token_maker(self._vault.token_key(scope))(text) for scope in scopes}
 
     def _token_of(self, route: Route, rule: Rule) -> Change:
         return token_maker(self._vault.token_key(scope_of(route.name, rule.join)))

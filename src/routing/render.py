@@ -17,6 +17,7 @@ FENCING = "fencing-token"
 PROTECTION = "protection"
 PENDING = "pending"
 RULES = "rules"
+ERASED = "erased-count"
 # ISA-L's best level but one: ten times as fast as zlib and somewhat larger (docs/benchmarks.md shows both).
 _GZIP_LEVEL = 2
 _GZIP_WITHOUT_TIME = 31  # window bits of a gzip member; zlib's header has no time and no name

@@ -15,7 +15,7 @@ from operator import attrgetter
 from routing import dead_letter
 from routing.model import Kind, ObjectKey, Record, RouteName, Shard
 from routing.reasons import Reason
-from routing.render import checksum_of_numbers
+from routing.render import ERASED, checksum_of_numbers
 from routing.routes import Route, RouteTable
 
 _NAME = re.compile(
@@ -49,6 +49,10 @@ class Name:
     shard_id: str
     first: int
 
+    def shard_beside(self, stream_arn: str) -> Shard:
+        """Return the shard that its records come from; its stream is in the account and Region of another."""
+        return Shard(f"{stream_arn.rpartition('/')[0]}/{self.stream_name}", self.shard_id)
+
     def is_of(self, shard: Shard) -> bool:
         """Tell whether its records come from a shard."""
         return (self.stream_name, self.shard_id) == (shard.stream_name, shard.shard_id)
@@ -61,13 +65,14 @@ class Standing:
     Attributes:
         name: What its key tells.
         last: Sequence number of its last record; its first if it is empty.
-        record_count: Lines; 0 if it only takes a place.
+        record_count: Lines as they were delivered; 0 if it only takes a place.
         checksum: CRC-32 of its lines, eight hexadecimal digits.
         numbers: CRC-32 of the sequence numbers of its records, likewise.
         reason: Of a dead letter of an object, why it is one; None of all others.
         is_content_named: True if it was put without a claim, under a name that tells its content.
         routes: The beginning of the digest of the table that has chosen its records.
         modified_at: When it was put, seconds since 1970.
+        is_erased: True if a contact was taken out of it: its lines are no longer those that were delivered.
     """
 
     name: Name
@@ -79,6 +84,7 @@ class Standing:
     is_content_named: bool = False
     routes: str = ""
     modified_at: float = 0.0
+    is_erased: bool = False
 
     @property
     def is_letter(self) -> bool:
@@ -118,6 +124,7 @@ def read_standing(name: Name, metadata: Mapping[str, str], modified_at: float) -
         is_content_named="fencing-token" not in metadata,
         routes=metadata.get("routes", ""),
         modified_at=modified_at,
+        is_erased=ERASED in metadata,
     )
 
 

@@ -1,10 +1,7 @@
 """The emulator with the project's own template deployed, once for all tests of this folder."""
 
 import json
-import os
-import signal
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,6 +114,7 @@ def enforcing_stack(bundle: None) -> Iterator[Stack]:
             ReadersOfOrders=role_arn("ReaderOf-orders"),
             ReadersOfBilling=role_arn("ReaderOf-billing"),
             ReplayOperators=role_arn("ReplayOperator"),
+            Erasure="on",
         )
         list(mend(running, deployed))
         yield Stack(running, deployed, shipped_routes())
@@ -125,9 +123,7 @@ def enforcing_stack(bundle: None) -> Iterator[Stack]:
 @pytest.fixture
 def enforced(enforcing_stack: Stack) -> Stack:
     enforcing_stack.clear()
-    for worker in enforcing_stack.emulator.workers():  # the functions remember what was refused
-        with suppress(ProcessLookupError):
-            os.kill(worker, signal.SIGKILL)
+    enforcing_stack.emulator.kill_workers()  # the functions remember what was refused
     return enforcing_stack
 
 

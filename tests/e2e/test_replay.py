@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from cli.reconcile import Balances, Range, as_lines, balances, holds, show
-from cli.replay import Replay, ReplayError, function_of, run
+from cli.replay import Replay, function_of, run
+from cli.stack_function import StackFunctionError
 from local.connect import ConnectStandIn
 from local.deployment import STACK
 from local.event_source import EventSource
@@ -149,12 +150,12 @@ def test_range_of_time_is_compared_alone(delivered: Stack) -> None:
     ],
 )
 def test_request_that_makes_no_sense_is_refused_clearly(enforced: Stack, asked: dict[str, Any], message: str) -> None:
-    with pytest.raises(ReplayError, match=message.replace("$", r"\$")):
+    with pytest.raises(StackFunctionError, match=message.replace("$", r"\$")):
         function_of(STACK, enforced.client)(asked)
 
 
 def test_stack_without_a_replay_function_is_told(enforced: Stack) -> None:
-    with pytest.raises(ReplayError, match="expected a replay function"):
+    with pytest.raises(StackFunctionError, match="expected ReplayFunction"):
         function_of("another", enforced.client)
 
 

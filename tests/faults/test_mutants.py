@@ -113,8 +113,8 @@ MUTANTS = [
     Mutant(
         "a first put is conditional",
         "handlers/s3_sink.py",
-        '            "IfNoneMatch": "*",\n',
-        '            "IfNoneMatch": "",\n',
+        'request["IfNoneMatch"] = "*"',
+        'request["IfNoneMatch"] = ""',
     ),
     Mutant(
         "an invocation that has outlived its claim replaces nothing",

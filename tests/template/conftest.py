@@ -20,6 +20,7 @@ def resources(template: Template) -> dict[str, Any]:
         "ConnectInstanceArn": "arn:aws:connect:ap-northeast-1:111122223333:instance/abc",
         "ConnectServiceRoleArn": "arn:aws:iam::111122223333:role/aws-service-role/connect.amazonaws.com/Connect_x",
         "ReplayOperators": "arn:aws:iam::111122223333:role/Operator",
+        "Erasure": "on",
         "ArchiveRawStream": "true",
         "AlarmTopicArn": "arn:aws:sns:ap-northeast-1:111122223333:alarms",
     }

@@ -40,7 +40,8 @@ def largest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     template = translated(copy)
     readers = {n: f"arn:aws:iam::111122223333:role/{n}" for n in template["Parameters"] if "ReadersOf" in n}
     assert len(readers) == 16 + 8 + 1  # with those of the archive
-    options = {"ArchiveRawStream": "true", "ReplayOperators": "arn:aws:iam::111122223333:role/Operator"}
+    operator = "arn:aws:iam::111122223333:role/Operator"
+    options = {"ArchiveRawStream": "true", "Erasure": "on", "ReplayOperators": operator}
     return Resolver(template, {**readers, **options}).resources()
 
 

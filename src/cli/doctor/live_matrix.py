@@ -15,7 +15,7 @@ from cli.grants.stack import ARCHIVE, ARCHIVE_KEY, STREAM_KEY, Stack
 from cli.policy import EVERYTHING, Answer, Policy, Request, decide, default_key_policy, matching_statements, read_policy
 from routing.routes import RouteTable, logical_id
 
-_ROLES = {"fan-out": "FanOutRole", "replay": "ReplayRole", "archive": "ArchiveRole"}
+_ROLES = {"fan-out": "FanOutRole", "replay": "ReplayRole", "erase": "EraseRole", "archive": "ArchiveRole"}
 # Who stands in the matrix under a made-up name, because only the parameters know them.
 _MADE_UP = ("connect", "another instance's connect", "replay operator", "reader of ", "auditor")
 
@@ -117,6 +117,7 @@ class _Live:
             has_connect=False,
             has_readers=False,
             has_replay="replay" in roles,
+            has_erasure="erase" in roles,
             has_archive=ARCHIVE_KEY in keys and "archive" in roles,
             makes_stream_key=not live.parameters.get("ExistingStreamKeyArn") and STREAM_KEY in keys,
         )

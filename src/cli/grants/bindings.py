@@ -85,6 +85,7 @@ def everybody(stack: Stack) -> list[Principal]:
     """Return who might put something, all with every right in IAM: what holds for them holds for anybody."""
     who = Principals(stack)
     roles = [who.function, *([who.replay] if stack.has_replay else []), *([who.archive] if stack.has_archive else [])]
+    roles += [who.erase] if stack.has_erasure else []
     return [who.administrator, *(role.given_everything() for role in roles)]
 
 

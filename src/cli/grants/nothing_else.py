@@ -45,6 +45,7 @@ def _callers(table: RouteTable, stack: Stack) -> list[Principal]:
     readers += [who.sealed_reader(route) for route in table.routes if route.seals]
     # Lambda itself has the function's role, and what it does with it is Lambda's own.
     roles = [who.function, *([who.replay] if stack.has_replay else [])]
+    roles += [who.erase] if stack.has_erasure else []
     roles += [who.archive] if stack.has_archive else []
     connect = [who.connect, who.other_connect] if stack.makes_stream_key else []
     # An administrator's own policy allows him what S3 does with objects; keys are another matter.
@@ -74,7 +75,7 @@ def _requests(table: RouteTable, stack: Stack, caller: Principal) -> Iterator[tu
         yield bold, ask.via_kinesis(_USES, STREAM_KEY)
     if not is_administrator:
         yield caller, ask.names("")
-    kept = {"replay": stack.has_replay, "archive": stack.has_archive}
+    kept = {"replay": stack.has_replay, "erase": stack.has_erasure, "archive": stack.has_archive}
     for name, role in stack.roles.items():
         if role != caller.role and kept.get(name, True):
             yield bold, ask.plain("sts:AssumeRole", role, f"the {name} role")

@@ -1,11 +1,12 @@
-"""The rows of what a stack may have besides: the replay role and the archive."""
+"""The rows of what a stack may have besides: the replay role, the erase role and the archive."""
 
 from collections.abc import Iterator
 
 from cli.grants.bindings import OTHER_BUCKET, everybody, key_alone, role_alone
 from cli.grants.parts import DEAD_LETTER, DEAD_LETTERS, READ_STREAM, TAKE, UNKNOWN_PREFIX, Parts
+from cli.grants.principals import Principal
 from cli.grants.row import NO_BUCKET_POLICY, Row, Section
-from cli.grants.stack import ARCHIVE, ARCHIVE_KEY, HANDED_OVER, Stack
+from cli.grants.stack import ARCHIVE, ARCHIVE_KEY, HANDED_OVER, Stack, top
 from routing.routes import RouteTable
 
 
@@ -14,6 +15,8 @@ def rows_of_options(table: RouteTable, stack: Stack) -> Iterator[Row]:
     parts = _Options(table, stack)
     if stack.has_replay:
         yield from parts.replay()
+    if stack.has_erasure:
+        yield from parts.erasure()
     if stack.has_archive:
         yield from parts.archive()
         if stack.has_readers:
@@ -78,13 +81,69 @@ class _Options(Parts):
         first = self.first.prefix
         yield section.may_not(replay, ask.names(first, bucket=OTHER_BUCKET), "it lists this bucket")
         yield section.may_not(replay, ask.names(first, action="s3:ListBucketVersions"), "and no old versions")
+        yield from self.holding(section, replay)
+        yield from self.log(section, replay, f"/aws/lambda/{stack.name}", "logs:CreateLogStream logs:PutLogEvents")
+
+    def erasure(self) -> Iterator[Row]:
+        section, ask, who, stack = Section("Erasure"), self.ask, self.who, self.stack
+        erase, lambda_, loose = who.erase, who.service("lambda"), NO_BUCKET_POLICY
+        assume = self.plain("sts:AssumeRole", erase.role, "the erase role")
+        yield section.may(lambda_, assume, "Lambda runs the erase function with it")
+        for caller in (who.administrator, who.operator, who.reader(self.first.name), who.stranger):
+            yield section.may_not(caller, assume, "nobody else: what it reads stays in the function")
+        yield section.may_not(who.service("firehose"), assume, "no other service takes it")
+        yield from self.only_taken(section, lambda_, erase)
+        for prefix, key in self._delivered():
+            other = self.table.routes[1] if prefix == self.first.prefix else self.first
+            uses = {"key": key, "actions": "kms:Decrypt kms:GenerateDataKey", "prefix": prefix}
+            yield section.may(erase, ask.put(prefix, key), "IAM does not tell a new object from an old one")
+            yield section.may(
+                erase, ask.put(prefix, key, write="replaces"), "writes an object again, without the contact"
+            )
+            yield section.may(erase, ask.via_s3("kms:Decrypt kms:GenerateDataKey", key, prefix), "under the same key")
+            yield from key_alone(section, ask, erase, elsewhere=other.prefix, **uses)
+            yield from role_alone(section, ask, erase, other=other, **uses)
+        handed_over, encrypt = ask.via_s3("kms:Decrypt", DEAD_LETTER, HANDED_OVER), "kms:GenerateDataKey"
+        yield section.may(erase, handed_over, "finds it in a batch that Lambda gave up on")
+        yield from role_alone(
+            section, ask, erase, key=DEAD_LETTER, actions="kms:Decrypt", prefix=HANDED_OVER, other=self.first
+        )
+        bold = erase.given_everything()
+        yield section.may_not(bold, ask.via_s3(encrypt, DEAD_LETTER, HANDED_OVER), "and writes none")
+        versions = "s3:GetObject s3:GetObjectVersion s3:DeleteObjectVersion"
+        for prefix in (*self.prefixes, HANDED_OVER):
+            yield section.may(erase, ask.objects(versions, prefix), "reads it, and removes old versions where asked")
+            for action in ("s3:ListBucket", "s3:ListBucketVersions"):
+                yield section.may(erase, ask.names(prefix, action=action), "finds the objects")
+                yield section.may_not(erase, ask.names(prefix, action=action, bucket=OTHER_BUCKET), "of this bucket")
+            away = ask.objects(f"{versions} s3:PutObject", prefix, bucket=OTHER_BUCKET)
+            yield section.may_not(erase, away, "it carries nothing away", loose)
+        for action in ("s3:ListBucket", "s3:ListBucketVersions"):
+            yield section.may_not(erase, ask.names(None, action=action), "not the whole bucket")
+            yield section.may_not(erase, ask.names(UNKNOWN_PREFIX, action=action), "and no other prefix")
+        yield section.may_not(erase, ask.objects(versions, UNKNOWN_PREFIX), "no other prefix")
+        yield section.may_not(erase, ask.put(DEAD_LETTERS, self.first.name), "its own policy: this key only", loose)
+        yield section.may_not(erase, ask.put(DEAD_LETTERS, None), "its own policy: a key, and this one", loose)
+        yield section.may_not(erase, ask.put(HANDED_OVER, DEAD_LETTER), "its own policy: dead-letter/ only", loose)
+        copied = ask.put(DEAD_LETTERS, DEAD_LETTER, action="s3:ReplicateObject")
+        yield section.may_not(erase, copied, "its own policy: puts", loose)
+        yield section.may_not(erase, ask.bucket("s3:PutBucketPolicy s3:DeleteBucket"), "nor anything else")
+        yield from self.holding(section, erase)
+        yield from self.log(section, erase, f"/aws/lambda/{stack.name}", "logs:CreateLogStream logs:PutLogEvents")
+
+    def _delivered(self) -> Iterator[tuple[str, str]]:
+        """Return each prefix that the function writes, and the name of its key."""
+        return ((top(route), route.name) for route in self.table.all_routes)
+
+    def holding(self, section: Section, caller: Principal) -> Iterator[Row]:
+        """Return the rows of a role that holds shards beside the function."""
+        stack = self.stack
         table, other = stack.here("dynamodb", f"table/{stack.name}-checkpoint"), stack.here("dynamodb", "table/other")
         hold, on = "dynamodb:GetItem dynamodb:UpdateItem", "the checkpoint table"
-        yield section.may(replay, self.plain(hold, table, on), "holds a shard while it delivers")
-        yield section.may_not(replay, self.plain(hold, other, "another table"), "its own table only")
+        yield section.may(caller, self.plain(hold, table, on), "holds a shard while it writes")
+        yield section.may_not(caller, self.plain(hold, other, "another table"), "its own table only")
         forget = self.plain("dynamodb:DeleteItem dynamodb:Scan dynamodb:PutItem dynamodb:DeleteTable", table, on)
-        yield section.may_not(replay, forget, "it can forget no watermark")
-        yield from self.log(section, replay, f"/aws/lambda/{stack.name}", "logs:CreateLogStream logs:PutLogEvents")
+        yield section.may_not(caller, forget, "it can forget no watermark")
 
     def archive(self) -> Iterator[Row]:
         section, ask, who, stack = Section("The archive"), self.ask, self.who, self.stack

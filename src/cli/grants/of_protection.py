@@ -41,6 +41,9 @@ def _sealing(stack: Stack, route: Route, other: Route) -> Iterator[Row]:
         yield section.may_not(
             writer, ask.sealed(_SEAL, other.name, **mine), "its own policy: this key only", DEFAULT_KEY_POLICY
         )
+    if stack.has_erasure:
+        bold = who.erase.given_everything()
+        yield section.may_not(bold, ask.sealed(f"{_SEAL} {_OPEN}", key, **mine), "erasing neither seals nor opens")
     for caller in (who.administrator, who.reader(route.name).given_everything()):
         yield section.may_not(caller, opening, "reading the prefix, or administering, opens nothing that is sealed")
         yield section.may_not(caller, seal, "nor seals")
@@ -73,7 +76,7 @@ def _tokens(stack: Stack, first: Route) -> Iterator[Row]:
     section, ask, who = Section("Tokens"), Requests(stack), Principals(stack)
     token = ask.sealed(_TOKEN, HASH_KEY)
     rest = ask.sealed(f"kms:VerifyMac {_OPEN} {_SEAL} {_OTHER_USES}", HASH_KEY)
-    for writer in _writers(stack):
+    for writer in [*_writers(stack), *([who.erase] if stack.has_erasure else [])]:
         yield section.may(writer, token, "makes the key of the tokens of a route, or of a group that routes join")
         yield section.may_not(writer, rest, "and nothing else", DEFAULT_KEY_POLICY)
         yield section.may_not(writer.given_everything(), rest, "the hash key serves nothing else")

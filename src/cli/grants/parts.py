@@ -25,6 +25,7 @@ class Parts:
     def __init__(self, table: RouteTable, stack: Stack) -> None:
         """Name everything that rows speak of."""
         self.stack = stack
+        self.table = table
         self.ask = Requests(stack)
         self.who = Principals(stack)
         self.first = table.routes[0]

@@ -21,11 +21,12 @@ class Stack:
         name: The parameter `Name`; stream, bucket, table and log group derive from it.
         setting: What is chosen, for people, e.g. `everything`.
         keys: Key ARNs by name: `stream`, `archive`, `dead-letter`, every route and `protection_keys`.
-        roles: Role ARNs by name: `fan-out`, `replay`, `archive`.
+        roles: Role ARNs by name: `fan-out`, `replay`, `erase`, `archive`.
         mapping: The ARN of the event source mapping.
         has_connect: Connect's service-linked role is named.
         has_readers: Every route has a reader, and one auditor of another account reads all.
         has_replay: Somebody may take the replay role.
+        has_erasure: A function may take one contact out of what is delivered.
         has_archive: Firehose archives the raw stream.
         makes_stream_key: False if the stream is encrypted with an existing key.
     """
@@ -41,6 +42,7 @@ class Stack:
     has_connect: bool = True
     has_readers: bool = True
     has_replay: bool = True
+    has_erasure: bool = True
     has_archive: bool = True
     makes_stream_key: bool = True
 
@@ -66,7 +68,7 @@ class Stack:
 def example_stack(table: RouteTable) -> Stack:
     """Return a stack with everything switched on, for people to read."""
     names = [STREAM_KEY, ARCHIVE_KEY, *(route.name for route in table.all_routes), *table.protection_keys]
-    roles = {"fan-out": "FanOutRole", "replay": "ReplayRole", "archive": "ArchiveRole"}
+    roles = {"fan-out": "FanOutRole", "replay": "ReplayRole", "erase": "EraseRole", "archive": "ArchiveRole"}
     here = f"{REGION}:{ACCOUNT}"
     return Stack(
         setting="everything",

@@ -1,0 +1,172 @@
+"""The `erase` command: asks the stack's erase function, slice by slice, and prints a receipt.
+
+Only the function opens objects; nothing of a record comes to the machine where the command runs.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cli.stack_function import Ask, StackFunctionError
+
+FUNCTION = "EraseFunction"
+NOT_SEARCHED = (
+    "the stream, until its retention ends; archive/, if the raw stream is archived; what is sealed of other contacts"
+)
+_MOST_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an erasure did, or would do.
+
+    Attributes:
+        request: What every slice was asked for.
+        stack: Of which stack.
+        started_at: When it began.
+        things: One entry for each object, or old version of one, that held the contact.
+        looked_at: How many were searched.
+        blind: Routes whose rules hide whose a record is.
+    """
+
+    request: Mapping[str, Any]
+    stack: str
+    started_at: datetime
+    things: list[Mapping[str, Any]] = field(default_factory=list)
+    looked_at: int = 0
+    blind: tuple[str, ...] = ()
+
+    def with_slice(self, done: Mapping[str, Any]) -> "Receipt":
+        """Return it with what one more slice did."""
+        return Receipt(
+            self.request,
+            self.stack,
+            self.started_at,
+            [*self.things, *done["things"]],
+            self.looked_at + done["looked_at"],
+            tuple(done["blind"]),
+        )
+
+    @property
+    def left(self) -> list[Mapping[str, Any]]:
+        """What still holds something of the contact, with the reason."""
+        return [thing for thing in self.things if thing["left"]]
+
+    def as_json(self, ended_at: datetime) -> str:
+        """Return it as one JSON document."""
+        return json.dumps(
+            {
+                "contactId": self.request["contact_id"],
+                "stack": self.stack,
+                "applied": self.request["apply"],
+                "oldVersions": self.request["old_versions"],
+                "firstDate": self.request["first_date"],
+                "lastDate": self.request["last_date"],
+                "startedAt": self.started_at.isoformat(timespec="seconds"),
+                "endedAt": ended_at.isoformat(timespec="seconds"),
+                "objectsSearched": self.looked_at,
+                "objects": [{name: value for name, value in thing.items() if value} for thing in self.things],
+                "routesThatHideWhoseARecordIs": self.blind,
+                "notSearched": NOT_SEARCHED,
+            },
+            ensure_ascii=False,
+            indent=1,
+        )
+
+
+def run(
+    request: Mapping[str, Any],
+    ask: Ask,
+    console: Console,
+    *,
+    stack: str,
+    receipt_file: Path | None = None,
+    resumes_at: str | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> int:
+    """Erase, with progress, print the receipt, and return the exit code: 1 if something is left.
+
+    Interrupted, it tells how to go on; the receipt then is of what was done until there.
+    """
+    receipt, after = Receipt(request, stack, now()), resumes_at
+    columns = (TextColumn("erase"), BarColumn(), TextColumn("{task.completed} searched"), TimeElapsedColumn())
+    told = ""
+    try:
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("erase", total=None)
+            for done in _slices(request, ask, resumes_at):
+                receipt = receipt.with_slice(done)
+                progress.advance(task, done["looked_at"])
+                after = done["next"]
+    except KeyboardInterrupt:
+        told = "interrupted"
+    except (StackFunctionError, BotoCoreError) as err:
+        if after is None:
+            raise StackFunctionError(str(err)) from None
+        told = str(err)
+    _show(receipt, console)
+    if receipt_file is not None:
+        receipt_file.write_text(receipt.as_json(now()) + "\n", encoding="utf-8")
+        console.print(f"receipt: {receipt_file}")
+    if told:
+        console.print(f"{told}; go on with --resume {after}" if after else told, markup=False, soft_wrap=True)
+        return 130 if told == "interrupted" else 1
+    return int(bool(receipt.left))
+
+
+def _slices(request: Mapping[str, Any], ask: Ask, resumes_at: str | None) -> Iterator[Mapping[str, Any]]:
+    after = resumes_at
+    while True:
+        done = ask({**request, "after": after})
+        yield done
+        after = done["next"]
+        if after is None:
+            return
+
+
+def _show(receipt: Receipt, console: Console) -> None:
+    console.print(_table(receipt))
+    for thing in receipt.left[:_MOST_SHOWN]:
+        console.print(f"left: {thing['key']}: {thing['left']}", markup=False, soft_wrap=True)
+    if len(receipt.left) > _MOST_SHOWN:
+        console.print(f"and {len(receipt.left) - _MOST_SHOWN} more are left")
+    for line in _told(receipt):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _table(receipt: Receipt) -> Table:
+    counts: dict[tuple[str, str], list[int]] = {}
+    for thing in receipt.things:
+        if thing["records"] or thing["entries"]:
+            kind = (thing["route"] or "(no route)", "old versions" if thing["version"] else "objects")
+            number, records, entries = counts.get(kind, (0, 0, 0))
+            counts[kind] = [number + 1, records + thing["records"], entries + thing["entries"]]
+    title = "erased" if receipt.request["apply"] else "would be erased"
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for heading in ("route", "", "number", "records", "parts of others"):
+        table.add_column(heading, justify="left" if heading in {"route", ""} else "right")
+    for kind, numbers in sorted(counts.items()):
+        table.add_row(*kind, *(str(number) for number in numbers))
+    return table
+
+
+def _told(receipt: Receipt) -> Iterator[str]:
+    """Return what has to be known beside the table."""
+    yield f"searched: {receipt.looked_at} objects{' and old versions' if receipt.request['old_versions'] else ''}"
+    if mentions := sum(thing["mentions"] for thing in receipt.things):
+        yield f"{mentions} records of others still name the contact, as the one before or after them"
+    for route in receipt.blind:
+        yield f"route {route}: its rules hide whose a record is; nobody can find this contact's there"
+    yield f"not searched: {NOT_SEARCHED}"
+    if not receipt.request["old_versions"]:
+        yield "old versions stay until the bucket's lifecycle removes them; --old-versions erases them too"
+    if not receipt.request["apply"]:
+        yield "nothing was changed; --apply does it"

@@ -1,0 +1,50 @@
+"""The functions of a stack that commands ask: a request in, one slice of the work out."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+type Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""One slice: a request -> what was done, with `next`: where the next slice begins, None after the last."""
+
+
+class StackFunctionError(Exception):
+    """The function cannot be asked, or refuses the request."""
+
+
+def function_of(stack: str, client: Callable[..., Any], logical_id: str, cure: str) -> Ask:
+    """Return what asks a function of a stack.
+
+    Args:
+        stack: Its name.
+        client: Makes boto3 clients.
+        logical_id: The function's, in the template.
+        cure: How to have one, if the stack has none.
+
+    Raises:
+        StackFunctionError: The stack has none.
+    """
+    try:
+        resource = client("cloudformation").describe_stack_resource(StackName=stack, LogicalResourceId=logical_id)
+    except ClientError as err:
+        code = err.response["Error"]["Code"]
+        raise StackFunctionError(f"stack {stack!r}: expected {logical_id}, got {code}; {cure}") from None
+    name = resource["StackResourceDetail"]["PhysicalResourceId"]
+    # The function may take a quarter of an hour; asked again by the SDK, two would run at once.
+    functions = client("lambda", config=Config(read_timeout=910, retries={"total_max_attempts": 1}))
+
+    def ask(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            answer = functions.invoke(FunctionName=name, Payload=json.dumps(request))
+        except ClientError as err:
+            raise StackFunctionError(f"{name}: Invoke refused with {err.response['Error']['Code']}") from None
+        payload: Any = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError"):
+            raise StackFunctionError(str(payload.get("errorMessage", "the function failed; see its log")))
+        done: Mapping[str, Any] = payload
+        return done
+
+    return ask

@@ -1,0 +1,17 @@
+"""Lambda entry point: `ctr-fanout erase` calls `handler`, slice by slice."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from handlers.erasure_request import read_erasure
+from handlers.invocation import Invocation, LambdaContext
+from handlers.route_file import shipped_routes
+from handlers.wiring import Erase
+
+_erase = Erase(os.environ, shipped_routes())
+
+
+def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, Any]:
+    """Erase from one slice: `{"contact_id": ..., "apply": true}` -> `{"things": [...], ..., "next": null}`."""
+    return _erase(read_erasure(event), Invocation.of(context))

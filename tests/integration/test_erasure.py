@@ -1,0 +1,283 @@
+"""Erase one contact from everything that is delivered: by the wired function, and the command that asks it."""
+
+import gzip
+import json
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from rich.console import Console
+
+from cli.erase import run
+from cli.lambda_event import FIRST_SEQUENCE_NUMBER, event_of_documents
+from handlers.erasure_request import read_erasure
+from handlers.invocation import Invocation
+from handlers.wiring import Erase, FanOut
+from routing.errors import EventError
+from routing.routes import RouteTable
+from tests.builders import ROUTES, agent_event, claim, contact, lines_in, numbered_event, segment, table
+from tests.integration.conftest import BUCKET, Aws
+
+STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
+GONE, KEPT = "c-gone", "c-kept"
+HASHED = '[[routes.protect]]\nhash = ["ContactId"]\n'
+HIDDEN = '[[routes.protect]]\nremove = ["ContactId"]\n'
+
+
+class Erasing:
+    """A table, its functions, and what was delivered."""
+
+    def __init__(self, aws: Aws, routes: RouteTable, *documents: bytes) -> None:
+        self.aws = aws
+        self.environment = {**aws.environment(routes), "STREAM_ARN": STREAM}
+        self.deliver = FanOut(self.environment, routes)
+        self.erase = Erase(self.environment, routes)
+        if documents:
+            self.deliver(event_of_documents(documents), invocation())
+
+    def ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = self.erase(read_erasure(dict(request)), invocation())
+        return json.loads(json.dumps(answer))  # type: ignore[no-any-return] # as Lambda passes it on
+
+    def run(self, receipt: Path | None = None, **asked: Any) -> tuple[int, str]:
+        """Run the command; return its exit code and what it printed."""
+        text = StringIO()
+        request = {"contact_id": GONE, "apply": True, "old_versions": False, "first_date": None, "last_date": None}
+        console = Console(file=text, width=200)
+        return run({**request, **asked}, self.ask, console, stack="s", receipt_file=receipt), text.getvalue()
+
+    def metadata(self, key: str) -> dict[str, str]:
+        found: dict[str, str] = self.aws.s3.head_object(Bucket=BUCKET, Key=key)["Metadata"]
+        return found
+
+
+def invocation() -> Invocation:
+    return Invocation("invocation-1", lambda: 600.0)
+
+
+def with_rules(rules: str) -> RouteTable:
+    return table(ROUTES.replace('prefix = "claims"\n', f'prefix = "claims"\n{rules}'))
+
+
+def put(aws: Aws, key: str, body: bytes) -> None:
+    aws.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+
+@pytest.fixture
+def erasing(aws: Aws) -> Erasing:
+    return Erasing(
+        aws,
+        table(),
+        claim(ContactId=GONE, n=1.50),
+        claim(ContactId=KEPT, n=1.50),
+        agent_event(CurrentAgentSnapshot={"Contacts": [{"ContactId": GONE}, {"ContactId": KEPT}]}),
+        segment(ContactId=GONE),
+        contact(ContactId=KEPT, PreviousContactId=GONE),
+        b"\xff" + GONE.encode(),
+        b"\xff",
+    )
+
+
+def test_rehearsal_tells_and_changes_nothing(erasing: Erasing) -> None:
+    before = erasing.aws.lines()
+    code, text = erasing.run(apply=False)
+    assert code == 0
+    assert "would be erased" in text
+    assert "nothing was changed; --apply does it" in text
+    assert erasing.aws.lines() == before
+
+
+def test_contact_goes_from_every_route_and_the_others_stay_byte_for_byte(erasing: Erasing) -> None:
+    before = erasing.aws.lines()
+    code, text = erasing.run()
+    assert code == 0, text
+    after = erasing.aws.lines()
+    assert after.keys() == before.keys(), "names stay, so nothing is delivered again"
+    left = b"\n".join(line for lines in after.values() for line in lines)
+    mention = contact(ContactId=KEPT, PreviousContactId=GONE)
+    assert left.count(GONE.encode()) == left.count(mention) == 1
+    letters = {line for key, lines in before.items() for line in lines if key.startswith("dead-letter/")}
+    kept = {line for lines in before.values() for line in lines if GONE.encode() not in line} - letters | {mention}
+    assert kept <= {line for lines in after.values() for line in lines}
+    assert agent_event(CurrentAgentSnapshot={"Contacts": [{"ContactId": KEPT}]}) in left.splitlines()
+    assert len([line for key, lines in after.items() for line in lines if key.startswith("dead-letter/")]) == 1
+    assert "1 records of others still name the contact" in text
+
+
+def test_counts_of_the_delivery_stay_and_what_is_gone_is_told_beside_them(erasing: Erasing) -> None:
+    (key,) = (key for key in erasing.aws.lines() if key.startswith("claims/"))
+    before = erasing.metadata(key)
+    erasing.run()
+    after = erasing.metadata(key)
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert changed == {"plain-crc32", "fencing-token", "erased-count"}
+    assert (after["record-count"], after["erased-count"]) == ("2", "1")
+    assert int(after["fencing-token"]) > int(before["fencing-token"])
+
+
+def test_object_is_put_again_under_its_key(erasing: Erasing) -> None:
+    heads = {key: erasing.aws.s3.head_object(Bucket=BUCKET, Key=key) for key in erasing.aws.lines()}
+    erasing.run()
+    for key, head in heads.items():
+        assert erasing.aws.s3.head_object(Bucket=BUCKET, Key=key)["SSEKMSKeyId"] == head["SSEKMSKeyId"]
+
+
+def test_twice_is_once(erasing: Erasing) -> None:
+    erasing.run()
+    before = {key: erasing.metadata(key) for key in erasing.aws.lines()}
+    code, text = erasing.run()
+    assert (code, "objects" in text.splitlines()[2]) == (0, False), text
+    assert {key: erasing.metadata(key) for key in erasing.aws.lines()} == before
+
+
+def test_batch_that_comes_again_brings_nothing_back(erasing: Erasing) -> None:
+    erasing.run()
+    before = erasing.aws.lines()
+    erasing.deliver(event_of_documents([claim(ContactId=GONE, n=1.50)]), invocation())
+    assert erasing.aws.lines() == before
+
+
+def test_object_that_is_written_meanwhile_is_not_overwritten(erasing: Erasing) -> None:
+    (key,) = (key for key in erasing.aws.lines() if key.startswith("claims/"))
+
+    def write_meanwhile(params: dict[str, Any], **_: Any) -> None:
+        if params["headers"].get("If-Match") and unquote(params["url_path"]).endswith(key):
+            put(erasing.aws, key, gzip.compress(claim(ContactId=GONE, n="newer")))
+
+    erasing.erase._s3.meta.events.register("before-call.s3.PutObject", write_meanwhile)
+    code, text = erasing.run()
+    assert code == 1
+    assert f"left: {key}: route 'claims': it was written meanwhile; erase again" in text
+    assert erasing.aws.lines()[key] == [claim(ContactId=GONE, n="newer")]
+
+
+def test_one_that_cannot_be_opened_is_told_and_the_others_go_on(erasing: Erasing) -> None:
+    put(erasing.aws, "claims/contact_record/date=2026-03-02/x.ndjson.gz", b"no gzip")
+    code, text = erasing.run()
+    assert code == 1
+    assert "x.ndjson.gz: expected what ctr-fanout or Lambda puts here, got BadGzipFile; look at it by hand" in text
+    assert not any(GONE.encode() in line for key, lines in erasing_lines(erasing) for line in lines if "claims" in key)
+
+
+def erasing_lines(erasing: Erasing) -> list[tuple[str, list[bytes]]]:
+    keys = [entry["Key"] for entry in erasing.aws.s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
+    bodies = {key: erasing.aws.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+    return [(key, lines_in(body)) for key, body in bodies.items() if body != b"no gzip"]
+
+
+def test_name_that_the_routes_do_not_make_is_left_and_told(erasing: Erasing) -> None:
+    put(erasing.aws, "claims/by-hand.gz", gzip.compress(claim(ContactId=GONE)))
+    code, text = erasing.run()
+    assert code == 1
+    assert "left: claims/by-hand.gz: the deployed routes make no such name; deal with it by hand" in text
+
+
+def test_batch_that_lambda_gave_up_on_has_to_be_replayed_first(erasing: Erasing) -> None:
+    event = event_of_documents([claim(ContactId=GONE)])
+    put(erasing.aws, "aws/lambda/m/s/2026/03/02/x", json.dumps({"payload": json.dumps(event)}).encode())
+    put(erasing.aws, "aws/lambda/m/s/2026/03/02/y", json.dumps({"payload": None}).encode())
+    code, text = erasing.run()
+    assert code == 1
+    assert "left: aws/lambda/m/s/2026/03/02/x: a batch that Lambda gave up on holds it; replay it" in text
+    assert "2026/03/02/y" not in text
+
+
+def test_token_of_the_contact_is_found_where_its_id_is_hashed(aws: Aws) -> None:
+    erasing = Erasing(aws, with_rules(HASHED), claim(ContactId=GONE), claim(ContactId=KEPT))
+    code, text = erasing.run()
+    assert code == 0, text
+    (key,) = (key for key in aws.lines() if key.startswith("claims/"))
+    assert len(aws.lines()[key]) == 1
+
+
+def test_route_that_hides_whose_a_record_is_is_told(aws: Aws) -> None:
+    erasing = Erasing(aws, with_rules(HIDDEN), claim(ContactId=GONE))
+    _, text = erasing.run()
+    assert "route claims: its rules hide whose a record is; nobody can find this contact's there" in text
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_old_versions_go_where_that_is_asked(aws: Aws, is_asked: bool) -> None:
+    aws.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    erasing = Erasing(aws, table(), claim(ContactId=GONE), claim(ContactId=KEPT))
+    (key,) = (key for key in aws.lines() if key.startswith("claims/"))
+    old = gzip.compress(claim(ContactId=GONE, n="old"))
+    current = aws.s3.get_object(Bucket=BUCKET, Key=key)
+    aws.s3.put_object(Bucket=BUCKET, Key=key, Body=old)
+    aws.s3.put_object(Bucket=BUCKET, Key=key, Body=current["Body"].read(), Metadata=current["Metadata"])
+    code, text = erasing.run(old_versions=is_asked)
+    assert code == 0, text
+    versions = aws.s3.list_object_versions(Bucket=BUCKET, Prefix="claims/")["Versions"]
+    bodies = [aws.s3.get_object(Bucket=BUCKET, Key=key, VersionId=one["VersionId"])["Body"].read() for one in versions]
+    holding = [body for body in bodies if GONE.encode() in gzip.decompress(body)]
+    assert len(holding) == (0 if is_asked else 3)
+    assert ("old versions stay until" in text) is not is_asked
+
+
+def test_only_the_dates_that_are_asked_for_are_searched(erasing: Erasing) -> None:
+    before = erasing.aws.lines()
+    assert erasing.run(first_date="2099-01-01")[0] == 0
+    assert erasing.aws.lines() == before
+    assert erasing.run(first_date="2020-01-01", last_date="2099-12-31")[0] == 0
+    assert erasing.aws.lines() != before
+
+
+def test_slices_go_on_where_one_ended(erasing: Erasing) -> None:
+    for number in range(20):
+        document = claim(ContactId=GONE, n=number)
+        erasing.deliver(numbered_event([(FIRST_SEQUENCE_NUMBER + 10**9 + number, document)]), invocation())
+    done, after, searched = 0, None, 0
+    while True:
+        answer = erasing.ask({"contact_id": GONE, "apply": True, "most": 1, "after": after})
+        done, after, searched = done + 1, answer["next"], searched + answer["looked_at"]
+        if after is None:
+            break
+    assert done > 2
+    assert searched == len(erasing.aws.lines())
+    assert erasing.run()[0] == 0
+    assert not any(claim(ContactId=GONE, n=n) in lines for n in range(20) for lines in erasing.aws.lines().values())
+
+
+def test_receipt_says_what_was_done_and_holds_no_record(erasing: Erasing, tmp_path: Path) -> None:
+    file = tmp_path / "receipt.json"
+    code, _ = erasing.run(file)
+    receipt = json.loads(file.read_text())
+    assert code == 0
+    assert (receipt["contactId"], receipt["applied"], receipt["objectsSearched"]) == (
+        GONE,
+        True,
+        len(erasing.aws.lines()),
+    )
+    assert sum(thing.get("records", 0) for thing in receipt["objects"]) == 4
+    assert sum(thing.get("entries", 0) for thing in receipt["objects"]) == 1
+    assert KEPT not in file.read_text()
+
+
+def test_log_does_not_tell_whose_records_went(erasing: Erasing, caplog: pytest.LogCaptureFixture) -> None:
+    erasing.run()
+    (record,) = (record for record in caplog.records if record.message == "erase")
+    printed = json.dumps(vars(record), default=str)
+    assert GONE not in printed
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"contact_id": ""}, "contact_id: expected 1 to 256 letters, digits, '-' or '_', got 0 characters"),
+        ({"contact_id": "c 1"}, "got 3 characters"),
+        (
+            {"contact_id": GONE, "first_date": "yesterday"},
+            "first_date: expected a date like 2026-03-01, got 9 characters",
+        ),
+        ({"contact_id": GONE, "most": 0}, "most: expected 1 to 10000, got 0"),
+        ({"contact_id": GONE, "all": True}, "erase: Object contains unknown field `all`"),
+        ({}, "missing required field `contact_id`"),
+    ],
+)
+def test_request_that_makes_no_sense_is_refused_clearly(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(EventError) as caught:
+        read_erasure(asked)
+    assert message in str(caught.value)

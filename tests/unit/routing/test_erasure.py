@@ -1,0 +1,79 @@
+"""Erase: lines without one contact, the others byte for byte."""
+
+import pytest
+
+from routing.dead_letter import from_record
+from routing.erasure import erased, erased_letters
+from routing.errors import RecordError
+from routing.model import SequenceNumber, Shard
+from routing.reasons import Reason
+from tests.builders import agent_event, contact, segment
+
+GONE = "c-1"
+
+
+def snapshot(*contacts: str) -> dict[str, object]:
+    return {"Contacts": [{"ContactId": one, "State": "CONNECTED"} for one in contacts]}
+
+
+def test_lines_of_the_contact_go_whole_and_the_others_keep_their_bytes() -> None:
+    others = [contact(ContactId="c-2", n=1.50), b'{"ContactId" : "c-3",  "n":1.50e+400}', segment(ContactId="c-4")]
+    made = erased([contact(), others[0], segment(), *others[1:]], {GONE})
+    assert (made.lines, made.records, made.entries, made.mentions) == (others, 2, 0, 0)
+
+
+def test_contact_inside_an_agent_event_goes_and_the_rest_of_the_event_stays() -> None:
+    event = agent_event(CurrentAgentSnapshot=snapshot("c-2", GONE), PreviousAgentSnapshot=snapshot(GONE))
+    made = erased([event], {GONE})
+    assert made.lines == [agent_event(CurrentAgentSnapshot=snapshot("c-2"), PreviousAgentSnapshot=snapshot())]
+    assert (made.records, made.entries, made.mentions) == (0, 2, 0)
+
+
+@pytest.mark.parametrize("field", ["PreviousContactId", "NextContactId", "InitialContactId", "RelatedContactId"])
+def test_other_contact_that_names_it_stays_and_is_counted(field: str) -> None:
+    line = contact(ContactId="c-2", **{field: GONE})
+    made = erased([line], {GONE})
+    assert (made.lines, made.mentions, made.is_changed) == ([line], 1, False)
+
+
+def test_escaped_spelling_of_the_id_is_found() -> None:
+    made = erased([rb'{"ContactId":"\u0063-1"}', rb'{"A":[{"ContactId":"\u0063-1"}]}'], {GONE})
+    assert (made.lines, made.records, made.entries) == ([b'{"A":[]}'], 1, 1)
+
+
+def test_any_of_the_tokens_counts() -> None:
+    assert erased([contact(ContactId="f00d")], {GONE, "f00d"}).records == 1
+
+
+def test_part_beside_a_sealed_message_stays_and_is_told() -> None:
+    """Without the part the message would not open any more."""
+    line = agent_event(CurrentAgentSnapshot=snapshot(GONE), _sealed="AgV4")
+    made = erased([line], {GONE})
+    assert (made.lines, made.sealed, made.is_changed) == ([line], 1, False)
+
+
+def test_sealed_record_of_the_contact_goes_whole() -> None:
+    assert erased([contact(_sealed="AgV4")], {GONE}).lines == []
+
+
+@pytest.mark.parametrize("line", [b"c-1", b'["c-1"]', b'{"a":"c-1"', b'"c-1"'])
+def test_line_that_is_no_object_is_refused(line: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever the parser says
+        erased([line], {GONE})
+
+
+def test_id_that_is_no_string_is_nobody() -> None:
+    line = b'{"ContactId":1,"Note":"1"}'
+    assert erased([line], {"1"}).lines == [line]
+
+
+def test_dead_letters_that_name_the_contact_anywhere_go() -> None:
+    letters = [_letter(b"\xff broken c-1"), _letter(b"\xff broken c-2")]
+    made = erased_letters(letters, {GONE})
+    assert (made.lines, made.records) == (letters[1:], 1)
+
+
+def _letter(raw: bytes) -> bytes:
+    shard = Shard("arn:aws:kinesis:ap-northeast-1:111122223333:stream/s", "shardId-000000000000")
+    failure = RecordError(Reason.NOT_UTF8, "not UTF-8 at byte 0")
+    return from_record(shard, SequenceNumber("1"), 1, 0.0, raw, failure).data

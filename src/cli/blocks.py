@@ -207,7 +207,7 @@ def writer_policies(table: RouteTable) -> Block:
             "Type": "AWS::IAM::ManagedPolicy",
             "Properties": {
                 "Description": Sub("${Name} writes each prefix with its own key and decrypts nothing"),
-                "Roles": [Ref("FanOutRole"), _if_replayed(Ref("ReplayRole")), _if_erasing(Ref("EraseRole"))],
+                "Roles": [Ref("FanOutRole"), _if_replayed(Ref("ReplayRole"))],
                 "PolicyDocument": {
                     "Version": "2012-10-17",
                     "Statement": [
@@ -228,7 +228,7 @@ def writer_policy_names(table: RouteTable) -> list[str]:
 
 
 def erase_policies(table: RouteTable) -> Block:
-    """What may be read of the routes, and removed of their old versions, to erase a contact."""
+    """What may be read of the routes, written again and removed of their old versions, to erase a contact."""
     return {
         f"ErasePolicy{number}": {
             "Type": "AWS::IAM::ManagedPolicy",
@@ -239,13 +239,14 @@ def erase_policies(table: RouteTable) -> Block:
                 "PolicyDocument": {
                     "Version": "2012-10-17",
                     "Statement": [
-                        *(_read(route) for route in routes),
+                        *(statement for route in routes for statement in _rewrite(route)),
                         {
                             "Sid": "TakeVersions",
                             "Effect": "Allow",
-                            "Action": Inline(["s3:GetObjectVersion", "s3:DeleteObjectVersion"]),
+                            "Action": Inline(["s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObjectVersion"]),
                             "Resource": [_objects(route) for route in routes],
                         },
+                        *([_MAKE_TOKENS] if table.hashes and number == 1 else []),
                     ],
                 },
             },
@@ -449,15 +450,19 @@ def _write(route: Route) -> list[Statement]:
     ]
 
 
-def _read(route: Route) -> Statement:
+def _rewrite(route: Route) -> list[Statement]:
     stem = logical_id(route.name)
-    return {
-        "Sid": f"{stem}Decrypt",
-        "Effect": "Allow",
-        "Action": "kms:Decrypt",
-        "Resource": GetAtt(f"{stem}Key.Arn"),
-        "Condition": _via_s3_below(_objects(route)),
-    }
+    put = _write(route)[0]
+    return [
+        put,
+        {
+            "Sid": f"{stem}Rewrite",
+            "Effect": "Allow",
+            "Action": Inline(["kms:Decrypt", "kms:GenerateDataKey"]),
+            "Resource": GetAtt(f"{stem}Key.Arn"),
+            "Condition": _via_s3_below(_objects(route)),
+        },
+    ]
 
 
 _MAKE_TOKENS: Statement = {

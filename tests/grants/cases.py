@@ -38,6 +38,11 @@ class Cases:
         self.policies: list[Policy] = [*(one.document for one in self.attached), EVERYTHING, loose]
         self._everything, self._loose = len(self.attached), len(self.attached) + 1
         self.cases = [case for row in rows for case in self._of(row)]
+        self.met_by: dict[int, list[int]] = {place: [] for place in range(len(self.policies))}
+        for index, case in enumerate(self.cases):
+            for place in {*case.identity, case.resource_policy}:
+                if place is not None:
+                    self.met_by[place].append(index)
         callers = {row.who.role: row.who for row in rows if row.who.role and row.who.policies == "none"}
         mine = {role for one in deployed.policies for role in one.roles}
         self.outsiders = sorted(set(callers) - mine)

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 from local.policies import Attached, Policy
@@ -36,13 +38,21 @@ class Mutant:
         what: Where and what, for messages.
         hint: A principal, an action or a place by which the row that notices may be found sooner.
         statement: The statement as it was.
+        changed: The statement as it is then; None if it is gone.
         policy: The document as it is then.
+        role: The only role for which it is so; empty for all.
     """
 
     what: str
     hint: str
     statement: Statement
+    changed: Statement | None
     policy: Policy
+    role: str = ""
+
+    def concerns(self, action: str, resource: str) -> bool:
+        """Tell whether the change may decide a request: a statement about other things decides nothing of it."""
+        return any(_speaks_of(one, action, resource) for one in (self.statement, self.changed) if one is not None)
 
 
 def mutants(attached: Attached, outsiders: Sequence[str], writers: Sequence[str]) -> Iterator[Mutant]:
@@ -55,20 +65,34 @@ def mutants(attached: Attached, outsiders: Sequence[str], writers: Sequence[str]
     """
     for place, statement in enumerate(attached.document["Statement"]):
         where = f"{attached.name}.{statement.get('Sid', place)}"
-        yield Mutant(f"{where}: removed", "", statement, _with(attached, place, None))
+        yield Mutant(f"{where}: removed", "", statement, None, _with(attached, place, None))
         changes = [*_without_conditions(statement), *_without_entries(statement)]
         if statement["Effect"] == "Allow":
             changes += [*_widened(attached, statement), *_loosened(statement), *_extended(statement)]
-            changes += _admitting(statement, outsiders)
+            changes += _admitting(attached, statement, outsiders)
         else:
             changes += [*_excepting(statement, writers), *_narrowed(statement)]
         for what, hint, changed in changes:
-            yield Mutant(f"{where}: {what}", hint, statement, _with(attached, place, changed))
+            yield Mutant(f"{where}: {what}", hint, statement, changed, _with(attached, place, changed))
 
 
-def detached(attached: Attached) -> Mutant:
+def detached(attached: Attached, role: str) -> Mutant:
     """Return what a policy is for a role that it is not attached to."""
-    return Mutant(f"{attached.name}: detached", "", {}, {**attached.document, "Statement": []})
+    every = {"Action": "*", "Resource": "*"}
+    what = f"{attached.name}: detached from {role}"
+    return Mutant(what, "", every, None, {**attached.document, "Statement": []}, role)
+
+
+def _speaks_of(statement: Statement, action: str, resource: str) -> bool:
+    if not any(_matches(action.lower(), pattern.lower()) for pattern in _actions(statement)):
+        return False
+    if "NotResource" in statement:
+        return True
+    named = statement.get("Resource", "*")
+    return any(_matches(resource, pattern) for pattern in (named if isinstance(named, list) else [named]))
+
+
+_matches = cache(fnmatchcase)
 
 
 def _with(attached: Attached, place: int, statement: Statement | None) -> Policy:
@@ -156,9 +180,11 @@ def _extended(statement: Statement) -> Iterator[Change]:
             yield f"and {action}", action, {**statement, "Action": [*actions, action]}
 
 
-def _admitting(statement: Statement, outsiders: Sequence[str]) -> Iterator[Change]:
-    """One more principal, by name or by the condition that names roles."""
+def _admitting(attached: Attached, statement: Statement, outsiders: Sequence[str]) -> Iterator[Change]:
+    """One more principal, by name or by the condition that names roles; not one who may do just this already."""
     named = _named(statement)
+    admitted = {name for one in attached.document["Statement"] if _is_alike(one, statement) for name in _named(one)}
+    outsiders = [outsider for outsider in outsiders if outsider not in admitted]
     bound = statement.get("Condition", {}).get("ArnEquals", {}).get("aws:PrincipalArn")
     if bound is not None:
         roles = bound if isinstance(bound, list) else [bound]
@@ -171,6 +197,16 @@ def _admitting(statement: Statement, outsiders: Sequence[str]) -> Iterator[Chang
         for outsider in outsiders:
             if outsider not in named:
                 yield f"and {outsider}", outsider, {**statement, "Principal": {"AWS": [*named, outsider]}}
+
+
+def _is_alike(one: Statement, other: Statement) -> bool:
+    """Tell whether two statements say the same of different principals."""
+    return one["Effect"] == other["Effect"] and _without_principals(one) == _without_principals(other)
+
+
+def _without_principals(statement: Statement) -> Statement:
+    conditions = {name: keys for name, keys in statement.get("Condition", {}).items() if name != "ArnEquals"}
+    return {"Action": _actions(statement), "Condition": conditions}
 
 
 def _excepting(statement: Statement, writers: Sequence[str]) -> Iterator[Change]:

@@ -18,7 +18,10 @@ _EMULATORS_PYTHON = _VENVS / "emulator" / "bin" / "python"
 
 def decide(cases: Cases, mutants: Sequence[tuple[int, Mutant]] = ()) -> tuple[list[bool], list[int]]:
     """Decide all cases, and tell for each mutant of the policy at a place which case notices it, or -1."""
-    asked = [{"place": place, "policy": mutant.policy, "likely": _likely(cases, mutant)} for place, mutant in mutants]
+    asked = [
+        {"place": place, "policy": mutant.policy, "concerned": _concerned(cases, place, mutant)}
+        for place, mutant in mutants
+    ]
     question = {"policies": cases.policies, "cases": [_case(cases, index) for index in range(len(cases.cases))]}
     half = (len(asked) + 1) // 2
     with ThreadPoolExecutor() as processes:
@@ -56,13 +59,18 @@ def _case(cases: Cases, index: int) -> dict[str, Any]:
     }
 
 
-def _likely(cases: Cases, mutant: Mutant) -> list[int]:
-    """Return the cases to ask first: those about what the statement speaks of, the hinted ones before all."""
+def _concerned(cases: Cases, place: int, mutant: Mutant) -> list[int]:
+    """Return the cases that a mutant may change, those about what the statement speaks of first, the hinted before all."""
     text = json.dumps(mutant.statement)
-    about = [index for index, case in enumerate(cases.cases) if f"/{case.row.request.on}" in text]
-    hinted = [index for index, case in enumerate(cases.cases) if mutant.hint and _is_hinted(case, mutant.hint)]
-    both = set(about) & set(hinted)
-    return [*sorted(both), *hinted, *about]
+    concerned = [
+        index
+        for index in cases.met_by[place]
+        if mutant.role in {"", cases.cases[index].row.who.role}
+        and mutant.concerns(cases.cases[index].action, cases.cases[index].row.request.resource)
+    ]
+    about = {index for index in concerned if f"/{cases.cases[index].row.request.on}" in text}
+    hinted = {index for index in concerned if mutant.hint and _is_hinted(cases.cases[index], mutant.hint)}
+    return sorted(concerned, key=lambda index: (index not in hinted, index not in about, index))
 
 
 def _is_hinted(case: Case, hint: str) -> bool:

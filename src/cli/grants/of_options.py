@@ -103,6 +103,12 @@ class _Options(Parts):
             yield section.may(erase, ask.via_s3("kms:Decrypt kms:GenerateDataKey", key, prefix), "under the same key")
             yield from key_alone(section, ask, erase, elsewhere=other.prefix, **uses)
             yield from role_alone(section, ask, erase, other=other, **uses)
+            yield section.may_not(erase, ask.put(prefix, other.name), "its own policy: this key only", loose)
+            yield section.may_not(erase, ask.put(prefix, None), "its own policy: a key, and this one", loose)
+            away = ask.put(prefix, key, bucket=OTHER_BUCKET)
+            yield section.may_not(erase, away, "its own policy: this bucket", loose)
+            copied = ask.put(prefix, key, action="s3:ReplicateObject")
+            yield section.may_not(erase, copied, "its own policy: puts", loose)
         handed_over, encrypt = ask.via_s3("kms:Decrypt", DEAD_LETTER, HANDED_OVER), "kms:GenerateDataKey"
         yield section.may(erase, handed_over, "finds it in a batch that Lambda gave up on")
         yield from role_alone(
@@ -122,11 +128,10 @@ class _Options(Parts):
             yield section.may_not(erase, ask.names(None, action=action), "not the whole bucket")
             yield section.may_not(erase, ask.names(UNKNOWN_PREFIX, action=action), "and no other prefix")
         yield section.may_not(erase, ask.objects(versions, UNKNOWN_PREFIX), "no other prefix")
-        yield section.may_not(erase, ask.put(DEAD_LETTERS, self.first.name), "its own policy: this key only", loose)
-        yield section.may_not(erase, ask.put(DEAD_LETTERS, None), "its own policy: a key, and this one", loose)
         yield section.may_not(erase, ask.put(HANDED_OVER, DEAD_LETTER), "its own policy: dead-letter/ only", loose)
-        copied = ask.put(DEAD_LETTERS, DEAD_LETTER, action="s3:ReplicateObject")
-        yield section.may_not(erase, copied, "its own policy: puts", loose)
+        for prefix in (*self.prefixes, HANDED_OVER):
+            uploads = ask.names(prefix, action="s3:ListBucketMultipartUploads")
+            yield section.may_not(erase, uploads, "and nothing that is only under way")
         yield section.may_not(erase, ask.bucket("s3:PutBucketPolicy s3:DeleteBucket"), "nor anything else")
         yield from self.holding(section, erase)
         yield from self.log(section, erase, f"/aws/lambda/{stack.name}", "logs:CreateLogStream logs:PutLogEvents")

@@ -2,7 +2,7 @@
 //
 // stdin:  {"policies": [policy, ...],
 //          "cases": [{principal, action, resource, account, identity: [index, ...], resourcePolicy: index | null, context}],
-//          "mutants": [{"place": index, "policy": policy, "likely": [index of a case, ...]}]}
+//          "mutants": [{"place": index, "policy": policy, "concerned": [index of a case, ...]}]}
 // stdout: {"decisions": [bool, ...], "noticed": [index of the first case that a mutant changes, or -1, ...]}
 //
 // The engine's public simulation drops every kms:EncryptionContext key, so its core is used, by file: the
@@ -48,13 +48,9 @@ function isAllowed(index, policyAt) {
 }
 
 const decisions = cases.map((_, index) => isAllowed(index, i => loaded[i]))
-const casesOf = policies.map(() => [])
-cases.forEach((c, index) => new Set([...c.identity, c.resourcePolicy]).forEach(i => i === null || casesOf[i].push(index)))
-const noticed = mutants.map(({place, policy, likely}) => {
+const noticed = mutants.map(({place, policy, concerned}) => {
   const changed = load(policy, place)
   const policyAt = i => i === place ? changed : loaded[i]
-  const concerned = new Set(casesOf[place])
-  const order = [...likely.filter(index => concerned.has(index)), ...concerned]
-  return order.find(index => isAllowed(index, policyAt) !== decisions[index]) ?? -1
+  return concerned.find(index => isAllowed(index, policyAt) !== decisions[index]) ?? -1
 })
 console.log(JSON.stringify({decisions, noticed}))

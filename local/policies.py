@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cli.grants.stack import ARCHIVE_KEY, STREAM_KEY, Stack
+from cli.grants.stack import ALARM_KEY, ARCHIVE_KEY, RESULTS_KEY, STREAM_KEY, Stack
+from cli.lambda_event import ACCOUNT
 from local.resolve import Resolver
 from local.translate import Template
 from routing.routes import RouteTable, logical_id
@@ -60,15 +61,16 @@ def settings(template: Template, table: RouteTable) -> dict[str, Deployed]:
         "ReplayOperators": "arn:aws:iam::111122223333:role/ReplayOperator",
         "Erasure": "on",
         "ArchiveRawStream": "true",
-        "AlarmTopicArn": "arn:aws:sns:ap-northeast-1:111122223333:alarms",
+        "Tracing": "Active",
     }
+    nothing = {"AlarmTopicArn": "arn:aws:sns:ap-northeast-1:111122223333:alarms", "Analysis": "off"}
     everything = {**_CONNECT, **readers, **options}
     return {
         "everything": deployed(template, table, everything, "everything"),
         "an existing stream key": deployed(
             template, table, {**everything, "ExistingStreamKeyArn": EXISTING_KEY}, "an existing stream key"
         ),
-        "nothing optional": deployed(template, table, {}, "nothing optional"),
+        "nothing optional": deployed(template, table, nothing, "nothing optional"),
     }
 
 
@@ -76,6 +78,8 @@ def deployed(template: Template, table: RouteTable, parameters: Mapping[str, str
     """Resolve the template with some parameters and gather its policies."""
     resolver = Resolver(template, parameters)
     names = [STREAM_KEY, ARCHIVE_KEY, *(route.name for route in table.all_routes), *table.protection_keys]
+    has_topic, has_analysis = "AlarmTopicArn" not in parameters, parameters.get("Analysis") != "off"
+    names += [*([ALARM_KEY] if has_topic else []), *([RESULTS_KEY] if has_analysis else [])]
     keys = {name: resolver.arn(f"{logical_id(name)}Key") for name in names}
     if existing := parameters.get("ExistingStreamKeyArn"):
         keys[STREAM_KEY] = existing
@@ -89,18 +93,26 @@ def deployed(template: Template, table: RouteTable, parameters: Mapping[str, str
         has_replay="ReplayOperators" in parameters,
         has_erasure=parameters.get("Erasure") == "on",
         has_archive=parameters.get("ArchiveRawStream") == "true",
+        has_alarm_topic=has_topic,
+        has_analysis=has_analysis,
+        has_tracing=parameters.get("Tracing") == "Active",
         makes_stream_key=not existing,
     )
-    return Deployed(stack, tuple(_policies(resolver)))
+    return Deployed(stack, tuple(_policies(resolver, table)))
 
 
-def _policies(resolver: Resolver) -> list[Attached]:
+def _policies(resolver: Resolver, table: RouteTable) -> list[Attached]:
     found = []
+    permissions: dict[str, list[dict[str, Any]]] = {}
+    # An administrator attaches these; here each to a role of its own.
+    analysts = {f"{logical_id(route.name)}QueryPolicy": f"AnalystOf-{route.name}" for route in table.routes}
     for name, resource in resolver.resources().items():
         properties = resource["Properties"]
         match resource["Type"]:
             case "AWS::IAM::ManagedPolicy":
-                roles = tuple(resolver.arn(role) for role in properties["Roles"])
+                roles = tuple(resolver.arn(role) for role in properties.get("Roles", []))
+                if name in analysts:
+                    roles = (f"arn:aws:iam::{ACCOUNT}:role/{analysts[name]}",)
                 found.append(Attached(name, properties["PolicyDocument"], roles=roles))
             case "AWS::IAM::Role":
                 found.append(Attached(name, properties["AssumeRolePolicyDocument"], resource=resolver.arn(name)))
@@ -108,23 +120,30 @@ def _policies(resolver: Resolver) -> list[Attached]:
                 found.append(Attached(name, properties["KeyPolicy"], resource=resolver.arn(name)))
             case "AWS::S3::BucketPolicy":
                 found.append(Attached(name, properties["PolicyDocument"], resource=resolver.arn("Bucket")))
+            case "AWS::SNS::TopicPolicy":
+                (topic,) = properties["Topics"]
+                found.append(Attached(name, properties["PolicyDocument"], resource=topic))
             case "AWS::Lambda::Permission":
                 function = resolver.function_arn(properties["FunctionName"])
-                found.append(Attached(name, _permission(properties, function), resource=function))
+                permissions.setdefault(function, []).append(_permission(name, properties, function))
+    found += [
+        Attached(f"permissions of {function.rpartition(':')[2]}", {"Version": "2012-10-17", "Statement": statements},
+                 resource=function)
+        for function, statements in permissions.items()
+    ]  # fmt: skip
     return found
 
 
-def _permission(properties: Mapping[str, Any], function: str) -> Policy:
-    """Return the policy that `AddPermission` makes.
+def _permission(name: str, properties: Mapping[str, Any], function: str) -> dict[str, Any]:
+    """Return the statement that `AddPermission` makes.
 
     Source: https://docs.aws.amazon.com/lambda/latest/dg/access-control-resource-based.html
     """
-    statement = {
-        "Sid": "Permission",
+    return {
+        "Sid": name,
         "Effect": "Allow",
         "Principal": {"Service": properties["Principal"]},
         "Action": properties["Action"],
         "Resource": function,
         "Condition": {"ArnLike": {"AWS:SourceArn": properties["SourceArn"]}},
     }
-    return {"Version": "2012-10-17", "Statement": [statement]}

@@ -3,6 +3,7 @@
 Only the intrinsic functions that template.yaml uses are known; another one is an error, not a guess.
 """
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ _PSEUDO = {
 }
 _NO_VALUE = object()
 _ARNS = {
+    "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:{here}:alarm:{AlarmName}",
     "AWS::DynamoDB::Table": "arn:aws:dynamodb:{here}:table/{TableName}",
     "AWS::Events::Rule": "arn:aws:events:{here}:rule/{Name}",
     "AWS::IAM::Role": "arn:aws:iam::{account}:role/{id}",
@@ -29,6 +31,7 @@ _ARNS = {
     "AWS::Lambda::Function": "arn:aws:lambda:{here}:function:{FunctionName}",
     "AWS::Logs::LogGroup": "arn:aws:logs:{here}:log-group:{LogGroupName}:*",
     "AWS::S3::Bucket": "arn:aws:s3:::{BucketName}",
+    "AWS::SNS::Topic": "arn:aws:sns:{here}:{TopicName}",
 }
 
 
@@ -102,7 +105,7 @@ class Resolver:
         resolved = {name: self._resolve(below) for name, below in value.items()}
         return {name: below for name, below in resolved.items() if below is not _NO_VALUE}
 
-    def _function(self, name: str, argument: Any) -> Any:  # noqa: ANN401, PLR0911 - JSON; one line per function
+    def _function(self, name: str, argument: Any) -> Any:  # noqa: ANN401, C901, PLR0911 - JSON; one line per function
         match name:
             case "GetAtt":
                 logical_id, _, attribute = (argument if isinstance(argument, str) else ".".join(argument)).partition(
@@ -112,7 +115,11 @@ class Resolver:
                     raise ResolveError(f"{logical_id}: the attribute {attribute} is not known here")
                 return self.arn(logical_id)
             case "Sub":
-                return re.sub(r"\$\{([^}]+)\}", lambda match: str(self._named(match[1])), argument)
+                return re.sub(r"\$\{([^}]+)\}", lambda match: self._substitute(match[1]), argument)
+            case "Base64":
+                return base64.b64encode(self._resolve(argument).encode()).decode()
+            case "Split":
+                return self._resolve(argument[1]).split(argument[0])
             case "If":
                 return self._resolve(argument[1] if self._holds[argument[0]] else argument[2])
             case "And":
@@ -127,10 +134,13 @@ class Resolver:
             case _:
                 raise ResolveError(f"Fn::{name} is not known here")
 
+    def _substitute(self, name: str) -> str:
+        return f"${{{name[1:]}}}" if name.startswith("!") else str(self._named(name))
+
     def _named(self, name: str) -> Any:  # noqa: ANN401 - JSON
         return self._function("GetAtt", name) if "." in name else self._ref(name)
 
-    def _ref(self, name: str) -> Any:  # noqa: ANN401 - JSON
+    def _ref(self, name: str) -> Any:  # noqa: ANN401, PLR0911 - JSON; one line per type
         if name == "AWS::NoValue":
             return _NO_VALUE
         if name in _PSEUDO:
@@ -142,4 +152,12 @@ class Resolver:
                 return name
             case {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": log_group}}:
                 return self._resolve(log_group)
+            case {"Type": "AWS::CloudWatch::Alarm", "Properties": {"AlarmName": alarm}}:
+                return self._resolve(alarm)
+            case {"Type": "AWS::Glue::Database", "Properties": {"DatabaseInput": {"Name": database}}}:
+                return self._resolve(database)
+            case {"Type": "AWS::Athena::WorkGroup", "Properties": {"Name": group}}:
+                return self._resolve(group)
+            case {"Type": "AWS::SNS::Topic"}:
+                return self.arn(name)
         return re.split(r"[:/]", self.arn(name))[-1]

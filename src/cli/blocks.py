@@ -12,10 +12,8 @@ from itertools import batched
 from typing import Any
 
 from cli.cfn_yaml import Explained, Function, GetAtt, Inline, Ref, Sub
-from handlers.canary import CHECKED_BESIDE_ROUTES
 from handlers.route_file import routes_text
 from handlers.settings import key_variable
-from handlers.telemetry import NAMESPACE
 from routing import dead_letter
 from routing.routes import DEAD_LETTER_ROUTE, HASH_KEY, Route, RouteTable, logical_id
 from routing.sealing import BOUND_TO_ROUTE, BOUND_TO_STACK
@@ -269,41 +267,6 @@ def environment(table: RouteTable) -> Block:
 def routes_digest() -> Block:
     """The digest of the route table, by which `ctr-fanout doctor` knows what is deployed."""
     return {"ROUTES_SHA256": hashlib.sha256(routes_text().encode()).hexdigest()}
-
-
-def grant_alarms(table: RouteTable) -> Block:
-    """One alarm per route, key of protection and other thing that the grant check tries.
-
-    A check that does not come counts as failed: what watches the grants has to be watched, too.
-
-    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
-    """
-    topic = Function(("If", ["HasAlarmTopic", [Ref("AlarmTopicArn")], Ref("AWS::NoValue")]))
-    return {
-        f"{logical_id(name)}GrantAlarm": {
-            "Type": "AWS::CloudWatch::Alarm",
-            "Condition": "ChecksGrants",
-            "Properties": {
-                "AlarmName": Sub(f"${{Name}} grant check: {name}"),
-                "AlarmDescription": Sub(
-                    f"The grant check of {name} fails or does not run. Its log line names the cause; "
-                    "run `ctr-fanout doctor --stack ${AWS::StackName}` for the statement that mends it."
-                ),
-                "Namespace": NAMESPACE,
-                "MetricName": "GrantCheckFailed",
-                "Dimensions": [{"Name": "service", "Value": Ref("Name")}, {"Name": "Route", "Value": name}],
-                "Statistic": "Maximum",
-                "Period": 900,
-                "EvaluationPeriods": 1,
-                "Threshold": 0,
-                "ComparisonOperator": "GreaterThanThreshold",
-                "TreatMissingData": "breaching",
-                "AlarmActions": topic,
-                "OKActions": topic,
-            },
-        }
-        for name in (*(route.name for route in table.all_routes), *table.protection_keys, *CHECKED_BESIDE_ROUTES)
-    }
 
 
 def outputs(table: RouteTable) -> Block:

@@ -28,6 +28,18 @@ class Sub(str):
     __slots__ = ()
 
 
+class SubText(str):
+    """`!Sub` of a text of many lines, written as it is."""
+
+    __slots__ = ()
+
+
+class Text(str):
+    """A text of many lines, written as it is."""
+
+    __slots__ = ()
+
+
 class Function(tuple[str, list[Any]]):
     """Any intrinsic function of a list, e.g. `Function(("If", [condition, one, other]))`."""
 
@@ -49,6 +61,10 @@ class Inline(list[Any]):
     """A list in one line, e.g. of actions."""
 
 
+class InlineMap(dict[str, Any]):
+    """A mapping in one line, e.g. a column."""
+
+
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
         """Write everything out: CloudFormation takes no YAML aliases."""
@@ -63,7 +79,14 @@ _Dumper.add_representer(Ref, lambda dumper, value: dumper.represent_scalar("!Ref
 _Dumper.add_representer(GetAtt, lambda dumper, value: dumper.represent_scalar("!GetAtt", str(value)))
 _Dumper.add_representer(Explained, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", str(value)))
 _Dumper.add_representer(Sub, lambda dumper, value: dumper.represent_scalar("!Sub", str(value), style='"'))
+_Dumper.add_representer(SubText, lambda dumper, value: dumper.represent_scalar("!Sub", str(value), style="|"))
+_Dumper.add_representer(
+    Text, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", str(value), style="|")
+)
 _Dumper.add_representer(Inline, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True))
+_Dumper.add_representer(
+    InlineMap, lambda dumper, value: dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=True)
+)
 _Dumper.add_representer(Function, lambda dumper, value: dumper.represent_sequence(f"!{value[0]}", value[1]))
 
 

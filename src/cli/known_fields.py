@@ -105,6 +105,7 @@ _KNOWN = {
     QualityMetrics QualityMetrics.Agent QualityMetrics.Agent.Audio QualityMetrics.Agent.Audio.PotentialQualityIssues
     QualityMetrics.Agent.Audio.PotentialQualityIssues.* QualityMetrics.Agent.Audio.QualityScore
     QualityMetrics.Customer QualityMetrics.Customer.Audio QualityMetrics.Customer.Audio.PotentialQualityIssues
+    QualityMetrics.Customer.Audio.PotentialQualityIssues.*
     QualityMetrics.Customer.Audio.QualityScore Queue Queue.ARN Queue.DequeueTimestamp Queue.Duration
     Queue.EnqueueTimestamp Queue.Name Recording Recording.DeletionReason Recording.Location Recording.Status
     Recording.Type Recordings Recordings.* Recordings.*.DeletionReason Recordings.*.FragmentStartNumber
@@ -149,6 +150,11 @@ def unknown_paths(route: Route) -> Iterator[tuple[str, str]]:
             if path not in of_presets and not any(_meet(path, one) for one in known):
                 near = get_close_matches(show_path(path), [show_path(one) for one in known], 1, 0.0)
                 yield show_path(path), near[0]
+
+
+def is_known(path: FieldPath, kind: Kind) -> bool:
+    """Tell whether a path meets a field that Connect is known to send."""
+    return any(_meet(path, one) for one in _paths(_KNOWN[kind].split()))
 
 
 def _paths(texts: Iterable[str]) -> list[FieldPath]:

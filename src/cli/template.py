@@ -8,12 +8,14 @@ from cogapp import Cog
 _PROLOGUE = """
 import cog
 from pathlib import Path
-from cli import blocks, docs, protection_page
+from cli import blocks, cost, docs, protection_page
+from cli.analysis.resources import analysis, results_key_statements, work_groups
 from cli.cfn_yaml import cfn_yaml
 from cli.doctor.permissions import operators_policy
 from cli.grants import tables
 from cli.grants.matrix import matrix
 from cli.grants.stack import example_stack
+from cli.watch.resources import watch
 from handlers.route_file import shipped_routes
 table = shipped_routes()
 def block(value, by):

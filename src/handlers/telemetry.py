@@ -4,6 +4,7 @@ Log events are constant sentences with structured fields, and hold no value of a
 invocation, one line a failure. Metrics are EMF lines with the dimensions `service`, `Route` and `Reason`.
 """
 
+import resource
 from collections.abc import Mapping, Sequence
 
 from aws_lambda_powertools import Logger
@@ -16,6 +17,8 @@ from handlers.replay_request import ReplayRequest, ReplaySlice
 from routing.report import Report, RouteCounts
 
 NAMESPACE = "CtrFanout"
+# Linux counts the resident set of getrusage(2) in KiB. Lambda itself has no metric of memory.
+_BYTES_A_UNIT = 1024
 
 type Measures = Mapping[str, tuple[MetricUnit, float]]
 
@@ -77,7 +80,12 @@ class Telemetry:
             "RecordsReceived": (MetricUnit.Count, report.received),
             "RecordsDropped": (MetricUnit.Count, report.dropped.total()),
             "InvocationsToRetry": (MetricUnit.Count, int(report.failed_from is not None)),
+            "RecordsDeadLettered": (
+                MetricUnit.Count,
+                sum(counts.dead_lettered.total() for counts in report.routes.values()),
+            ),
             "ColdStarts": (MetricUnit.Count, int(is_cold)),
+            "MemoryUsed": (MetricUnit.Bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_A_UNIT),
         }
 
     def _emit(self, dimensions: Mapping[str, str], measures: Measures) -> None:

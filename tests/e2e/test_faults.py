@@ -1,7 +1,9 @@
 """Two hundred schedules of faults on the deployed function: real requests, real retries, real kills."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from random import Random
 
 import pytest
@@ -57,14 +59,10 @@ class Faults:
         return fault
 
 
-@pytest.fixture(scope="module")
-def faults() -> Faults:
-    return Faults()
-
-
-@pytest.fixture(scope="module")
-def faulty(bundle: None, faults: Faults) -> Iterator[Stack]:
-    """Deploy a stack whose functions reach the emulator through the proxy."""
+@contextmanager
+def faulty() -> Iterator[tuple[Stack, Faults]]:
+    """Deploy a stack whose functions reach the emulator through a proxy that decides what goes wrong."""
+    faults = Faults()
     with emulator() as running, fault_proxy(running, faults.decide) as url:
         deployed = deploy(
             running,
@@ -74,7 +72,7 @@ def faulty(bundle: None, faults: Faults) -> Iterator[Stack]:
             BatchSize="7",
         )
         list(mend(running, deployed))
-        yield Stack(running, deployed, shipped_routes())
+        yield Stack(running, deployed, shipped_routes()), faults
 
 
 def run(stack: Stack, faults: Faults, source: EventSource, seed: int) -> list[bytes]:
@@ -103,17 +101,29 @@ def replay_all(stack: Stack) -> None:
             let_claims_run_out(stack.emulator, stack.deployed)
 
 
-@pytest.mark.timeout(600)
-def test_nothing_is_lost_and_nothing_stands_twice_on_the_emulator(faulty: Stack, faults: Faults) -> None:
-    source = EventSource(faulty.client, faulty.deployed.mapping)
+def attack(stack: Stack, faults: Faults, seeds: Iterable[int]) -> None:
+    """Run schedules on one stack, and reconcile."""
+    source = EventSource(stack.client, stack.deployed.mapping)
     sent: list[bytes] = []
-    for seed in range(_SCHEDULES):
-        sent += run(faulty, faults, source, seed)
-        if seed % 100 == 99:
-            replay_all(faulty)
-            result = faulty.reconcile(sent, _delivered(faulty))
-            assert result.holds, f"after seed {seed}: {result}\n{_missing(faulty)}"
-    assert all(faults.met[fault] > 0 for fault in _FAULTS), faults.met
+    for seed in seeds:
+        sent += run(stack, faults, source, seed)
+    replay_all(stack)
+    result = stack.reconcile(sent, _delivered(stack))
+    assert result.holds, f"after seed {seed}: {result}\n{_missing(stack)}"
+
+
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_and_nothing_stands_twice_on_the_emulator(bundle: None) -> None:
+    """Two stacks, each with every other schedule: the machine has two cores."""
+    with faulty() as (one, its_faults), faulty() as (other, others_faults), ThreadPoolExecutor(2) as threads:
+        attacks = [
+            threads.submit(attack, one, its_faults, range(0, _SCHEDULES, 2)),
+            threads.submit(attack, other, others_faults, range(1, _SCHEDULES, 2)),
+        ]
+        for done in attacks:
+            done.result()
+    met = its_faults.met + others_faults.met
+    assert all(met[fault] > 0 for fault in _FAULTS), met
 
 
 def _missing(stack: Stack) -> str:

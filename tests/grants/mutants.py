@@ -17,6 +17,10 @@ type Change = tuple[str, str, Statement]
 _LISTS = ("Action", "Resource", "NotResource")
 _POSITIVE = ("StringEquals", "StringLike", "ArnEquals", "ArnLike", "Bool")
 _SENSITIVE = {
+    "athena": ("athena:UpdateWorkGroup",),
+    "glue": ("glue:UpdateTable",),
+    "sns": ("sns:Subscribe",),
+    "xray": ("xray:BatchGetTraces",),
     "dynamodb": ("dynamodb:DeleteItem", "dynamodb:Scan"),
     "kinesis": ("kinesis:PutRecord", "kinesis:DeleteStream"),
     "kms": ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:CreateGrant"),

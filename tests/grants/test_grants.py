@@ -78,7 +78,7 @@ def test_matrix_is_as_large_as_what_it_speaks_of(every_setting: dict[str, Cases]
 
 
 def test_no_wildcard_but_where_aws_has_nothing_narrower(every_setting: dict[str, Cases]) -> None:
-    """In a key policy `*` is the key itself; the one wild action is a denial."""
+    """In a key policy `*` is the key itself; the one wild action is a denial; traces have no resource."""
     wild = {
         (attached.name, statement["Sid"])
         for attached in every_setting["everything"].attached
@@ -86,7 +86,7 @@ def test_no_wildcard_but_where_aws_has_nothing_narrower(every_setting: dict[str,
         if "*" in json.dumps(statement["Action"])
         or (statement.get("Resource") == "*" and not attached.name.endswith("Key"))
     }
-    assert wild == {("BucketPolicy", "EncryptedTransportOnly")}
+    assert wild == {("BucketPolicy", "EncryptedTransportOnly"), ("TracingPolicy", "Trace")}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

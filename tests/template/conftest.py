@@ -22,7 +22,6 @@ def resources(template: Template) -> dict[str, Any]:
         "ReplayOperators": "arn:aws:iam::111122223333:role/Operator",
         "Erasure": "on",
         "ArchiveRawStream": "true",
-        "AlarmTopicArn": "arn:aws:sns:ap-northeast-1:111122223333:alarms",
     }
     parameters |= {n: f"arn:aws:iam::111122223333:role/{n}" for n in template["Parameters"] if "ReadersOf" in n}
     return Resolver(template, parameters).resources()

@@ -8,12 +8,20 @@ from typing import Any
 import pytest
 
 from cli import blocks
+from cli.analysis.resources import analysis, results_key_statements, work_groups
 from cli.cfn_yaml import cfn_yaml
+from cli.watch.resources import watch
 from local.resolve import Resolver
 from local.translate import TEMPLATE, translated
 from routing.route_reader import load_routes
 from routing.routes import RouteTable
 
+_MORE = {
+    "analysis": analysis,
+    "results_key_statements": results_key_statements,
+    "watch": watch,
+    "work_groups": work_groups,
+}
 _ROUTE = """
 [[routes]]
 name = "department-of-claims-{0:02}"
@@ -62,7 +70,7 @@ def _write_blocks(copy: Path, table: RouteTable) -> None:
             def block(value: object, by: int) -> None:
                 lines.append(cfn_yaml(value, by))
 
-            eval(call, {"block": block, "blocks": blocks, "table": table})  # noqa: S307 - our own template
+            eval(call, {"block": block, "blocks": blocks, "table": table, **_MORE})  # noqa: S307 - our own template
     copy.write_text("".join(lines))
 
 
@@ -78,7 +86,7 @@ def test_bucket_policy_fits_20_kilobytes(largest: dict[str, Any]) -> None:
 def test_managed_policies_fit_6144_characters_and_ten_a_role(largest: dict[str, Any]) -> None:
     """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
     policies = [r["Properties"] for r in largest.values() if r["Type"] == "AWS::IAM::ManagedPolicy"]
-    of_roles = Counter(role for policy in policies for role in policy["Roles"])
+    of_roles = Counter(role for policy in policies for role in policy.get("Roles", []))
     assert max(of_roles.values()) <= 10
     assert max(_size(policy["PolicyDocument"]) for policy in policies) <= 6144
 
@@ -94,7 +102,28 @@ def test_table_without_protection_makes_a_template_without_its_keys(tmp_path: Pa
     _write_blocks(copy, load_routes(_ROUTE.format(1) + _UNMATCHED))
     resources = translated(copy)["Resources"]
     keys = {name for name, resource in resources.items() if resource["Type"] == "AWS::KMS::Key"}
-    assert keys == {"StreamKey", "ArchiveKey", "DeadLetterKey", "DepartmentOfClaims01Key"}
+    beside = {"StreamKey", "ArchiveKey", "AlarmKey", "QueryResultsKey"}
+    assert keys == {*beside, "DeadLetterKey", "DepartmentOfClaims01Key"}
+
+
+def test_template_fits_a_megabyte_and_500_resources(largest: dict[str, Any], tmp_path_factory: Any) -> None:
+    """Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html."""
+    copy = next(tmp_path_factory.getbasetemp().glob("template*/template.yaml"))
+    assert copy.stat().st_size <= 1_000_000
+    assert len(largest) <= 500
+
+
+def test_key_policies_fit_32_kilobytes(largest: dict[str, Any]) -> None:
+    """Source: https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html."""
+    policies = [r["Properties"]["KeyPolicy"] for r in largest.values() if r["Type"] == "AWS::KMS::Key"]
+    assert max(map(_size, policies)) <= 32_768
+
+
+def test_dashboard_and_rules_fit_their_limits(largest: dict[str, Any]) -> None:
+    """Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html."""
+    assert len(json.dumps(largest["KeyChangedRule"]["Properties"]["EventPattern"])) <= 4096
+    rule = largest["DataAtRiskAlarm"]["Properties"]["AlarmRule"]
+    assert len(rule) <= 10_240
 
 
 def test_every_route_has_its_key_alias_and_grants(largest: dict[str, Any]) -> None:

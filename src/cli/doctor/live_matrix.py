@@ -119,6 +119,9 @@ class _Live:
             has_replay="replay" in roles,
             has_erasure="erase" in roles,
             has_archive=ARCHIVE_KEY in keys and "archive" in roles,
+            has_alarm_topic=False,  # neither the topic nor the catalog is looked at
+            has_analysis=False,
+            has_tracing="TracingPolicy" in live.resources,
             makes_stream_key=not live.parameters.get("ExistingStreamKeyArn") and STREAM_KEY in keys,
         )
         self._policies: dict[str, Policy | None] = {key.arn: key.policy for key in keys.values()}

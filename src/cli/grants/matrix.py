@@ -10,6 +10,7 @@ from cli.grants.of_options import rows_of_options
 from cli.grants.of_protection import rows_of_protection
 from cli.grants.of_routes import rows_of_route
 from cli.grants.of_stack import rows_of_stack
+from cli.grants.of_watch import rows_of_watch
 from cli.grants.row import Row
 from cli.grants.stack import Stack
 from routing.routes import RouteTable
@@ -27,5 +28,6 @@ def matrix(table: RouteTable, stack: Stack) -> list[Row]:
             for row in rows_of_route(stack, route, other)
         ),
         *rows_of_protection(table, stack),
+        *rows_of_watch(table, stack),
     ]
     return [*rows, *nothing_else(table, stack, rows)]

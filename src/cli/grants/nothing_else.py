@@ -52,7 +52,9 @@ def _callers(table: RouteTable, stack: Stack) -> list[Principal]:
     return [*roles, *connect, *readers, who.auditor, who.operator, who.stranger, who.anonymous, who.administrator]
 
 
-def _requests(table: RouteTable, stack: Stack, caller: Principal) -> Iterator[tuple[Principal, Request]]:
+def _requests(  # noqa: C901 - one place after the other
+    table: RouteTable, stack: Stack, caller: Principal
+) -> Iterator[tuple[Principal, Request]]:
     """Return what to ask, and as whom: of a key with every right in IAM, so that its own policy has to refuse."""
     ask = Requests(stack)
     places: list[tuple[str, str]] = [(top(route), route.name) for route in table.all_routes]
@@ -71,6 +73,9 @@ def _requests(table: RouteTable, stack: Stack, caller: Principal) -> Iterator[tu
             yield bold, ask.sealed(_USES, route.seal_key, stack=stack.name, route=route.name)
     if table.hashes:
         yield bold, ask.sealed(f"{_USES} kms:GenerateMac kms:VerifyMac", HASH_KEY)
+    if stack.has_analysis:
+        for route in table.routes:
+            yield bold, ask.results(_USES, stack.work_group(route))
     if stack.makes_stream_key:
         yield bold, ask.via_kinesis(_USES, STREAM_KEY)
     if not is_administrator:

@@ -161,6 +161,13 @@ class _Fixed(Parts):
         yield section.may_not(who.function, self.plain(change, mapping, "the mapping"), "and changes nothing of it")
         invoke = self.plain("lambda:InvokeFunction", function, on, "from its schedule", source=rule)
         yield section.may(who.service("events"), invoke, "the schedule calls it")
+        changed = stack.here("events", f"rule/{stack.name}-key-changed")
+        at_once = self.plain("lambda:InvokeFunction", function, on, "from the rule of changed keys", source=changed)
+        yield section.may(who.service("events"), at_once, "and so does the rule that notices a changed key")
+        for caller in (who.service("s3"), who.stranger, who.anonymous):
+            yield section.may_not(caller, at_once, "nobody else")
+        alike = self.plain("lambda:UpdateFunctionCode lambda:GetFunction", function, on, "by that rule", source=changed)
+        yield section.may_not(who.service("events"), alike, "and it only calls")
         wrong = stack.here("events", "rule/other")
         from_other = self.plain("lambda:InvokeFunction", function, on, "from another schedule", source=wrong)
         yield section.may_not(who.service("events"), from_other, "its own schedule only")

@@ -71,6 +71,10 @@ class Principals:
         """Return who opens what a route seals: named by its parameter, with no policy of its own."""
         return self._role(f"sealed reader of {route.name}", f"ReaderOf-{route.seal_key}", "none")
 
+    def analyst(self, route: str) -> Principal:
+        """Return a role that an administrator has given the query policy of a route, and nothing else."""
+        return self._role(f"analyst of {route}", f"AnalystOf-{route}", "of the stack")
+
     def service(self, name: str) -> Principal:
         """Return an AWS service."""
         return Principal(name, f"{name}.amazonaws.com", "none")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cli.grants.stack import STREAM_KEY, Stack
+from cli.grants.stack import RESULTS_KEY, STREAM_KEY, Stack
 from routing.sealing import BOUND_TO_ROUTE, BOUND_TO_STACK
 
 type Write = Literal["creates", "replaces", "overwrites"]
@@ -157,6 +157,14 @@ class Requests:
         context = {name: value for name, value in named.items() if value}
         how = f"for messages of {stack or 'no stack'}, {route or 'no route'}"
         return self._kms(actions, key, how, None, context)
+
+    def results(self, actions: str, group: str) -> Request:
+        """Use the key of query results for a workgroup, or without saying for which.
+
+        Source: https://docs.aws.amazon.com/athena/latest/ug/managed-results.html
+        """
+        how = f"for results of {group.rpartition('/')[2] or 'no workgroup'}"
+        return self._kms(actions, RESULTS_KEY, how, None, {"aws:athena:arn": group} if group else {})
 
     def manage(self, actions: str, key: str) -> Request:
         """Administer a key."""

@@ -9,6 +9,8 @@ from routing.routes import Route, RouteTable, logical_id
 
 STREAM_KEY = "stream"
 ARCHIVE_KEY = "archive"
+ALARM_KEY = "alarm"
+RESULTS_KEY = "query-results"
 ARCHIVE = "archive"
 HANDED_OVER = "aws/lambda"
 
@@ -20,7 +22,8 @@ class Stack:
     Attributes:
         name: The parameter `Name`; stream, bucket, table and log group derive from it.
         setting: What is chosen, for people, e.g. `everything`.
-        keys: Key ARNs by name: `stream`, `archive`, `dead-letter`, every route and `protection_keys`.
+        keys: Key ARNs by name: `stream`, `archive`, `dead-letter`, every route, `protection_keys`, and `alarm` and
+            `query-results` where there are any.
         roles: Role ARNs by name: `fan-out`, `replay`, `erase`, `archive`.
         mapping: The ARN of the event source mapping.
         has_connect: Connect's service-linked role is named.
@@ -28,6 +31,9 @@ class Stack:
         has_replay: Somebody may take the replay role.
         has_erasure: A function may take one contact out of what is delivered.
         has_archive: Firehose archives the raw stream.
+        has_alarm_topic: The topic of alarms is the stack's own.
+        has_analysis: There are tables and workgroups.
+        has_tracing: Lambda traces the functions.
         makes_stream_key: False if the stream is encrypted with an existing key.
     """
 
@@ -44,6 +50,9 @@ class Stack:
     has_replay: bool = True
     has_erasure: bool = True
     has_archive: bool = True
+    has_alarm_topic: bool = True
+    has_analysis: bool = True
+    has_tracing: bool = True
     makes_stream_key: bool = True
 
     @property
@@ -60,6 +69,10 @@ class Stack:
         """The ARN of the stream."""
         return self.here("kinesis", f"stream/{self.name}")
 
+    def work_group(self, route: Route) -> str:
+        """The ARN of the workgroup where a route's readers ask."""
+        return self.here("athena", f"workgroup/{self.name}-{route.name}")
+
     def session(self, role: str) -> str:
         """Return the ARN that a role's requests come from."""
         return f"arn:{self.partition}:sts::{role.split(':')[4]}:assumed-role/{role.rpartition('/')[2]}/session"
@@ -68,6 +81,7 @@ class Stack:
 def example_stack(table: RouteTable) -> Stack:
     """Return a stack with everything switched on, for people to read."""
     names = [STREAM_KEY, ARCHIVE_KEY, *(route.name for route in table.all_routes), *table.protection_keys]
+    names += [ALARM_KEY, RESULTS_KEY]
     roles = {"fan-out": "FanOutRole", "replay": "ReplayRole", "erase": "EraseRole", "archive": "ArchiveRole"}
     here = f"{REGION}:{ACCOUNT}"
     return Stack(

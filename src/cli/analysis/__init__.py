@@ -1,0 +1,1 @@
+"""What analysts get: Athena tables of every route and kind, views, saved queries and a workgroup a route."""

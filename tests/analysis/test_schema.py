@@ -1,0 +1,88 @@
+"""The schema holds every sample, and a route's columns are what its rules leave."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.analysis.schema import athena_type, columns_of, fields_of, hive_type, misfits, paths_in
+from cli.known_fields import is_known
+from cli.lambda_event import event_of_documents
+from handlers.route_file import shipped_routes
+from routing.decode import Decoder
+from routing.field_path import show_path
+from routing.model import Kind
+from routing.routes import Route
+from tests.builders import ROUTES, table
+
+_SAMPLES = sorted(Path("events/records").glob("*.json"))
+_KINDS = (Kind.CONTACT_RECORD, Kind.AGENT_EVENT, Kind.CONTACT_LENS_SEGMENT)
+
+
+def kind_of(document: bytes) -> Kind:
+    _, (record,) = Decoder(shipped_routes().paths).decode(event_of_documents([document]))
+    assert isinstance(record.kind, Kind)
+    return record.kind
+
+
+@pytest.mark.parametrize("path", _SAMPLES, ids=lambda path: path.stem)
+def test_every_sample_fits_the_schema(path: Path) -> None:
+    document = path.read_bytes()
+    assert list(misfits(json.loads(document), fields_of(kind_of(document)))) == []
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"Queue": "Orders"}, ".Queue: expected an object, got str"),
+        ({"Queue": {"Duration": "7"}}, ".Queue.Duration: expected bigint, got str"),
+        ({"Queue": {"Duration": True}}, ".Queue.Duration: expected bigint, got bool"),
+        ({"Recordings": {}}, ".Recordings: expected an array, got dict"),
+        ({"Recordings": [{"Location": 1}]}, ".Recordings[].Location: expected string, got int"),
+        ({"Novelty": "x"}, ".Novelty: expected a declared field, got str"),
+    ],
+)
+def test_what_does_not_fit_is_told_without_its_value(record: dict[str, Any], expected: str) -> None:
+    assert list(misfits(record, fields_of(Kind.CONTACT_RECORD))) == [expected]
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_every_column_is_a_field_that_connect_is_known_to_send(kind: Kind) -> None:
+    assert [show_path(path) for path in paths_in(fields_of(kind)) if not is_known(path, kind)] == []
+
+
+def route_with(rules: str) -> Route:
+    (route,) = [
+        route
+        for route in table(ROUTES.replace('prefix = "claims"\n', f'prefix = "claims"\n{rules}')).routes
+        if route.name == "claims"
+    ]
+    return route
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "expected"),
+    [
+        ('[[routes.protect]]\nremove = ["Queue"]', ("Queue",), None),
+        ('[[routes.protect]]\nremove = ["Queue.Name"]', ("Queue", "Name"), None),
+        ('[[routes.protect]]\nmask = ["Queue.Duration"]\ntext = "*"', ("Queue", "Duration"), "string"),
+        ('[[routes.protect]]\nhash = ["CustomerEndpoint.Address"]', ("CustomerEndpoint", "Address"), "string"),
+        ('[[routes.protect]]\nseal = ["Attributes"]', ("Attributes",), None),
+        ('[[routes.protect]]\nseal = ["Attributes"]', ("_sealed",), "string"),
+        ('[[routes.protect]]\nkeep = ["ContactId"]', ("ContactId",), "string"),
+        ('[[routes.protect]]\nkeep = ["ContactId"]', ("Channel",), None),
+        ("", ("Queue", "Duration"), "bigint"),
+    ],
+)
+def test_rules_of_a_route_shape_its_columns(rules: str, path: tuple[str, ...], expected: str | None) -> None:
+    found: Any = columns_of(route_with(rules), Kind.CONTACT_RECORD)
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    assert found == expected
+
+
+def test_types_are_written_as_glue_and_athena_do() -> None:
+    tree: Any = {"ARN": "string", "Tags": {"*": "string"}, "More": "json", "Count": "bigint"}
+    assert hive_type(tree) == "struct<arn:string,tags:array<string>,more:string,count:bigint>"
+    assert athena_type(tree) == "row(arn varchar, tags array(varchar), more varchar, count bigint)"

@@ -1,0 +1,254 @@
+"""Dashboard and alarms against what the code really emits: nothing unseen, nothing that nobody emits."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.lambda_event import event_of_documents
+from cli.watch.alarms import alarms, sections
+from cli.watch.log_queries import LOG_QUERIES
+from handlers.canary import Check
+from handlers.invocation import Invocation
+from handlers.replay_request import ReplayRequest, ReplaySlice
+from handlers.route_file import shipped_routes
+from handlers.telemetry import NAMESPACE, Telemetry
+from handlers.wiring import FanOut
+from local.resolve import Resolver
+from local.translate import translated
+from routing.reasons import Reason
+from routing.report import Report, Trouble
+from tests.builders import claim, contact, table
+from tests.integration.conftest import Aws, aws
+
+__all__ = ["aws"]
+
+type Metric = tuple[str, str, frozenset[str]]
+"""Namespace, name and dimensions."""
+
+# What AWS emits by itself, of the services that the dashboard and the alarms look at.
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+# https://docs.aws.amazon.com/streams/latest/dev/monitoring-with-cloudwatch.html
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
+_FUNCTION = "Invocations Errors Throttles Duration ConcurrentExecutions IteratorAge DestinationDeliveryFailures"
+_MAPPING = (
+    "PolledEventCount InvokedEventCount FilteredOutEventCount FailedInvokeEventCount DroppedEventCount "
+    "OnFailureDestinationDeliveredEventCount"
+)
+_STREAM = (
+    "IncomingRecords IncomingBytes GetRecords.Bytes WriteProvisionedThroughputExceeded "
+    "ReadProvisionedThroughputExceeded"
+)
+OF_AWS: set[Metric] = {
+    *(("AWS/Lambda", name, frozenset({"FunctionName"})) for name in _FUNCTION.split()),
+    *(("AWS/Lambda", name, frozenset({"EventSourceMappingUUID"})) for name in _MAPPING.split()),
+    *(("AWS/Kinesis", name, frozenset({"StreamName"})) for name in _STREAM.split()),
+    ("AWS/Events", "TriggeredRules", frozenset({"RuleName"})),
+}
+
+
+@pytest.fixture(scope="module")
+def resources() -> dict[str, Any]:
+    return Resolver(translated(), {"SilenceMinutes": "60"}).resources()
+
+
+@pytest.fixture(scope="module")
+def body(resources: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(resources["Dashboard"]["Properties"]["DashboardBody"])
+    return found
+
+
+def emitted_in(text: str) -> Iterator[Metric]:
+    """Read EMF lines as CloudWatch does."""
+    for line in text.splitlines():
+        document = json.loads(line) if line.startswith("{") else {}
+        for directive in document.get("_aws", {}).get("CloudWatchMetrics", []):
+            for dimensions in directive["Dimensions"]:
+                assert all(name in document for name in dimensions)
+                for metric in directive["Metrics"]:
+                    assert metric["Name"] in document
+                    yield directive["Namespace"], metric["Name"], frozenset(dimensions)
+
+
+@pytest.fixture
+def emitted(aws: Aws, capsys: pytest.CaptureFixture[str]) -> set[Metric]:
+    """Run the wired function on good and poison records, and everything else that counts something."""
+    fan_out = FanOut(aws.environment(table()), table())
+    capsys.readouterr()
+    fan_out(event_of_documents([claim(), contact(), b"poison"]), Invocation("i", lambda: 60.0))
+    telemetry = Telemetry("ctr-fanout")
+    telemetry.publish_checks([Check("orders"), Check("japan", Reason.KMS_KEY_DISABLED, "disabled")])
+    telemetry.publish_replay(ReplayRequest(source="dead-letters", apply=True), ReplaySlice(things=[], next=None))
+    return set(emitted_in(capsys.readouterr().out))
+
+
+def expressions(body: dict[str, Any]) -> Iterator[str]:
+    for widget in body["widgets"]:
+        for metric in widget["properties"].get("metrics", []):
+            if isinstance(metric[0], dict):
+                yield metric[0]["expression"]
+
+
+def shown_in(body: dict[str, Any]) -> set[Metric]:
+    """Return the metrics of a dashboard, those that are searched for among them."""
+    found: set[Metric] = set()
+    for widget in body["widgets"]:
+        for metric in widget["properties"].get("metrics", []):
+            if not isinstance(metric[0], dict):
+                namespace, name, *dimensions, _ = metric
+                found.add((namespace, name, frozenset(dimensions[::2])))
+    for expression in expressions(body):
+        for schema, query in re.findall(r"SEARCH\('\{([^}]*)\} (.*?)', '", expression):
+            namespace, *dimensions = schema.split(",")
+            (name,) = re.findall(r'MetricName="(\w+)"', query)
+            found.add((namespace, name, frozenset(dimensions)))
+    return found
+
+
+def watched_by(resources: dict[str, Any]) -> set[Metric]:
+    alarms_ = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    return {
+        (alarm["Namespace"], alarm["MetricName"], frozenset(one["Name"] for one in alarm["Dimensions"]))
+        for alarm in alarms_
+    }
+
+
+def test_whatever_is_emitted_is_shown_or_alarmed(
+    emitted: set[Metric], body: dict[str, Any], resources: dict[str, Any]
+) -> None:
+    assert emitted - shown_in(body) - watched_by(resources) == set()
+
+
+def test_whatever_is_shown_or_alarmed_is_emitted(
+    emitted: set[Metric], body: dict[str, Any], resources: dict[str, Any]
+) -> None:
+    assert (shown_in(body) | watched_by(resources)) - emitted - OF_AWS == set()
+
+
+def test_what_is_watched_of_this_stack_is_of_this_stack(body: dict[str, Any]) -> None:
+    """Two stacks in one account are told apart."""
+    for expression in expressions(body):
+        assert expression.count("SEARCH(") == expression.count('service="ctr-fanout"')
+    for widget in body["widgets"]:
+        for metric in widget["properties"].get("metrics", []):
+            if not isinstance(metric[0], dict) and metric[0] == NAMESPACE:
+                assert metric[2:4] == ["service", "ctr-fanout"]
+
+
+def test_searches_are_short_enough(body: dict[str, Any]) -> None:
+    for expression in expressions(body):
+        assert len(expression) <= 1024, "the limit of a search expression"
+
+
+def test_widgets_fill_a_grid_of_24_columns_and_do_not_overlap(body: dict[str, Any]) -> None:
+    taken: set[tuple[int, int]] = set()
+    for widget in body["widgets"]:
+        cells = {
+            (x, y)
+            for x in range(widget["x"], widget["x"] + widget["width"])
+            for y in range(widget["y"], widget["y"] + widget["height"])
+        }
+        assert not cells & taken
+        taken |= cells
+    assert {x for x, _ in taken} == set(range(24))
+    assert len(body["widgets"]) <= 500
+
+
+def test_first_row_answers_whether_anything_is_lost_late_or_denied(body: dict[str, Any]) -> None:
+    first = [widget["properties"]["title"] for widget in body["widgets"] if widget["y"] == 0]
+    assert first == ["Alarms", "Lost?", "Late?", "Denied?"]
+
+
+def runbook() -> str:
+    return Path("docs/runbook.md").read_text(encoding="utf-8")
+
+
+def test_every_alarm_names_a_section_of_the_runbook_and_every_section_is_named(resources: dict[str, Any]) -> None:
+    headings = set(re.findall(r"^## ([a-z-]+)$", runbook(), re.MULTILINE))
+    assert headings == sections(shipped_routes())
+    for resource in resources.values():
+        if resource["Type"] in {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"}:
+            (section,) = re.findall(
+                r"What to do: docs/runbook\.md#([a-z-]+)", resource["Properties"]["AlarmDescription"]
+            )
+            assert section in headings
+
+
+def test_each_section_says_what_it_means_where_to_look_and_what_cures() -> None:
+    for section in re.split(r"^## ", runbook(), flags=re.MULTILINE)[1:]:
+        for part in ("**Means.**", "**Look.**", "**Cure.**"):
+            assert part in section, section.splitlines()[0]
+
+
+def test_every_alarm_goes_to_the_topic(resources: dict[str, Any]) -> None:
+    topic = "arn:aws:sns:ap-northeast-1:111122223333:ctr-fanout-alarms"
+    for resource in resources.values():
+        if resource["Type"] in {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"}:
+            assert resource["Properties"]["AlarmActions"] == resource["Properties"]["OKActions"] == [topic]
+    assert resources["AlarmTopic"]["Properties"]["KmsMasterKeyId"] == Resolver(translated(), {}).arn("AlarmKey")
+
+
+def test_topic_of_the_users_own_takes_the_place_of_ours() -> None:
+    mine = "arn:aws:sns:ap-northeast-1:111122223333:mine"
+    resources = Resolver(translated(), {"AlarmTopicArn": mine}).resources()
+    assert not {"AlarmTopic", "AlarmTopicPolicy", "AlarmKey"} & resources.keys()
+    assert resources["LateAlarm"]["Properties"]["AlarmActions"] == [mine]
+
+
+def test_silence_is_watched_only_where_that_is_asked() -> None:
+    assert "SilentAlarm" not in Resolver(translated(), {}).resources()
+    alarm = Resolver(translated(), {"SilenceMinutes": "90"}).resources()["SilentAlarm"]["Properties"]
+    assert (alarm["EvaluationPeriods"], alarm["Period"], alarm["TreatMissingData"]) == ("90", 60, "breaching")
+
+
+def test_only_what_has_to_come_is_missed(resources: dict[str, Any]) -> None:
+    silent = {alarm.id for alarm in alarms(shipped_routes()) if alarm.silence == "breaching"}
+    grants = {alarm.id for alarm in alarms(shipped_routes()) if alarm.metric == "GrantCheckFailed"}
+    assert silent == {*grants, "SilentAlarm"}
+
+
+def test_data_at_risk_rings_with_whatever_may_lose_records(resources: dict[str, Any]) -> None:
+    rule = resources["DataAtRiskAlarm"]["Properties"]["AlarmRule"]
+    rings = set(re.findall(r'ALARM\("ctr-fanout ([^"]+)"\)', rule))
+    assert rings == {
+        "late", "Lambda gave up", "not handed over", "dropped by Lambda", "stream full", "silent",
+        "grant check: dead-letter", "grant check: checkpoint", "grant check: on-failure", "grant check: stream",
+    }  # fmt: skip
+    names = {r["Properties"]["AlarmName"] for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"}
+    assert {f"ctr-fanout {name}" for name in rings} <= names
+
+
+def test_alarm_of_every_route_follows_the_route_table(resources: dict[str, Any]) -> None:
+    named = {alarm.dimensions["Route"] for alarm in alarms(shipped_routes()) if alarm.metric == "Freshness"}
+    assert named == {route.name for route in shipped_routes().routes}
+
+
+def test_change_of_any_key_has_the_grants_tried_at_once(resources: dict[str, Any]) -> None:
+    rule = resources["KeyChangedRule"]["Properties"]
+    keys = {Resolver(translated(), {}).arn(n) for n, r in resources.items() if r["Type"] == "AWS::KMS::Key"}
+    assert set(rule["EventPattern"]["detail"]["resources"]["ARN"]) == keys - {
+        Resolver(translated(), {}).arn("AlarmKey")
+    }
+    assert [target["Id"] for target in rule["Targets"]] == ["GrantCheckFunction"]
+
+
+def test_saved_log_queries_name_what_the_log_says() -> None:
+    """The sentences that queries filter by are those of the telemetry, and so are the fields."""
+    source = Path("src/handlers/telemetry.py").read_text(encoding="utf-8")
+    for query in LOG_QUERIES.values():
+        for sentence in re.findall(r'message (?:=|in) \[?((?:"[^"]+"(?:, )?)+)', query):
+            for one in re.findall(r'"([^"]+)"', sentence):
+                assert f'"{one}"' in source
+        for fields in re.findall(r"fields (.*)", query):
+            for name in fields.split(", "):
+                assert name.startswith("@") or name == "message" or f'"{name}"' in source, name
+
+
+def test_log_says_what_queries_filter_by(caplog: pytest.LogCaptureFixture) -> None:
+    report = Report()
+    report.troubles.append(Trouble(None, Reason.UNAVAILABLE, "detail"))
+    Telemetry("ctr-fanout").publish(report, Invocation("i", lambda: 1.0))
+    assert caplog.messages == ["records did not reach their destination", "batch processed"]

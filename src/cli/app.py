@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -16,10 +17,13 @@ import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
+from cli import cost as estimate
 from cli import erase as erasure
 from cli import stack_function
+from cli import status as stack_status
 from cli.check import failing_examples
 from cli.doctor.account import Account
 from cli.doctor.examine import Given, examine
@@ -53,6 +57,8 @@ RoutesFile = Annotated[
     Path | None, typer.Option("--routes", help="A route table to use instead of src/routing/routes.toml.")
 ]
 
+
+_SECONDS_BETWEEN_LOOKS = 10
 
 Region = Annotated[str | None, typer.Option(help="By default that of the profile.")]
 Profile = Annotated[str | None, typer.Option(help="A profile of the AWS configuration.")]
@@ -273,6 +279,87 @@ def erase(
     except StackFunctionError as err:
         _fail(str(err))
     raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    *,
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    minutes: Annotated[int, typer.Option(min=1, max=1440, help="Over how long the numbers are.")] = 60,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every few seconds, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    region: Region = None,
+    profile: Profile = None,
+    routes_file: RoutesFile = None,
+) -> None:
+    """Show what a stack is doing: alarms, the mapping, and the numbers of each route.
+
+    Exits with 1 if an alarm rings or the stream is not being read.
+    """
+    table, session = _load(routes_file), _session(region, profile)
+    try:
+        seen = stack_status.look(stack, session.client, table, minutes)
+        if watch:
+            with Live(stack_status.screen(seen), console=_console(), screen=True) as live:
+                while True:
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+                    live.update(stack_status.screen(stack_status.look(stack, session.client, table, minutes)))
+        elif as_json:
+            typer.echo(json.dumps(stack_status.as_object(seen)))
+        else:
+            _console().print(stack_status.screen(seen))
+    except (stack_status.StatusError, BotoCoreError) as err:
+        _fail(str(err))
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    raise typer.Exit(int(not seen.is_well))
+
+
+@app.command()
+def cost(
+    *,
+    records_per_second: Annotated[float, typer.Option(min=0.001, help="On average over the month.")],
+    record_bytes: Annotated[int, typer.Option(min=1, help="Of one record.")] = 2300,
+    routes_number: Annotated[
+        int | None, typer.Option("--routes-number", min=1, help="By default those of routes.toml.")
+    ] = None,
+    routes_per_record: Annotated[float, typer.Option(min=0, help="How many routes a record takes, on average.")] = 2.0,
+    window: Annotated[int, typer.Option(min=0, max=300, help="BatchWindowSeconds.")] = 60,
+    shards: Annotated[int, typer.Option(min=1, help="Open shards of the stream.")] = 4,
+    prices: Annotated[Path | None, typer.Option(help="Prices of yours, in the shape of src/cli/prices.toml.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    routes_file: RoutesFile = None,
+) -> None:
+    """Estimate what a month costs, line by line, beside one Firehose per key."""
+    table = _load(routes_file)
+    try:
+        of_prices, label = estimate.read_prices(prices)
+    except ConfigurationError as err:
+        _refuse(str(prices), err.faults)
+    load = estimate.Load(
+        records_per_second=records_per_second,
+        record_bytes=record_bytes,
+        routes=routes_number or len(table.routes),
+        routes_per_record=routes_per_record,
+        window_seconds=window,
+        shards=shards,
+    )
+    both = {
+        "ctr-fanout": estimate.of_fan_out(load, of_prices),
+        "one Firehose per key": estimate.of_firehose(load, of_prices),
+    }
+    if as_json:
+        typer.echo(json.dumps({name: [asdict(item) for item in items] for name, items in both.items()}))
+        return
+    for name, items in both.items():
+        shown = Table(box=None, pad_edge=False, title=name, title_justify="left", title_style="bold")
+        for heading in ("what", "how many", "of what", "USD a month"):
+            shown.add_column(heading, justify="left" if heading in {"what", "of what"} else "right")
+        for item in items:
+            shown.add_row(item.what, f"{item.amount:,.1f}", item.formula, f"{item.usd:,.2f}")
+        shown.add_row("together", "", "", f"{estimate.total(items):,.2f}", style="bold")
+        Console(width=120, highlight=False).print(shown)
+    typer.echo(f"prices of {label}; an estimate: check the prices before you rely on it")
 
 
 @app.command("unseal")

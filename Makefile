@@ -11,7 +11,7 @@ export UV_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/pyt
 export SAM_CLI_TELEMETRY := 0
 RUN := .venv/bin/
 SAM := .venvs/sam/bin/sam
-COGGED := template.yaml README.md docs/grants.md docs/doctor.md docs/protection.md
+COGGED := template.yaml README.md docs/grants.md docs/doctor.md docs/protection.md docs/analysis.md docs/cost.md
 
 .PHONY: help
 help: ## show this list
@@ -45,6 +45,10 @@ $(UV):
 	UV_PROJECT_ENVIRONMENT=.venvs/fuzz $(UV) sync --frozen --quiet --no-default-groups --group fuzz --group cli
 	@touch $@
 
+.venvs/picture/.synced: uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venvs/picture $(UV) sync --frozen --quiet --group picture
+	@touch $@
+
 # Checkov pins a boto3 of its own, which no lock can hold beside ours.
 .venvs/checkov/.synced: tests/template/checkov.txt | $(UV)
 	$(UV) venv --quiet --clear .venvs/checkov
@@ -59,6 +63,10 @@ setup: .venv/.synced .venvs/emulator/.synced .venvs/sam/.synced .venvs/engine/.s
 .PHONY: demo
 demo: setup ## the whole system on this machine: emulator, deployed template, traffic, reconciliation
 	@$(RUN)python -m local.demo
+
+.PHONY: picture
+picture: setup .venvs/picture/.synced ## draw the dashboard from a run on this machine: docs/dashboard.png
+	@.venvs/picture/bin/python -m local.picture
 
 .PHONY: invoke
 invoke: setup ## sam local invoke with EVENT=events/..., judged by its payload

@@ -31,9 +31,11 @@ class Deployed:
 
     Attributes:
         resources: Physical ids by logical id.
+        stream_key: The ARN of an existing key that the stream is encrypted with; empty if the stack has its own.
     """
 
     resources: dict[str, str]
+    stream_key: str = ""
 
     @property
     def stream(self) -> str:
@@ -103,7 +105,8 @@ def deploy(emulator: Emulator, **parameters: str) -> Deployed:
     command = [str(SAM), "deploy", "--config-env", "local", "--parameter-overrides"]
     _run([*command, *(f"{name}={value}" for name, value in overrides.items())], emulator.environ)
     stack = emulator.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
-    return Deployed({resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in stack})
+    resources = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in stack}
+    return Deployed(resources, parameters.get("ExistingStreamKeyArn", ""))
 
 
 def mend(emulator: Emulator, deployed: Deployed) -> Iterator[str]:
@@ -116,7 +119,7 @@ def mend(emulator: Emulator, deployed: Deployed) -> Iterator[str]:
     kinesis, s3, dynamodb = (emulator.client(service) for service in ("kinesis", "s3", "dynamodb"))
     stream = kinesis.describe_stream_summary(StreamName=deployed.stream)["StreamDescriptionSummary"]
     if stream.get("EncryptionType") != "KMS":
-        key = deployed.resources["StreamKey"]
+        key = deployed.stream_key or deployed.resources["StreamKey"]
         kinesis.start_stream_encryption(StreamName=deployed.stream, EncryptionType="KMS", KeyId=key)
         yield "Stream.StreamEncryption"
     rules = s3.get_bucket_encryption(Bucket=deployed.bucket)["ServerSideEncryptionConfiguration"]["Rules"]

@@ -8,8 +8,8 @@ from cogapp import Cog
 _PROLOGUE = """
 import cog
 from pathlib import Path
-from cli import blocks, cost, docs, protection_page
-from cli.analysis.resources import analysis, results_key_statements, work_groups
+from cli import analysis_page, blocks, cost, docs, protection_page
+from cli.analysis.resources import analysis, analysis_outputs, results_key_statements, work_groups
 from cli.cfn_yaml import cfn_yaml
 from cli.doctor.permissions import operators_policy
 from cli.grants import tables

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cli import blocks
-from cli.analysis.resources import analysis, results_key_statements, work_groups
+from cli.analysis.resources import analysis, analysis_outputs, results_key_statements, work_groups
 from cli.cfn_yaml import cfn_yaml
 from cli.watch.resources import watch
 from local.resolve import Resolver
@@ -18,6 +18,7 @@ from routing.routes import RouteTable
 
 _MORE = {
     "analysis": analysis,
+    "analysis_outputs": analysis_outputs,
     "results_key_statements": results_key_statements,
     "watch": watch,
     "work_groups": work_groups,

@@ -1,6 +1,7 @@
 """The template: what keeps records from being lost, read by the wrong people, or delivered twice."""
 
 import hashlib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -231,9 +232,35 @@ def test_function_has_its_role_log_group_and_retention(resources: Resources) -> 
 
 def test_samconfig_names_the_region_of_the_original_set_up() -> None:
     config = tomllib.loads(Path(TEMPLATE.parent, "samconfig.toml").read_text())
-    assert {config[name]["global"]["parameters"]["region"] for name in ("default", "prod", "local")} == {
+    assert {config[name]["global"]["parameters"]["region"] for name in ("default", "dev", "prod", "local")} == {
         "ap-northeast-1"
     }
+
+
+def test_parameters_of_every_environment_are_those_of_the_template(template: Template) -> None:
+    config = tomllib.loads(Path(TEMPLATE.parent, "samconfig.toml").read_text())
+    named = {
+        name: {one.partition("=")[0] for one in config[name]["deploy"]["parameters"]["parameter_overrides"]}
+        for name in config
+        if name != "version"
+    }
+    assert {"default", "dev", "prod", "local"} == named.keys()
+    for parameters in named.values():
+        assert parameters <= template["Parameters"].keys()
+
+
+def test_workflow_deploys_the_environments_of_samconfig_and_pins_what_it_uses() -> None:
+    folder = TEMPLATE.parent / ".github" / "workflows"
+    texts = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.yml")}
+    config = tomllib.loads(Path(TEMPLATE.parent, "samconfig.toml").read_text())
+    deployed = set(re.findall(r"with: \{environment: (\w+)\}", texts["deploy.yml"]))
+    assert deployed == {"dev", "prod"}
+    for name in deployed:
+        assert config[name]["global"]["parameters"]["stack_name"] == f"ctr-fanout-{name}"
+    for text in texts.values():
+        assert yaml.safe_load(text)["permissions"] == {}
+        used = re.findall(r"uses: ([^.\s]\S+)", text)
+        assert all(re.fullmatch(r"\S+@[0-9a-f]{40}", one) for one in used), used
 
 
 def test_template_is_plain_yaml_without_anchors() -> None:

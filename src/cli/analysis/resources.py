@@ -73,6 +73,18 @@ def analysis(table: RouteTable) -> Block:
     return block
 
 
+def analysis_outputs(table: RouteTable) -> Block:
+    """The policy for the roles that ask, of each route."""
+    return {
+        f"{logical_id(route.name)}QueryPolicyArn": {
+            **_CONDITION,
+            "Description": f"Attach it to roles that ask Athena about {route.prefix}/",
+            "Value": Ref(f"{logical_id(route.name)}QueryPolicy"),
+        }
+        for route in table.routes
+    }
+
+
 def results_key_statements(table: RouteTable) -> list[Any]:
     """Who may use the key of query results: Athena for the workgroups, and the readers of a route for theirs."""
     return [_readers_of_results(route) for route in table.routes]

@@ -112,7 +112,7 @@ check: setup ## lint, types, import rules, template, generated blocks, lock
 
 .PHONY: test
 test: setup ## all tests, the deployed function on the emulator among them
-	$(RUN)pytest
+	$(RUN)python -m tests
 
 .PHONY: fuzz
 fuzz: .venvs/fuzz/.synced ## a coverage-guided run (TARGET=decode, event, pattern or routes; SECONDS_OF_FUZZING=60)

@@ -148,7 +148,9 @@ def _draw_lines(axes: Axes, lines: list[Line]) -> None:
     for line in lines:
         values = [float("nan") if value is None else value for value in line.values]
         axes.plot([place * _PERIOD_SECONDS for place in range(len(values))], values, marker=".", label=line.label)
-    axes.set_ylim(bottom=0)
+    highest = max((value for line in lines for value in line.values if value is not None), default=0.0)
+    axes.set_ylim(0, max(highest, 1.0) * 1.45)  # room for the legend
+    axes.set_xlim(0, _STEPS * _PERIOD_SECONDS)
     axes.grid(visible=True, color="#e3e5e8")
     axes.set_facecolor("white")
     if lines:

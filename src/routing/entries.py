@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -43,6 +44,7 @@ def put_together(like: bytes, entries: Iterable[Entry]) -> bytes:
     return b"{" + b",".join(key_text(key or "") + b":" + value for key, value in entries) + b"}"
 
 
+@lru_cache(maxsize=1024)
 def key_text(key: str) -> bytes:
     """Write a key, one with an unpaired surrogate too."""
     try:

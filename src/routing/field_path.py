@@ -78,12 +78,13 @@ class Reach:
     An automaton over the paths of all rules, made as it is walked. Rules are numbers, lower ones first.
     """
 
-    __slots__ = ("_known", "_named", "_next", "_open", "below", "here")
+    __slots__ = ("_known", "_named", "_next", "_open", "below", "here", "is_idle")
 
     def __init__(self, paths: _Paths, known: "dict[_Paths, Reach]") -> None:
         """Take rules, and what of their paths is still to come; `reach_of` begins.
 
         `here` is the first rule that meets this value, `below` the first that may meet one inside; None if none.
+        `is_idle` is true if there is neither.
         """
         closed = _closure(paths)
         self._known = known
@@ -92,6 +93,7 @@ class Reach:
         self._next: dict[str | None, Reach] = {}
         self.here = min((rule for rule, path in closed if not path), default=None)
         self.below = min((rule for rule, _ in self._open), default=None)
+        self.is_idle = self.here is None and self.below is None
 
     def enter(self, key: str | None) -> "Reach":
         """Return what may be met below a key, or below an element of an array: None."""

@@ -147,6 +147,7 @@ class _Walk:
         self._actions = actions
         self._changes = changes
         self._only_seals = {*actions} <= {Action.SEAL}
+        self._seals = Action.SEAL in actions
         self.pieces: list[Piece] = []
         self.is_spelled_oddly = False
 
@@ -157,7 +158,7 @@ class _Walk:
             return reach.here if decided is None else decided
         return min(reach.here, decided)
 
-    def container(
+    def container(  # noqa: C901 - one branch for each way that an entry can go
         self, raw: bytes, reach: Reach, decided: int | None, path: tuple[str | int, ...], *, is_root: bool = False
     ) -> _Twice:
         """Protect an object or an array entry by entry."""
@@ -168,6 +169,10 @@ class _Walk:
         taken_out = len(self.pieces)
         for key, value in entries:
             below = reach.enter(key)
+            if decided is None and below.is_idle:  # most fields: nothing is asked of them
+                whole.append((key, value))
+                seen.append((key, value))
+                continue
             place = (*path, len(whole) if key is None else key)
             kept, shown = self._value(value, below, self.first(below, decided), place)
             if kept is None:
@@ -195,7 +200,9 @@ class _Walk:
                 before = raw
                 self.is_spelled_oddly = self.is_spelled_oddly or is_repeating or not is_seen
             is_seen = is_seen and not is_repeating
-        return before, before if is_seen else put_together(raw, seen)
+        if is_seen or not self._seals:  # without sealing what is seen is all that is kept
+            return before, before
+        return before, put_together(raw, seen)
 
     def _value(self, raw: bytes, reach: Reach, decided: int | None, path: tuple[str | int, ...]) -> _Twice:
         """Protect a value that the rule `decided` meets, or none."""

@@ -1,0 +1,30 @@
+"""`make test`: all tests, those that deploy beside those that do not, since the machine has two cores.
+
+Everything after `python -m tests` goes to both runs of pytest.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+
+
+def main(arguments: list[str]) -> int:
+    """Run both; print the output of the second when the first is done; return 0 if both pass."""
+    started = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", *arguments]
+    with tempfile.TemporaryFile("w+") as shown:
+        deploying = subprocess.Popen([*command, "-m", "e2e"], stdout=shown, stderr=subprocess.STDOUT)
+        try:
+            code = subprocess.run([*command, "-m", "not e2e"], check=False).returncode
+            print("the tests that deploy (-m e2e):", flush=True)
+            code = max(code, deploying.wait())
+        finally:
+            deploying.terminate()
+        shown.seek(0)
+        print(shown.read(), f"all of it in {time.monotonic() - started:.0f} s", flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -22,10 +22,18 @@ def is_container(raw: bytes) -> bool:
 
 def take_apart(raw: bytes) -> list[Entry]:
     """Return the entries of an object or an array; of a key that stands twice the last value, as parsers do."""
+    return [(key, bytes(value)) for key, value in peel(raw)]
+
+
+def peel(raw: bytes) -> list[Entry]:
+    """Return the same without copying a value: each is a buffer, which `bytes` makes a text of.
+
+    Most values of a record are only carried from one place to another.
+    """
     try:
         if raw.startswith(b"["):
-            return [(None, bytes(value)) for value in _decode_array(raw)]
-        return [(key, bytes(value)) for key, value in _decode_object(raw).items()]
+            return [(None, value) for value in _decode_array(raw)]
+        return list(_decode_object(raw).items())
     except (msgspec.DecodeError, UnicodeDecodeError):  # an unpaired surrogate in a key: legal, and not for msgspec
         every = _every_entry(raw)
         return every if raw.startswith(b"[") else list({entry[0]: entry for entry in every}.values())
@@ -41,16 +49,21 @@ def put_together(like: bytes, entries: Iterable[Entry]) -> bytes:
     """Write entries as an object or an array, whichever another one is, without white space between them."""
     if like.startswith(b"["):
         return b"[" + b",".join(value for _, value in entries) + b"]"
-    return b"{" + b",".join(key_text(key or "") + b":" + value for key, value in entries) + b"}"
+    return b"{" + b",".join([_with_colon(key or "") + value for key, value in entries]) + b"}"
 
 
-@lru_cache(maxsize=1024)
 def key_text(key: str) -> bytes:
     """Write a key, one with an unpaired surrogate too."""
     try:
         return msgspec.json.encode(key)
     except UnicodeEncodeError:
         return json.dumps(key).encode()
+
+
+@lru_cache(maxsize=1024)
+def _with_colon(key: str) -> bytes:
+    """Write a key as an entry begins: the same ones come with every record."""
+    return key_text(key) + b":"
 
 
 def _every_entry(raw: bytes) -> list[Entry]:

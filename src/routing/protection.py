@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from routing.entries import is_container, put_together, repeats_keys, take_apart
+from routing.entries import is_container, peel, put_together, repeats_keys
 from routing.field_path import FieldPath, Reach, reach_of
 
 type Change = Callable[[str], str]
@@ -162,17 +162,19 @@ class _Walk:
         self, raw: bytes, reach: Reach, decided: int | None, path: tuple[str | int, ...], *, is_root: bool = False
     ) -> _Twice:
         """Protect an object or an array entry by entry."""
-        entries = take_apart(raw)
+        entries = peel(raw)
         whole: list[tuple[str | None, bytes]] = []
         seen: list[tuple[str | None, bytes]] = []
         is_whole = is_seen = True
         taken_out = len(self.pieces)
-        for key, value in entries:
+        for entry in entries:
+            key, buffer = entry
             below = reach.enter(key)
             if decided is None and below.is_idle:  # most fields: nothing is asked of them
-                whole.append((key, value))
-                seen.append((key, value))
+                whole.append(entry)
+                seen.append(entry)
                 continue
+            value = bytes(buffer)
             place = (*path, len(whole) if key is None else key)
             kept, shown = self._value(value, below, self.first(below, decided), place)
             if kept is None:

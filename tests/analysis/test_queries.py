@@ -55,7 +55,7 @@ def test_every_saved_query_is_asked() -> None:
 
 def test_every_saved_query_of_the_template_is_one_of_these(template: Any) -> None:
     found = {
-        resource["Properties"]["QueryString"]["Fn::Sub"]
+        resource["Properties"]["QueryString"]
         for resource in template["Resources"].values()
         if resource["Type"] == "AWS::Athena::NamedQuery"
     }

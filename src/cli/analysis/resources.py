@@ -14,7 +14,7 @@ from typing import Any
 
 from cli.analysis.queries import latest_sql, queries_for, sql_of
 from cli.analysis.schema import Tree, athena_type, columns_of, hive_type, version
-from cli.cfn_yaml import Function, GetAtt, Inline, InlineMap, Ref, Sub, SubText
+from cli.cfn_yaml import Function, GetAtt, Inline, InlineMap, Ref, Sub, Text
 from routing.model import Kind
 from routing.partition import ARRIVAL
 from routing.routes import Route, RouteTable, logical_id
@@ -67,7 +67,7 @@ def analysis(table: RouteTable) -> Block:
                         "Description": query.about,
                         "Database": _DATABASE,
                         "WorkGroup": Ref(f"{stem}WorkGroup"),
-                        "QueryString": SubText(sql_of(query, name)),
+                        "QueryString": Text(sql_of(query, name)),
                     },
                 }
     return block

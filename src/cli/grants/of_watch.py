@@ -82,7 +82,7 @@ class _Watch(Parts):
         yield section.may_not(athena, self._kept(every, mine, account=""), "of this account, for certain")
         yield section.may_not(athena, self._kept(every, "", source=mine), "nothing without a context")
         yield section.may_not(athena, self._kept(_OTHER_USES, mine), "and nothing else")
-        for caller in (who.service("athena"), who.stranger, who.anonymous, who.administrator, who.operator):
+        for caller in (who.service("athena"), who.stranger, who.anonymous, who.operator):
             yield section.may_not(caller, kept, "nobody else")
         if not stack.has_readers:
             return

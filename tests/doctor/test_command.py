@@ -61,7 +61,7 @@ def test_grants_shows_one_caller_or_one_section() -> None:
 def test_grants_names_the_callers_if_there_is_no_such_one() -> None:
     done = run("grants", "--for", "nobody")
     assert done.exit_code == 1
-    assert "callers are: administrator, anonymous" in done.stderr
+    assert "callers are: administrator, analyst of analytics" in done.stderr
 
 
 def test_grants_follows_another_route_table(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def _make_policies(world: World, resources: dict[str, Any]) -> None:
         if resource["Type"] == "AWS::IAM::ManagedPolicy":
             document = json.dumps(resource["Properties"]["PolicyDocument"])
             arn = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
-            for role in resource["Properties"]["Roles"]:
+            for role in resource["Properties"].get("Roles", []):
                 iam.attach_role_policy(RoleName=role, PolicyArn=arn)
             world.policies[name] = world.resources[name] = arn
 
@@ -218,11 +218,12 @@ def _make_functions(world: World, resources: dict[str, Any]) -> None:
             Environment={"Variables": {n: str(v) for n, v in properties["Environment"]["Variables"].items()}},
         )
         world.resources[name] = properties["FunctionName"]
-    permission = resources["GrantCheckPermission"]["Properties"]
-    functions.add_permission(
-        FunctionName=permission["FunctionName"], StatementId="schedule", Action=permission["Action"],
-        Principal=permission["Principal"], SourceArn=permission["SourceArn"],
-    )  # fmt: skip
+    for name in ("GrantCheckPermission", "KeyChangedPermission"):
+        permission = resources[name]["Properties"]
+        functions.add_permission(
+            FunctionName=permission["FunctionName"], StatementId=name, Action=permission["Action"],
+            Principal=permission["Principal"], SourceArn=permission["SourceArn"],
+        )  # fmt: skip
     mapping = resources["StreamMapping"]["Properties"]
     made = functions.create_event_source_mapping(
         FunctionName=mapping["FunctionName"],

@@ -56,7 +56,7 @@ def test_contact_goes_from_every_prefix_and_nothing_else_does(enforced: Stack) -
     assert {key: found.kms_key for key, found in after.items()} == {key: found.kms_key for key, found in before.items()}
     for key, found in after.items():
         kept = [line for line in before[key].lines if _GONE.encode() not in line]
-        if found.route == "workforce":
+        if found.route == "workforce" and before[key].lines:  # the grant check, on its schedule, puts empty ones
             (line,) = found.lines
             assert json.loads(line)["CurrentAgentSnapshot"] == {"Contacts": [{"ContactId": _KEPT}]}
         else:

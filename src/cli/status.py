@@ -38,6 +38,7 @@ _OF_STACK = (
 )
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
 _MOST_QUERIES = 500
+_MINUTE = 60
 
 
 class StatusError(Exception):
@@ -87,7 +88,9 @@ def look(stack: str, client: Client, table: RouteTable, minutes: int) -> Status:
         StatusError: It is not there, or may not be looked at.
     """
     try:
-        found = client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+        # DescribeStackResources tells of a hundred at most.
+        pages = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+        found = [one for page in pages for one in page["StackResourceSummaries"]]
         resources = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found}
         if not {"FanOutFunction", "StreamMapping"} <= resources.keys():
             raise StatusError(f"stack {stack!r}: expected the resources of template.yaml, got {len(resources)} others")
@@ -168,11 +171,11 @@ def _alarms(client: Client, name: str) -> tuple[list[str], int]:
 
 
 def _numbers(client: Client, name: str, table: RouteTable, minutes: int) -> dict[tuple[str, str], float]:
-    """Ask for all numbers at once; datapoints begin at multiples of their period, so there may be two of each."""
-    asked = [
-        (place, {"Id": f"m{number}", **query})
-        for number, (place, query) in enumerate(_queries(name, table, minutes * 60))
-    ]
+    """Ask for all numbers at once, minute by minute: longer datapoints begin long before the time that is asked for.
+
+    A percentile of many minutes cannot be made of those of each; the worst minute stands for them.
+    """
+    asked = [(place, {"Id": f"m{number}", **query}) for number, (place, query) in enumerate(_queries(name, table))]
     now = datetime.now(UTC)
     found: dict[tuple[str, str], float] = {}
     for start in range(0, len(asked), _MOST_QUERIES):
@@ -196,17 +199,17 @@ def _numbers(client: Client, name: str, table: RouteTable, minutes: int) -> dict
     return found
 
 
-def _queries(name: str, table: RouteTable, period: int) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+def _queries(name: str, table: RouteTable) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
     for label, namespace, metric, stat in _OF_STACK:
         dimensions = {"service": name} if namespace == NAMESPACE else {"FunctionName": name}
-        yield ("", label), _query((namespace, metric), dimensions, stat, period)
+        yield ("", label), _query((namespace, metric), dimensions, stat)
     for route in table.all_routes:
         for column, metric, stat in _OF_ROUTE:
             dimensions = {"service": name, "Route": route.name}
-            yield (route.name, column), _query((NAMESPACE, metric), dimensions, stat, period)
+            yield (route.name, column), _query((NAMESPACE, metric), dimensions, stat)
 
 
-def _query(of: tuple[str, str], dimensions: Mapping[str, str], stat: str, period: int) -> dict[str, Any]:
+def _query(of: tuple[str, str], dimensions: Mapping[str, str], stat: str) -> dict[str, Any]:
     namespace, metric = of
     return {
         "MetricStat": {
@@ -215,7 +218,7 @@ def _query(of: tuple[str, str], dimensions: Mapping[str, str], stat: str, period
                 "MetricName": metric,
                 "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
             },
-            "Period": period,
+            "Period": _MINUTE,
             "Stat": stat,
         },
     }

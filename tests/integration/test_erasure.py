@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
 
 from cli.erase import run
@@ -152,6 +153,28 @@ def test_object_that_is_written_meanwhile_is_not_overwritten(erasing: Erasing) -
     assert code == 1
     assert f"left: {key}: route 'claims': it was written meanwhile; erase again" in text
     assert erasing.aws.lines()[key] == [claim(ContactId=GONE, n="newer")]
+
+
+def test_object_whose_batch_is_still_being_tried_is_left_and_told(aws: Aws) -> None:
+    """The next try would put what it has rendered before: the contact would come back."""
+    erasing = Erasing(aws, table())
+    calls: list[str] = []
+
+    def refuse_the_commit(params: dict[str, Any], **_: Any) -> None:
+        calls.append(params["url_path"])
+        if len(calls) == 3:  # the claim, the names that are about to be put, the commit
+            raise EndpointConnectionError(endpoint_url="dynamodb")
+
+    dynamodb = erasing.deliver._dynamodb
+    dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", refuse_the_commit)
+    answer = erasing.deliver(event_of_documents([claim(ContactId=GONE)]), invocation())
+    assert answer["batchItemFailures"]
+    before = aws.lines()
+    assert any(GONE.encode() in line for lines in before.values() for line in lines)
+    code, text = erasing.run()
+    assert code == 1
+    assert "its batch is still being tried; erase again when it is settled" in text
+    assert aws.lines() == before
 
 
 def test_one_that_cannot_be_opened_is_told_and_the_others_go_on(erasing: Erasing) -> None:

@@ -1,6 +1,7 @@
 """Reconcile: every record against the objects whose names and metadata speak of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from routing.batch import group
@@ -151,3 +152,18 @@ def test_no_more_records_are_kept_than_the_objects_under_way_have() -> None:
 
     assert claims(flowing(), objects) == Balance(expected=400, delivered=400)
     assert max(alive) < 40
+
+
+def test_object_that_a_contact_was_erased_from_still_holds_its_records() -> None:
+    """Its lines are others then; its name, count and sequence numbers are not."""
+    shard, records = stream(*DOCUMENTS)
+    (whole,) = (one for one in delivered(shard, records) if one.name.place[0] == CLAIMS)
+    changed = replace(whole, checksum="00000000")
+    assert claims(records, [changed]).unexpected != []
+    assert claims(records, [replace(changed, is_erased=True)]) == Balance(expected=4, delivered=4)
+
+
+def test_erased_object_with_other_records_is_still_unexpected() -> None:
+    shard, records = stream(*DOCUMENTS)
+    (whole,) = (one for one in delivered(shard, records) if one.name.place[0] == CLAIMS)
+    assert claims(records, [replace(whole, numbers="00000000", is_erased=True)]).unexpected != []

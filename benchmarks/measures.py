@@ -34,7 +34,6 @@ from routing.presets import PRESETS
 from routing.protect import token_maker
 from routing.protection import Action, Protection, Rule
 from routing.render import render
-from routing.report import Report
 from routing.sealing import context_of, pack
 
 ROOT = Path(__file__).parent.parent
@@ -132,7 +131,7 @@ def stages(records: int, rounds: int) -> dict[str, float]:
     shard, decoded = decoder.decode(event)
     assert shard is not None
     routed = [(record, ROUTES.routes_for(record)) for record in decoded]
-    batches = group(routed, {}, Report())
+    batches = group(routed, {}).batches
     documents = [record.data for record in decoded]
     encoded = [record["kinesis"]["data"] for record in event["Records"]]
     decode_json = msgspec.json.Decoder(node_type([*KIND_FIELDS, *ROUTES.paths])).decode
@@ -142,7 +141,7 @@ def stages(records: int, rounds: int) -> dict[str, float]:
         "of it base64": lambda: [pybase64.b64decode(text, validate=True) for text in encoded],
         "of it parsing JSON": lambda: [decode_json(document) for document in documents],
         "route": lambda: [(record, ROUTES.routes_for(record)) for record in decoded],
-        "batch": lambda: group(routed, {}, Report()),
+        "batch": lambda: group(routed, {}),
         "render": lambda: [render(batch, shard, FencingToken(1), ROUTES.digest) for batch in batches],
         "of it gzip": lambda: [igzip.compress(body, 2, mtime=0) for body in bodies],
     }

@@ -1,6 +1,7 @@
 """Fakes that keep the contracts of S3 and the checkpoint in memory, and fail on demand."""
 
 import base64
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,8 +15,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from routing.errors import CheckpointError, DeliveryError
-from routing.model import FencingToken, RenderedObject, RouteName, RoutesDigest, Shard
-from routing.progress import Claim, Names, Progress
+from routing.model import FencingToken, ObjectKey, RenderedObject, RouteName, Shard
+from routing.progress import Claim, Progress, Routes
 from routing.protect import Protector
 from routing.reasons import Reason
 from routing.sealing import SealContext
@@ -71,6 +72,9 @@ class MemorySink:
         self.objects |= {rendered.key: rendered for rendered in landed}
         return verdicts
 
+    def room(self) -> int:
+        return 1000
+
 
 @dataclass
 class Row:
@@ -86,7 +90,7 @@ class Row:
         return self.progress.watermarks
 
     @property
-    def intents(self) -> Names:
+    def intents(self) -> frozenset[ObjectKey]:
         return self.progress.intents
 
 
@@ -103,12 +107,12 @@ class MemoryCheckpoint:
     commits: list[Mapping[RouteName, int]] = field(default_factory=list)
 
     @contextmanager
-    def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:
+    def claim(self, shard: Shard, routes: Routes) -> Iterator[Claim]:
         self.before("claim")
         row = self.rows.setdefault(shard, Row())
         if row.owner not in {None, self.owner} and row.until >= self.now():
             raise CheckpointError(Reason.CLAIMED_ELSEWHERE, "checkpoint: another invocation holds the shard")
-        row.owner, row.until, row.version = self.owner, self.deadline, row.version + 1
+        row.owner, row.until, row.version = self.owner, self.deadline, max(row.version + 1, round(1000 * self.now()))
         version, progress = row.version, row.progress
         self.after("claim")
 
@@ -144,8 +148,9 @@ class MemoryCheckpoint:
 class MemoryS3:
     """The part of an S3 client that the sink uses, with conditional writes, and failures where told."""
 
-    def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: 0.0, *, etags_tell_content: bool = False) -> None:
         self.now = now
+        self.etags_tell_content = etags_tell_content
         self.objects: dict[str, dict[str, Any]] = {}
         self.requests: list[dict[str, Any]] = []
         self._puts = 0
@@ -167,7 +172,8 @@ class MemoryS3:
         if "IfMatch" in request and (there is None or there["ETag"] != request["IfMatch"]):
             raise client_error("PreconditionFailed")
         self._puts += 1
-        etag = f'"{self._puts:032x}"'  # SSE-KMS: another data key and so another ETag with every put
+        # SSE-KMS: another data key and so another ETag with every put. AWS documents no more than that it is no MD5.
+        etag = f'"{hashlib.md5(request["Body"]).hexdigest() if self.etags_tell_content else f"{self._puts:032x}"}"'
         self.objects[request["Key"]] = {
             **request,
             "ETag": etag,
@@ -186,10 +192,16 @@ class MemoryS3:
         there = self.objects.get(request["Key"])
         if there is None:
             raise client_error("NoSuchKey", "GetObject")
-        return {"Body": io.BytesIO(there["Body"]), "Metadata": there["Metadata"]}
+        return {
+            "Body": io.BytesIO(there["Body"]),
+            **{key: there[key] for key in ("Metadata", "ETag", "SSEKMSKeyId") if key in there},
+        }
 
     def delete_object(self, **request: Any) -> None:
         self.before(request)
+        there = self.objects.get(request["Key"])
+        if there is not None and there["ETag"] != request["IfMatch"]:
+            raise client_error("PreconditionFailed", "DeleteObject")
         self.objects.pop(request["Key"], None)
         self.after(request)
 

@@ -9,7 +9,6 @@ from routing.batch import group
 from routing.decode import Decoder
 from routing.model import FencingToken
 from routing.render import render
-from routing.report import Report
 from routing.routes import RouteTable
 
 _ROOT = Path(__file__).parents[2]
@@ -28,8 +27,8 @@ def object_of(record: Path, route: str, table: RouteTable) -> str:
     shard, records = Decoder(table.paths).decode(event_of_documents([data]))
     if shard is None:
         raise ValueError(f"{record}: expected a record, got none")
-    batches = group([(one, table.routes_for(one)) for one in records], {}, Report())
-    keys = [render(batch, shard, FencingToken(1), table.digest).key for batch in batches if batch.route.name == route]
+    batches = group([(one, table.routes_for(one)) for one in records], {}).batches
+    keys = [render(batch, shard, FencingToken(1), table.origin).key for batch in batches if batch.route.name == route]
     return keys[0] if keys else str(next(iter(explain(data, record.name, table))).misses[route])
 
 

@@ -71,7 +71,7 @@ def target_of(stack: str, session: boto3.Session, table: RouteTable) -> Target:
         raise ReconcileError(f"stack {stack!r}: {err.response['Error']['Code']}") from None
     function = session.client("lambda").get_function_configuration(FunctionName=names["FanOutFunction"])
     variables = function["Environment"]["Variables"]
-    if variables.get("ROUTES_SHA256") != table.digest:
+    if variables.get("ROUTES_SHA256") != table.routes_digest:
         raise ReconcileError(f"stack {stack!r}: deployed with other routes; give theirs with --routes")
     stream = session.client("kinesis").describe_stream_summary(StreamName=names["Stream"])
     checkpoint = variables["CHECKPOINT_TABLE"]
@@ -114,7 +114,12 @@ def balances(client: Any, target: Target, table: RouteTable, range_: Range) -> B
     """
     stream = StreamReader(client("kinesis"), target.stream_arn)
     settings = Settings(
-        bucket=target.bucket, bucket_owner=target.account, key_arns={}, checkpoint_table=None, service="ctr-fanout"
+        bucket=target.bucket,
+        bucket_owner=target.account,
+        key_arns={},
+        checkpoint_table=None,
+        stream_arn=target.stream_arn,
+        service="ctr-fanout",
     )
     decoder = Decoder(table.paths)
     nobody = Invocation("reconcile", lambda: 0.0)
@@ -137,7 +142,7 @@ def balances(client: Any, target: Target, table: RouteTable, range_: Range) -> B
                 records if first is None else chain([first], records),
                 [] if first is None else list(inventory.between(names, first.position, None, known.intents)),
                 table,
-                watermarks=known.watermarks,
+                watermarks=known.watermarks_of(table.prefixes),
                 intents=known.intents,
                 due_before=time.time() - range_.late_after,
             )

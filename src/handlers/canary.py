@@ -18,7 +18,7 @@ from handlers.s3_sink import S3Sink, classified
 from handlers.settings import Settings
 from routing import dead_letter
 from routing.errors import CheckpointError, DeliveryError
-from routing.model import FencingToken, Kind, ObjectKey, RenderedObject, RouteName, RoutesDigest, Shard
+from routing.model import FencingToken, Kind, ObjectKey, RenderedObject, RouteName, Shard
 from routing.protect import Vault, scope_of
 from routing.reasons import Reason
 from routing.render import render_empty
@@ -124,10 +124,10 @@ def check_on_failure(client: "S3Client", settings: Settings) -> Check:
     return Check(ON_FAILURE)
 
 
-def check_checkpoint(checkpoint: CheckpointTable | NoCheckpoint) -> Check:
+def check_checkpoint(checkpoint: CheckpointTable | NoCheckpoint, table: RouteTable) -> Check:
     """Claim and release a row that no shard has."""
     try:
-        with checkpoint.claim(_ROW, RoutesDigest("")):
+        with checkpoint.claim(_ROW, table):
             return Check(CHECKPOINT)
     except CheckpointError as err:
         if err.reason == Reason.CLAIMED_ELSEWHERE:  # by another check at the same time, which the grant allowed

@@ -1,13 +1,13 @@
 """The checkpoint: one DynamoDB row per shard, which keeps its progress and who holds it.
 
 The row is `{"shard": "<stream ARN>/<shard id>", "watermarks": {"<route>": "<number padded to 128>"},
-"intents": <gzip of lines `<route> <object key>`>, "trial": {"routes": <digest>, "watermarks": as above,
-"settled": as intents}, "version": <ms since 1970 when the row was made, plus one with each change>,
-"claim": "<request id>", "claim_until": <ms since 1970>, "expires_at": <s since 1970>}`.
+"prefixes": {"<route>": "<its prefix then>"}, "intents": <gzip of lines `<object key>`>, "trial": {"routes": <digest>,
+"watermarks": as above, "settled": as intents}, "version": <ms since 1970 of the last claim, plus one with each
+change>, "claim": "<request id>", "claim_until": <ms since 1970>, "expires_at": <s since 1970>}`.
 """
 
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from handlers.invocation import Invocation
 from routing.errors import CheckpointError
 from routing.model import FencingToken, ObjectKey, RouteName, RoutesDigest, Shard
-from routing.progress import Claim, Names, Progress, Trial
+from routing.progress import Claim, Progress, Routes, Trial, Watermarks
 from routing.reasons import Reason
 
 if TYPE_CHECKING:
@@ -35,13 +35,19 @@ class CheckpointTable:
     """The rows of all shards, as one invocation sees them."""
 
     def __init__(self, client: "DynamoDBClient", table: str, invocation: Invocation) -> None:
-        """Take what outlives the invocation, and the invocation that claims."""
+        """Use a client that outlives the invocation.
+
+        Args:
+            client: Of DynamoDB.
+            table: The name of the table.
+            invocation: Claims, until its deadline.
+        """
         self._client = client
         self._table = table
         self._invocation = invocation
 
     @contextmanager
-    def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:
+    def claim(self, shard: Shard, routes: Routes) -> Iterator[Claim]:
         """Hold the row of a shard until this invocation's deadline at the latest.
 
         Only one invocation at a time may replace objects of a shard. One that was killed lets go by its
@@ -54,19 +60,7 @@ class CheckpointTable:
         Source: https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
         """
         key = _key(shard)
-        row = self._update(
-            key,
-            "SET claim = :me, claim_until = :until, "
-            "version = if_not_exists(version, :now) + :one",  # a row made anew goes on above the one that was lost
-            "attribute_not_exists(claim) OR claim = :me OR claim_until < :now",
-            {
-                ":me": {"S": self._invocation.id},
-                ":until": {"N": str(round(self._invocation.deadline * 1000))},
-                ":now": {"N": str(round(self._invocation.now() * 1000))},
-                ":one": {"N": "1"},
-            },
-            refused="another invocation holds the shard",
-        )
+        row = self._take(key)
         version, is_held = int(row["version"]["N"]), True
 
         def save(progress: Progress, release: bool) -> FencingToken:
@@ -81,6 +75,31 @@ class CheckpointTable:
         finally:
             if is_held:
                 self._let_go(key)
+
+    def _take(self, key: dict[str, Any]) -> dict[str, Any]:
+        """Claim a row under a version that none before has had, and return it.
+
+        The version follows the clock, so that a row that was made anew, or restored from a backup, goes on above
+        every version that was issued after the backup. Where the clock is behind, it counts.
+        """
+        free = "(attribute_not_exists(claim) OR claim = :me OR claim_until < :now)"
+        values = {
+            ":me": {"S": self._invocation.id},
+            ":until": {"N": str(round(self._invocation.deadline * 1000))},
+            ":now": {"N": str(round(self._invocation.now() * 1000))},
+        }
+        held = "SET claim = :me, claim_until = :until, "
+        refused = "another invocation holds the shard"
+        try:
+            is_older = "(attribute_not_exists(version) OR version < :now)"
+            return self._update(key, f"{held}version = :now", f"{free} AND {is_older}", values, refused=refused)
+        except CheckpointError as err:
+            if err.reason != Reason.CLAIMED_ELSEWHERE:
+                raise
+        counted = f"{held}version = version + :one"
+        return self._update(
+            key, counted, f"{free} AND version >= :now", {**values, ":one": {"N": "1"}}, refused=refused
+        )
 
     def look(self, shard: Shard) -> Progress:
         """Read the progress of a shard without claiming it: what was true a moment ago.
@@ -163,7 +182,7 @@ class NoCheckpoint:
     """Exactly once turned off: every record that comes is delivered, at least once."""
 
     @contextmanager
-    def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:  # noqa: ARG002 - there is no row
+    def claim(self, shard: Shard, routes: Routes) -> Iterator[Claim]:  # noqa: ARG002 - there is no row
         """Claim nothing."""
         yield Claim(Progress(), routes, lambda _progress, _release: None, None)
 
@@ -181,6 +200,7 @@ def _kept(progress: Progress) -> dict[str, dict[str, Any] | None]:
     trial = progress.trial
     return {
         "watermarks": _marks(progress.watermarks),
+        "prefixes": {"M": {route: {"S": prefix} for route, prefix in progress.prefixes.items()}},
         "intents": {"B": _packed(progress.intents)} if progress.intents else None,
         "trial": None
         if trial is None
@@ -199,7 +219,8 @@ def _progress_in(row: Mapping[str, Any]) -> Progress:
     trial = row.get("trial", {}).get("M")
     return Progress(
         watermarks=_read_marks(row.get("watermarks", {"M": {}})),
-        intents=_unpacked(row["intents"]) if "intents" in row else {},
+        prefixes={RouteName(name): one["S"] for name, one in row.get("prefixes", {"M": {}})["M"].items()},
+        intents=_unpacked(row["intents"]) if "intents" in row else frozenset(),
         trial=None
         if trial is None
         else Trial(
@@ -210,7 +231,7 @@ def _progress_in(row: Mapping[str, Any]) -> Progress:
     )
 
 
-def _marks(watermarks: Mapping[RouteName, int]) -> dict[str, Any]:
+def _marks(watermarks: Watermarks) -> dict[str, Any]:
     return {"M": {route: {"S": str(position).zfill(_WIDTH)} for route, position in watermarks.items()}}
 
 
@@ -218,15 +239,15 @@ def _read_marks(attribute: Mapping[str, Any]) -> dict[RouteName, int]:
     return {RouteName(route): int(mark["S"]) for route, mark in attribute["M"].items()}
 
 
-def _packed(names: Names) -> bytes:
+def _packed(names: Iterable[ObjectKey]) -> bytes:
     """Pack names, which repeat each other: a row may have 400 KB.
 
     Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
     """
-    lines = (f"{owner} {key}" for key, owner in names.items())
-    return gzip.compress("\n".join(lines).encode(), mtime=0)
+    return gzip.compress("\n".join(sorted(names)).encode(), mtime=0)
 
 
-def _unpacked(attribute: Mapping[str, Any]) -> dict[ObjectKey, RouteName]:
-    lines = (line.partition(" ") for line in gzip.decompress(attribute["B"]).decode().splitlines())
-    return {ObjectKey(key): RouteName(owner) for owner, _, key in lines}
+def _unpacked(attribute: Mapping[str, Any]) -> frozenset[ObjectKey]:
+    """Unpack names; an earlier version wrote the route before each, with a space between."""
+    lines = gzip.decompress(attribute["B"]).decode().splitlines()
+    return frozenset(ObjectKey(line.rpartition(" ")[2]) for line in lines)

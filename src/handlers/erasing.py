@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
+from handlers.claims import patient_claim
 from handlers.erasure_request import ErasureRequest
-from handlers.held import held
 from handlers.inventory import Listed
+from handlers.replaying import HANDED_OVER
 from handlers.s3_sink import S3Sink
 from handlers.settings import Settings
 from routing import dead_letter
@@ -36,7 +37,6 @@ from routing.standing import Name
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-HANDED_OVER = "aws/lambda/"
 _REPLAY_FIRST = (
     "a batch that Lambda gave up on holds it; replay it (ctr-fanout replay on-failure --apply), then erase again"
 )
@@ -153,7 +153,7 @@ class Eraser:
             told = self._found(version, read)
             if told is None or not (told.records or told.entries):
                 return told
-            if claim.may_change(name.key):
+            if claim.may_change(name.key, RouteName(name.place[0]), name.first):
                 return replace(told, left=_STILL_TRIED)
             self._rewrite(name, read, claim)
         # Where the bucket keeps no versions, `null` is what has just been put.
@@ -205,7 +205,7 @@ class Eraser:
             DeliveryError: Something else stands there now, or its key refuses.
         """
         made = self._erased(name, read.lines)
-        body, _, checksum = gzipped(made.lines)
+        body, _, checksum = gzipped(made.lines, claim.token)
         gone = int(read.metadata.get(ERASED, "0")) + made.records
         fencing = {} if claim.token is None else {FENCING: str(claim.token)}
         is_letter = name.key != name.intended
@@ -243,7 +243,7 @@ class Eraser:
         )
 
     def _held(self, name: Name) -> AbstractContextManager[Claim]:
-        return held(self._checkpoint, name.shard_beside(self._stream_arn), self._table.digest)
+        return patient_claim(self._checkpoint, name.shard_beside(self._stream_arn), self._table)
 
     def _sees(self, route: Route, protector: Protector, contact_id: str) -> bool:
         """Tell whether what a route shows of a contact's record tells whose it is."""

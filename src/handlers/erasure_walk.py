@@ -6,10 +6,11 @@ from itertools import batched, groupby
 from typing import TYPE_CHECKING, Any
 
 from handlers.clients import PARALLEL_PUTS
-from handlers.erasing import HANDED_OVER, Eraser, Version
+from handlers.erasing import Eraser, Version
 from handlers.erasure_request import ErasureRequest, ErasureSlice
 from handlers.inventory import Listed
 from handlers.invocation import Invocation
+from handlers.replaying import HANDED_OVER
 from handlers.settings import Settings
 from routing import dead_letter
 from routing.model import ObjectKey

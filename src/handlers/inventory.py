@@ -140,4 +140,4 @@ class Inventory:
             if err.response["Error"]["Code"] in _GONE:
                 return None
             raise
-        return read_standing(name, answer["Metadata"], answer["LastModified"].timestamp())
+        return read_standing(name, answer["Metadata"], answer["LastModified"].timestamp(), answer["ETag"])

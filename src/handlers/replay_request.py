@@ -25,6 +25,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         last: Up to this one.
         is_settled: Of the stream: True if the mapping will not send these records again, though some route has
             not passed them.
+        mapping: Of the batches that Lambda gave up on: the UUID of an event source mapping that the stack had before.
         most: Objects, or thousands of stream records, of one slice: 1 to 1,000.
         after: Where the slice before ended.
     """
@@ -39,6 +40,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     first: str | None = None
     last: str | None = None
     is_settled: bool = False
+    mapping: str | None = None
     most: int = 100
     after: str | None = None
 
@@ -74,6 +76,8 @@ def read_request(event: Mapping[str, object]) -> ReplayRequest:
     for name, number in (("first", request.first), ("last", request.last)):
         if number is not None and not (number.isascii() and number.isdecimal()):
             raise EventError(f"replay: {name}: expected a sequence number, digits only")
+    if request.source != "on-failure" and request.mapping:
+        raise EventError("replay: mapping: expected with the source 'on-failure' only")
     if request.source != "dead-letters" and (request.route or request.reason):
         raise EventError("replay: route and reason: expected with the source 'dead-letters' only")
     return request

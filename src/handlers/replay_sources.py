@@ -7,13 +7,12 @@ from typing import Any
 from handlers.inventory import Inventory, Listed
 from handlers.invocation import Invocation
 from handlers.replay_request import ReplayRequest, ReplaySlice
-from handlers.replaying import Replayed, Replayer
+from handlers.replaying import HANDED_OVER, Replayed, Replayer
 from handlers.stream_reader import Start, StreamReader
 from routing import dead_letter
 from routing.errors import EventError
 from routing.routes import RouteTable
 
-HANDED_OVER = "aws/lambda/"
 _OF_OBJECTS = f"{dead_letter.OBJECTS_PREFIX}/"
 _OF_RECORDS = f"{dead_letter.RECORDS_PREFIX}/"
 # What a thing may need at most: an object of 64 MB, or a thousand records, and the wait for a claim.
@@ -26,13 +25,13 @@ class ReplaySources:
     def __init__(
         self,
         *,
-        replayer: Callable[[bool], Replayer],
+        replayer: Callable[[ReplayRequest], Replayer],
         inventory: Inventory,
         stream: StreamReader,
         table: RouteTable,
         invocation: Invocation,
     ) -> None:
-        """Take a maker of replayers, told whether to apply, and where to find things."""
+        """Use a maker of replayers for a request, and where to find things."""
         self._replayer = replayer
         self._inventory = inventory
         self._stream = stream
@@ -47,7 +46,7 @@ class ReplaySources:
         """
         if request.route is not None and request.route not in self._table.names:
             raise EventError(f"replay: route: expected one of {', '.join(sorted(self._table.names))}")
-        replayer = self._replayer(request.apply)
+        replayer = self._replayer(request)
         if request.source == "stream":
             return self._of_stream(request, replayer)
         things: list[dict[str, Any]] = []
@@ -94,8 +93,6 @@ class ReplaySources:
             where = f"{shard_id} {first} to {end}"
             done = replayer.stream_records(event, where, is_settled=request.is_settled)
             things.append(asdict(done))
-            if done.left and request.is_settled:  # what comes behind would move watermarks past what is left here
-                break
             if count == request.most or self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
                 return ReplaySlice(things=things, next=f"{shard_id}:{end}")
         return ReplaySlice(things=things, next=following)

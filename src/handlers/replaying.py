@@ -1,36 +1,51 @@
-"""Replay: what waits below `dead-letter/` or `aws/lambda/`, or is still in the stream, goes to its place.
+"""Replay: deliver what waits below `dead-letter/` or `aws/lambda/`, or is still in the stream.
 
 Everything is done under the claim of its shard, as a delivery is, so that no delivery and no other replay
-runs beside it; what stands already is left alone, so that twice is once. Nothing is removed before what it
-held has been seen in its place.
+runs beside it. Records that are stored already are left out, so that a second replay changes nothing. Nothing is
+removed before its content has been seen in its place.
 """
 
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
-from handlers.held import Held, held, rehearsed
+from handlers.claims import patient_claim, read_only_claim
 from handlers.inventory import Inventory, Listed
 from handlers.s3_sink import S3Sink
 from handlers.settings import Settings
 from routing import dead_letter
 from routing.decode import Decoder
 from routing.errors import CtrFanoutError, DeliveryError, RecordError
-from routing.model import FencingToken, ObjectKey, Record, RenderedObject, Shard
-from routing.pipeline import Checkpoint, fan_out
-from routing.progress import Claim
+from routing.model import FencingToken, ObjectKey, Record, RenderedObject, RouteName, Shard
+from routing.pipeline import redeliver
+from routing.progress import Claim, Progress
 from routing.protect import Protector
-from routing.render import FENCING, PROTECTION, RULES, gzipped, render_empty
+from routing.reasons import UNDECODABLE
+from routing.render import FENCING, NAMED_BY, PROTECTION, RULES, gzipped, render_empty, with_token
 from routing.report import Report
-from routing.routes import Route, RouteTable
-from routing.standing import Coverage, Name, Narrowed, Standing, is_gapless, place_of, read_name, runs, settled
+from routing.routes import DEAD_LETTER_ROUTE, Route, RouteTable
+from routing.standing import (
+    Name,
+    Narrowed,
+    Standing,
+    Stored,
+    is_by,
+    lacks,
+    place_of,
+    read_name,
+    runs,
+    settled,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,6 +53,26 @@ if TYPE_CHECKING:
 # An invocation lives for fifteen minutes at most; what it has sent cannot land an hour later.
 _SECONDS_UNTIL_NOTHING_LANDS = 3600
 _STILL_TRIED = "its batch is still being tried; it is settled with the next try"
+HANDED_OVER = "aws/lambda/"
+
+
+class Stream(Protocol):
+    """The stream whose records are replayed."""
+
+    arn: str
+
+    def has_issued(self, shard_id: str, sequence_number: str) -> bool | None:
+        """Return whether a shard has issued a sequence number; None if the stream no longer tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Got:
+    """An object as it was read."""
+
+    body: bytes
+    metadata: dict[str, str]
+    etag: str
+    key_arn: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +85,8 @@ class Replayed:
         reason: Why it was there, e.g. `KmsKeyDisabled`; of a batch Lambda's condition.
         records: Pairs of record and route that it holds and that are not delivered yet.
         left: Why it is still there; empty if it was delivered, or would be.
+        waiting: Records of it that wait as dead letters although they can be decoded now; their own replay delivers
+            them.
         to_come: Records of the stream that some route has not reached: the function will deliver them.
     """
 
@@ -58,11 +95,12 @@ class Replayed:
     reason: str = ""
     records: int = 0
     left: str = ""
+    waiting: int = 0
     to_come: int = 0
 
 
 class Replayer:
-    """Replays one thing after the other; with `applies` false it only tells what it would do."""
+    """Replays one thing after the other; with `applies` false it only reports what it would do."""
 
     def __init__(
         self,
@@ -75,10 +113,27 @@ class Replayer:
         sink: S3Sink,
         checkpoint: CheckpointTable | NoCheckpoint,
         inventory: Inventory,
+        stream: Stream,
+        mappings: Collection[str],
         applies: bool,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take what a delivery takes, and the inventory."""
+        """Use the collaborators of a delivery, the inventory, and what a batch has to come from.
+
+        Args:
+            client: Of S3.
+            settings: Of the function.
+            table: The deployed routes.
+            decoder: Built for them.
+            protector: Leaves of each record what its route may see.
+            sink: Puts.
+            checkpoint: Keeps the progress.
+            inventory: Finds what is stored.
+            stream: The stack's own.
+            mappings: The UUIDs of the event source mappings whose batches are replayed.
+            applies: False for a dry run.
+            sleep: Waits for a claim.
+        """
         self._client = client
         self._settings = settings
         self._table = table
@@ -87,8 +142,12 @@ class Replayer:
         self._sink = sink
         self._checkpoint = checkpoint
         self._inventory = inventory
+        self._stream = stream
+        self._mappings = mappings
         self._applies = applies
         self._sleep = sleep
+
+    # --- dead letters of objects ------------------------------------------------------------------------------
 
     def object_letter(
         self, listed: Listed, stream_arn: str, *, now: float, reason: str | None = None
@@ -102,8 +161,8 @@ class Replayer:
             reason: Only if it is one for this reason.
 
         Returns:
-            None if it has another reason, or is no dead letter but an empty object, which is swept away when it
-            is an hour old: until then it shuts out what a killed invocation may have sent.
+            None if it has another reason, or is no dead letter but an empty object, which is removed when it
+            is an hour old: until then it keeps out what a killed invocation may have sent.
         """
         name = listed.name
         if name is None or name.key == name.intended:
@@ -119,37 +178,125 @@ class Replayer:
             is_old = now - letter.modified_at > _SECONDS_UNTIL_NOTHING_LANDS
             if not letter.is_letter:
                 if self._applies and is_old and name.key not in claim.intents:
-                    self._remove(name.key)
+                    self._remove(name.key, letter.etag)
                 return None
             waiting = Replayed(
                 key=name.key, route=name.place[0], reason=letter.reason or "", records=letter.record_count
             )
+            if name.key in claim.intents and not self._may_change(claim, name):
+                # A batch was settled without it, and it could not be emptied then: nothing of it is to be delivered.
+                if self._applies:
+                    self._empty_leftovers(claim)
+                return None
             told.append(replace(waiting, left=self._settle(letter, claim, is_old=is_old)))
         return told[-1]
 
     def _is_empty(self, name: Name) -> bool:
-        with suppress(ClientError, BotoCoreError):  # told where it is looked at again
+        with suppress(ClientError, BotoCoreError):  # reported where it is looked at again
             return not any(found.is_letter for found in self._inventory.look([name]))
         return False
 
     def _settle(self, letter: Standing, claim: Claim, *, is_old: bool) -> str:
-        """Move a dead letter and let go of it; return why it is left, if it is."""
-        if letter.name.key in claim.intents:
+        """Move a dead letter, then empty or remove it; return why it is left, if it is."""
+        if self._may_change(claim, letter.name):
             return _STILL_TRIED
         if not self._applies:
             return ""
-        if left := self._move(letter, claim.token):
+        left, etag = self._move(letter, claim.token)
+        if left:
             return left
-        self._empty_what_was_refused(claim, letter.name.intended)
+        self._empty_leftovers(claim, letter.name.intended)
         if is_old or claim.token is None:
-            self._remove(letter.name.key)
+            self._remove(letter.name.key, etag)
             return ""
         return self._empty(letter, claim.token)
+
+    def _move(self, letter: Standing, token: FencingToken | None) -> tuple[str, str]:
+        """Put a dead letter to its place and see it there; return why it is left, if it is, and its ETag."""
+        got = self._get(letter.name.key)
+        kept = {name: value for name, value in got.metadata.items() if name not in {"reason", "intended-key", FENCING}}
+        route = next(one for one in self._table.all_routes if one.name == letter.name.place[0])
+        intended, body = letter.name.intended, with_token(got.body, token)
+        is_protected_now = route.rules_digest != kept.get(RULES, "")
+        if is_protected_now and RULES in kept:
+            return "its route had other rules when it was made, and they cannot be undone; deal with it by hand", ""
+        if is_protected_now:
+            try:
+                body, kept = self._protected(route, letter, got.body, kept, token)
+            except DeliveryError as err:
+                return str(err), ""
+            if letter.is_content_named and NAMED_BY not in kept:
+                # By what another try does not change, and what tells nothing of the records: sealing is randomised.
+                intended = _renamed(intended, letter.numbers)
+        moved = RenderedObject(
+            route=route.name,
+            kind=letter.name.place[1],
+            key=intended,
+            body=body,
+            metadata=kept | ({} if token is None else {FENCING: str(token)}),
+            record_count=letter.record_count,
+            plain_bytes=0,
+            oldest_arrived_at=0.0,
+        )
+        (error,) = self._sink.put_all([moved])
+        if error is not None:
+            return str(error), ""
+        there = next(iter(self._inventory.look([replace(letter.name, key=intended)])), None)
+        if (
+            there is None
+            or (there.record_count, there.numbers) != (letter.record_count, letter.numbers)
+            or (there.checksum != kept["plain-crc32"] and not route.seals)
+        ):
+            return "another object is stored in its place; compare them by hand", ""
+        return "", got.etag
+
+    def _protected(
+        self, route: Route, letter: Standing, body: bytes, metadata: Mapping[str, str], token: FencingToken | None
+    ) -> tuple[bytes, dict[str, str]]:
+        """Protect the lines of a dead letter as they came: its route had no usable key then, or no rules.
+
+        Raises:
+            DeliveryError: A key still cannot be used.
+        """
+        lines = gzip.decompress(body).splitlines()
+        protected = [self._protector.line(route, letter.name.place[1], line) for line in lines]
+        made, _, checksum = gzipped(protected, token)
+        kept = {name: value for name, value in metadata.items() if name != PROTECTION}
+        rules = {RULES: route.rules_digest} if route.rules else {}
+        return made, kept | rules | {"plain-crc32": f"{checksum:08x}"}
+
+    def _empty(self, letter: Standing, token: FencingToken | None) -> str:
+        """Empty a dead letter that is moved: its name has to keep out a late put for an hour."""
+        (error,) = self._sink.put_all([render_empty(letter.name.key, letter.name.place[0], token)])
+        return "" if error is None else f"it is delivered, and still here: {error}"
+
+    def _empty_leftovers(self, claim: Claim, moved: ObjectKey | None = None) -> None:
+        """Empty names that no batch will empty any more, and forget the intent of what was moved.
+
+        A delivery could not write them, because their key refused every put. The next delivery of the shard
+        would; a closed shard has none.
+        """
+        leftovers = {
+            key: owner
+            for key in claim.intents
+            if key != moved
+            and (owner := self._table.owner_of(key)) is not None
+            and (name := read_name(key, self._table)) is not None
+            and not claim.may_change(key, owner, name.first)
+        }
+        empties = [render_empty(key, owner, claim.token) for key, owner in leftovers.items()]
+        errors = self._sink.put_all(empties) if empties else ()
+        gone = {empty.key for empty, error in zip(empties, errors, strict=True) if error is None} | {moved}
+        if not gone.isdisjoint(claim.intents):
+            claim.commit({}, kept=claim.intents - gone, release=False)
+
+    # --- dead letters of records ------------------------------------------------------------------------------
 
     def record_letter(self, listed: Listed, stream_arn: str, *, now: float) -> Replayed:
         """Decode the records of a dead letter again, and deliver them if all of them can be read now.
 
-        They have lost their place in the order of the shard: their objects are named by their content.
+        They have lost their place in the objects of their shard: each position becomes an object of its own,
+        named by the dead letter, so that another try makes the same names.
 
         Args:
             listed: Below `dead-letter/records/`.
@@ -161,30 +308,69 @@ class Replayer:
             return Replayed(key=listed.key, left="expected a name that the function makes; look at it by hand")
         if now - listed.modified_at <= _SECONDS_UNTIL_NOTHING_LANDS:
             return Replayed(key=listed.key, left="younger than an hour: an invocation may still be writing it")
-        with self._telling(listed.key) as told, self._held(name.shard_beside(stream_arn)) as claim:
-            if claim.may_change(name.key):
+        shard = name.shard_beside(stream_arn)
+        with self._telling(listed.key) as told, self._held(shard) as claim:
+            if self._may_change(claim, name):
                 return Replayed(key=listed.key, left=_STILL_TRIED)
-            body = self._get(listed.key)[0]
-            letters = [dead_letter.read_line(line) for line in gzip.decompress(body).splitlines()]
-            reason = str(name.place[1])
-            if not letters:  # an earlier try, emptied
-                return Replayed(key=listed.key)
-            try:
-                records = [self._decoder.decode_letter(letter) for letter in letters]
-            except RecordError as err:
-                left = f"still {err.reason}: {err}"
-                return Replayed(key=listed.key, reason=reason, records=len(letters), left=left)
-            pairs = sum(len(self._table.routes_for(record)) for record in records)
-            told.append(Replayed(key=listed.key, reason=reason, records=pairs))
-            if self._applies:
-                report = self._fan_out(letters[0].shard, records, self._table, NoCheckpoint())
-                told.append(replace(told[0], left=_left(report)))
-                if not told[-1].left:
-                    self._remove(listed.key)
+            letter = next(iter(self._inventory.look([name])), None)
+            if letter is not None and letter.record_count and name.key not in claim.intents:
+                told.append(self._replay_records(letter, shard, claim))
+            else:  # gone, or an earlier try that is emptied or has to be
+                if self._applies:
+                    self._empty_leftovers(claim)
+                told.append(Replayed(key=listed.key))
         return told[-1]
 
+    def _replay_records(self, letter: Standing, shard: Shard, claim: Claim) -> Replayed:
+        """Deliver the records of a dead letter that has been settled."""
+        key, got = letter.name.key, self._get(letter.name.key)
+        lines = [dead_letter.read_line(line) for line in gzip.decompress(got.body).splitlines()]
+        told = Replayed(key=key, reason=str(letter.name.place[1]), records=len(lines))
+        if any(line.shard != shard for line in lines):
+            return replace(told, left="its lines name another shard than its key; look at it by hand")
+        try:
+            records = [self._decoder.decode_letter(line) for line in lines]
+        except RecordError as err:
+            return replace(told, left=f"still {err.reason}: {err}")
+        missing = self._lacking(letter, shard, records, claim)
+        told = replace(told, records=sum(len(missing.routes_for(record)) for record in records))
+        if not self._applies:
+            return told
+        left = self._deliver_beside(shard, records, missing, key)
+        if not left:
+            self._remove(key, got.etag)
+        return replace(told, left=left)
+
+    def _lacking(self, letter: Standing, shard: Shard, records: Sequence[Record], claim: Claim) -> RouteTable:
+        """Return the routes that still lack records of a dead letter.
+
+        Raises:
+            LetterDoubtError: Nobody can tell.
+        """
+        found = self._around(shard, records, claim)
+        lacking = {
+            (route.name, index)
+            for index, record in enumerate(records)
+            for route in self._table.routes_for(record)
+            if lacks(letter, record, place_of(record, route), found, self._table)
+        }
+        numbers = {id(record): index for index, record in enumerate(records)}
+        return Narrowed(self._table, lambda record, route: (route.name, numbers[id(record)]) in lacking)
+
+    def _deliver_beside(self, shard: Shard, records: Sequence[Record], table: RouteTable, key: ObjectKey) -> str:
+        """Deliver each position as objects of its own; return why records are left, if any are."""
+        beside = Claim(Progress(), table, lambda _progress, _release: None, None)
+        suffix = f"{zlib.crc32(key.encode()):08x}"
+        for _, together in groupby(records, key=attrgetter("position")):
+            report = self._redeliver(beside, shard, list(together), table, name_suffix=suffix)
+            if report.failed_from:
+                return _left(report)
+        return ""
+
+    # --- batches and the stream -------------------------------------------------------------------------------
+
     def given_up(self, listed: Listed) -> Replayed:
-        """Deliver a batch that Lambda gave up on, as far as it is not delivered yet.
+        """Deliver the records of a batch that Lambda gave up on to the routes that lack them.
 
         Lambda gives up in order, so nothing before it is still to come: the watermarks go forward.
 
@@ -194,18 +380,45 @@ class Replayer:
         Source: https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
         """
         with self._telling(listed.key) as told:
-            message = json.loads(self._get(listed.key)[0])
+            got = self._get(listed.key)
+            if left := self._not_from_lambda(listed.key, got):
+                return Replayed(key=listed.key, left=left)
+            message = json.loads(got.body)
             shard, records = self._decoder.decode(json.loads(message["payload"]))
             condition = str(message["requestContext"]["condition"])
             if shard is None:
                 return Replayed(key=listed.key, reason=condition, left="expected records in its payload, got none")
-            told.append(replace(self._deliver(shard, records, listed.key, is_settled=True), reason=condition))
+            if shard.stream_arn != self._stream.arn or message["KinesisBatchInfo"]["shardId"] != shard.shard_id:
+                left = "its records are of another stream or shard than this stack's; look at it by hand"
+                return Replayed(key=listed.key, reason=condition, left=left)
+            is_issued = self._stream.has_issued(shard.shard_id, records[-1].sequence_number)
+            if is_issued is False:
+                left = "its records are ahead of the stream, which has not issued them; look at it by hand"
+                return Replayed(key=listed.key, reason=condition, left=left)
+            done = self._deliver(shard, records, listed.key, is_settled=True, moves_watermarks=is_issued is True)
+            told.append(replace(done, reason=condition))
             if self._applies and not told[-1].left:
-                self._remove(listed.key)
+                self._remove(listed.key, got.etag)
         return told[-1]
 
+    def _not_from_lambda(self, key: ObjectKey, got: _Got) -> str:
+        """Return why an object below `aws/lambda/` is not one that Lambda has put for this stack; empty if it is.
+
+        Others may be allowed to put objects there. Lambda names no key, so that the bucket's default encrypts it,
+        and begins the name with the mapping's UUID.
+        """
+        mapping = key.removeprefix(HANDED_OVER).partition("/")[0]
+        if mapping not in self._mappings:
+            return (
+                "expected a batch of this stack's event source mapping, got one of another; if the stack had that one "
+                "before, name it: --mapping"
+            )
+        if got.key_arn != self._settings.key_arns[dead_letter.ROUTE]:
+            return "expected it under DeadLetterKey, as Lambda puts it, got another key; look at it by hand"
+        return ""
+
     def stream_records(self, event: Mapping[str, Any], where: str, *, is_settled: bool) -> Replayed:
-        """Deliver records that were read from the stream again, as far as all routes have passed them.
+        """Deliver records that were read from the stream again, if all routes have passed them, where they are lacking.
 
         What a route has not reached yet is still to come, and is left to the function.
 
@@ -221,8 +434,10 @@ class Replayer:
                 told.append(self._deliver(shard, records, where, is_settled=is_settled))
         return told[-1] if told else Replayed(key=where)
 
-    def _deliver(self, shard: Shard, records: Sequence[Record], where: str, *, is_settled: bool) -> Replayed:
-        """Deliver what does not stand yet, under the claim of the shard."""
+    def _deliver(
+        self, shard: Shard, records: Sequence[Record], where: str, *, is_settled: bool, moves_watermarks: bool = True
+    ) -> Replayed:
+        """Deliver what is not stored yet, under the claim of the shard."""
         with self._held(shard) as claim:
             to_come = 0
             if not is_settled:
@@ -231,136 +446,96 @@ class Replayer:
                 to_come, records = len(records) - len(passed), passed
             if not records:
                 return Replayed(key=where, to_come=to_come)
-            claim.begin_replay(records[0].position, records[-1].position, self._table.names)
-            places = {place_of(record, route) for record in records for route in self._table.routes_for(record)}
-            found = self._inventory.around(shard, places, records[0].position, records[-1].position, claim.intents)
-            standing = settled(found, claim.intents)
-            coverage = Coverage(standing)
-            unsure = Coverage(one for one in standing if not is_gapless(one, records, self._table))
-            missing = Narrowed(self._table, lambda r, route: not coverage.covers(place_of(r, route), r.position))
+            claim.begin_replay(records[0].position, records[-1].position)
+            stored = Stored(
+                self._around(shard, records, claim), records, self._table, self._waiting(shard, records, claim)
+            )
+            missing = Narrowed(self._table, lambda r, route: not (stored.waits(r) or stored.holds(r, route)))
             doubtful = sum(
-                unsure.covers(place_of(record, route), record.position)
+                stored.is_unsure(record, route)
                 for record in records
+                if not stored.waits(record)
                 for route in self._table.routes_for(record)
             )
-            left = (
-                f"{doubtful} records are in the range of objects that other routes, or a replay, have put"
-                if doubtful
-                else ""
+            replayed = Replayed(
+                key=where,
+                records=sum(len(missing.routes_for(record)) for record in records),
+                waiting=sum(map(stored.waits, records)),
+                to_come=to_come,
+                left=(
+                    f"{doubtful} records are in the range of objects that other routes or other code have put; compare "
+                    "them by hand"
+                    if doubtful
+                    else ""
+                ),
             )
-            lacking = sum(len(missing.routes_for(record)) for record in records)
-            replayed = Replayed(key=where, records=lacking, left=left, to_come=to_come)
             if not self._applies:
                 return replayed
-            held = Held(claim)
             for run in runs(records, self._table, missing):
-                report = self._fan_out(shard, run, missing, held, is_replay=True)
+                report = self._redeliver(claim, shard, run, missing, moves_watermarks=moves_watermarks)
                 if report.failed_from:
                     return replace(replayed, left=_left(report))
             return replayed
 
-    def _fan_out(
+    def _around(self, shard: Shard, records: Sequence[Record], claim: Claim) -> list[Standing]:
+        """Return the settled objects that may hold records, at the places where they belong."""
+        places = {place_of(record, route) for record in records for route in self._table.routes_for(record)}
+        return self._settled(shard, places, records, claim)
+
+    def _settled(
+        self, shard: Shard, places: Collection[Any], records: Sequence[Record], claim: Claim
+    ) -> list[Standing]:
+        first, last = records[0].position, records[-1].position
+        return settled(self._inventory.around(shard, places, first, last, claim.intents), claim.intents)
+
+    def _waiting(self, shard: Shard, records: Sequence[Record], claim: Claim) -> set[tuple[int, bytes]]:
+        """Return position and bytes of records that wait as dead letters although they can be decoded now.
+
+        Names do not tell which records a dead letter holds, so it is read.
+        """
+        dates = {DEAD_LETTER_ROUTE.partition.date_of(record) for record in records if record.failure is None}
+        places = {(dead_letter.ROUTE, reason, date) for reason in UNDECODABLE for date in dates}
+        waiting = set()
+        for letter in self._settled(shard, places, records, claim) if places else ():
+            if is_by(letter, self._table):  # the deployed code cannot decode them
+                continue
+            for line in gzip.decompress(self._get(letter.name.key).body).splitlines():
+                with suppress(RecordError):
+                    record = self._decoder.decode_letter(dead_letter.read_line(line))
+                    waiting.add((record.position, record.data))
+        return waiting
+
+    # --- the rest ---------------------------------------------------------------------------------------------
+
+    def _redeliver(
         self,
+        claim: Claim,
         shard: Shard,
         records: Sequence[Record],
         table: RouteTable,
-        checkpoint: Checkpoint,
         *,
-        is_replay: bool = False,
+        moves_watermarks: bool = True,
+        name_suffix: str = "",
     ) -> Report:
-        """Deliver records as a batch would, to the routes of a table."""
-        return fan_out(
+        return redeliver(
+            claim,
             shard,
             records,
             table=table,
             protector=self._protector,
             sink=self._sink,
-            checkpoint=checkpoint,
-            is_replay=is_replay,
+            moves_watermarks=moves_watermarks,
+            name_suffix=name_suffix,
         )
 
-    def _move(self, letter: Standing, token: FencingToken | None) -> str:
-        """Put a dead letter to its place and see it there; return why it is left, if it is."""
-        body, metadata = self._get(letter.name.key)
-        kept = {name: value for name, value in metadata.items() if name not in {"reason", "intended-key", FENCING}}
-        route = next(one for one in self._table.all_routes if one.name == letter.name.place[0])
-        intended = letter.name.intended
-        is_protected_now = route.rules_digest != kept.get(RULES, "")
-        if is_protected_now and RULES in kept:
-            return "its route had other rules when it was made, and they cannot be undone; deal with it by hand"
-        if is_protected_now:
-            try:
-                body, kept = self._protected(route, letter, body, kept)
-            except DeliveryError as err:
-                return str(err)
-            if letter.is_content_named:
-                intended = _renamed_by_content(intended, kept["plain-crc32"])
-        moved = RenderedObject(
-            route=route.name,
-            kind=letter.name.place[1],
-            key=intended,
-            body=body,
-            metadata=kept | ({} if token is None else {FENCING: str(token)}),
-            record_count=letter.record_count,
-            plain_bytes=0,
-            oldest_arrived_at=0.0,
-        )
-        (error,) = self._sink.put_all([moved])
-        if error is not None:
-            return str(error)
-        there = next(iter(self._inventory.look([replace(letter.name, key=intended)])), None)
-        # Sealing is randomised: what stands after an interrupted replay has the same records and other bytes.
-        if (
-            there is None
-            or (there.record_count, there.numbers) != (letter.record_count, letter.numbers)
-            or (there.checksum != kept["plain-crc32"] and not route.seals)
-        ):
-            return "another object stands in its place; compare them by hand"
-        return ""
-
-    def _protected(
-        self, route: Route, letter: Standing, body: bytes, metadata: Mapping[str, str]
-    ) -> tuple[bytes, dict[str, str]]:
-        """Protect the lines of a dead letter as they came: its route had no usable key then, or no rules.
-
-        Raises:
-            DeliveryError: A key still cannot be used.
-        """
-        lines = gzip.decompress(body).splitlines()
-        made, _, checksum = gzipped([self._protector.line(route, letter.name.place[1], line) for line in lines])
-        kept = {name: value for name, value in metadata.items() if name != PROTECTION}
-        rules = {RULES: route.rules_digest} if route.rules else {}
-        return made, kept | rules | {"plain-crc32": f"{checksum:08x}"}
-
-    def _empty(self, letter: Standing, token: FencingToken | None) -> str:
-        """Empty a dead letter that is moved: its name has to shut out a late put for an hour."""
-        (error,) = self._sink.put_all([render_empty(letter.name.key, letter.name.place[0], token)])
-        return "" if error is None else f"it is delivered, and still here: {error}"
+    def _may_change(self, claim: Claim, name: Name) -> bool:
+        return claim.may_change(name.key, RouteName(name.place[0]), name.first)
 
     def _held(self, shard: Shard) -> AbstractContextManager[Claim]:
-        """Hold a shard; a rehearsal only looks."""
+        """Claim a shard; a dry run only looks."""
         if not self._applies:
-            return rehearsed(self._checkpoint, shard, self._table.digest)
-        return held(self._checkpoint, shard, self._table.digest, self._sleep)
-
-    def _empty_what_was_refused(self, claim: Claim, moved: ObjectKey) -> None:
-        """Empty names that a delivery has settled and could not empty, because their key refused every put.
-
-        The next delivery of the shard would do it; a closed shard has none.
-        """
-        refused = {
-            key: owner
-            for key, owner in claim.intents.items()
-            if key != moved
-            and self._table.owns(key, owner)
-            and (name := read_name(key, self._table)) is not None
-            and name.first <= claim.watermarks.get(owner, -1)
-        }
-        if refused:
-            empties = [render_empty(key, owner, claim.token) for key, owner in refused.items()]
-            errors = self._sink.put_all(empties)
-            emptied = {empty.key for empty, error in zip(empties, errors, strict=True) if error is None}
-            claim.commit({}, kept=set(claim.intents) - emptied, release=False)
+            return read_only_claim(self._checkpoint, shard, self._table)
+        return patient_claim(self._checkpoint, shard, self._table, self._sleep)
 
     @contextmanager
     def _telling(self, key: str) -> Iterator[list[Replayed]]:
@@ -370,35 +545,39 @@ class Replayer:
             yield told
         except (CtrFanoutError, ClientError, BotoCoreError) as err:
             told.append(Replayed(key=key, left=_said(err)))
-        except Exception as err:  # noqa: BLE001 - whatever stands there, the others go on, and nothing is removed
+        except Exception as err:  # noqa: BLE001 - whatever is stored there, the others go on, and nothing is removed
             told.append(
                 Replayed(key=key, left=f"expected what ctr-fanout or Lambda puts here, got {type(err).__name__}")
             )
 
-    def _get(self, key: str) -> tuple[bytes, dict[str, str]]:
+    def _get(self, key: str) -> _Got:
         answer = self._client.get_object(
             Bucket=self._settings.bucket, Key=key, ExpectedBucketOwner=self._settings.bucket_owner
         )
-        return answer["Body"].read(), answer["Metadata"]
+        return _Got(answer["Body"].read(), answer["Metadata"], answer["ETag"], answer.get("SSEKMSKeyId", ""))
 
-    def _remove(self, key: str) -> None:
+    def _remove(self, key: str, etag: str) -> None:
+        """Remove an object if it is still the one that was read.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+        """
         self._client.delete_object(
-            Bucket=self._settings.bucket, Key=key, ExpectedBucketOwner=self._settings.bucket_owner
+            Bucket=self._settings.bucket, Key=key, IfMatch=etag, ExpectedBucketOwner=self._settings.bucket_owner
         )
 
 
-def _renamed_by_content(intended: ObjectKey, checksum: str) -> ObjectKey:
-    """Return the name that an object without a claim has by its content, as it is now."""
-    return ObjectKey(f"{intended.rpartition('-')[0]}-{checksum}.ndjson.gz")
+def _renamed(intended: ObjectKey, suffix: str) -> ObjectKey:
+    """Return the name that an object without a claim has by another suffix."""
+    return ObjectKey(f"{intended.rpartition('-')[0]}-{suffix}.ndjson.gz")
 
 
 def _left(report: Report) -> str:
-    """Say why records of a delivery are not delivered; empty if all are, or wait as dead letters."""
+    """Return why records of a delivery are not delivered; empty if all are, or wait as dead letters."""
     return "; ".join(trouble.message for trouble in report.troubles) if report.failed_from else ""
 
 
 def _said(err: Exception) -> str:
-    """Say what went wrong without AWS's own text, which may quote anything."""
+    """Return what went wrong without AWS's own text, which may quote anything."""
     if isinstance(err, ClientError):
         return f"{err.operation_name} failed with {err.response['Error']['Code']}"
     return str(err) if isinstance(err, CtrFanoutError) else type(err).__name__

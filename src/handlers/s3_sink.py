@@ -18,11 +18,16 @@ from routing.routes import logical_id
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import PutObjectRequestTypeDef
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, PutObjectRequestTypeDef
 
 # A put that starts later than this before the deadline could land after the invocation was killed. It
 # would do no harm, but its outcome would be unknown.
 _SECONDS_FOR_A_PUT = 5.0
+
+# How long a put may take, its look at what exists and a slow answer included, and how many one commit covers at
+# most: their names have to fit into a row of 400 KB. An invocation begins no more than it can finish.
+_SECONDS_A_PUT = 1.0
+_MOST_AT_ONCE = 1000
 
 # The codes that S3 answers for a put that no retry can mend; all others are transient.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -53,6 +58,7 @@ _CURES = {
     Reason.KMS_KEY_NOT_FOUND: "give the route a key that exists in this Region instead of {key}",
 }
 _EXISTS = ("PreconditionFailed", "412")
+_NOT_SEEN = ("404", "NoSuchKey", "403")
 
 
 class S3Sink:
@@ -85,6 +91,11 @@ class S3Sink:
         """Return what destinations have refused for good a moment ago, by route."""
         return self._refusals.current()
 
+    def room(self) -> int:
+        """Return how many objects can be put before the deadline, at a slow rate; 0 if no more should begin."""
+        seconds = self._invocation.remaining_seconds() - _SECONDS_FOR_A_PUT
+        return max(0, min(_MOST_AT_ONCE, int(seconds * PARALLEL_PUTS / _SECONDS_A_PUT)))
+
     def _verdict(self, rendered: RenderedObject) -> DeliveryError | None:
         if self._invocation.remaining_seconds() < _SECONDS_FOR_A_PUT:
             message = f"route {rendered.route!r}: no time left to put; raise the function's time-out"
@@ -101,13 +112,14 @@ class S3Sink:
         return None
 
     def _put(self, rendered: RenderedObject) -> None:
-        """Put if nothing is there, else replace what is there by its ETag.
+        """Put if nothing exists under the name, else replace what does by its ETag.
 
-        What is there is an earlier try of the same records, cut differently or not. Even the same content is
-        put again: the new ETag is what shuts out a replacement that a killed invocation has sent and that
-        has not landed yet. Where a later claim has put it, this invocation has outlived its own and stops;
-        so no clock has to be right. Without a claim the name tells the content, and nothing is replaced.
-        Reading ETag and metadata needs `s3:GetObject`, which without `kms:Decrypt` shows no content.
+        What exists is an earlier try of the same records, cut differently or not. Even the same content is
+        put again: the new ETag, which the fencing token in the body makes, refuses a replacement that a killed
+        invocation has sent and that has not landed yet. Where a later claim has put it, this invocation has
+        outlived its own and stops; so no clock has to be right. Without a claim the name tells the content, and
+        nothing is replaced. A name that an earlier try has intended is looked at first, which saves the refused
+        put. Reading ETag and metadata needs `s3:GetObject`, which without `kms:Decrypt` shows no content.
 
         Raises:
             DeliveryError: A later claim holds the shard.
@@ -115,25 +127,43 @@ class S3Sink:
         Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         """
         request = self._request(rendered)
-        request["IfNoneMatch"] = "*"
-        try:
-            self._client.put_object(**request)
-        except ClientError as err:
-            if err.response["Error"]["Code"] not in _EXISTS:
-                raise
-        else:
-            return
-        if (mine := rendered.metadata.get(FENCING)) is None:
-            return
-        there = self._client.head_object(
-            Bucket=self._settings.bucket, Key=rendered.key, ExpectedBucketOwner=self._settings.bucket_owner
-        )
-        if int(there["Metadata"].get(FENCING, -1)) > int(mine):
+        mine = rendered.metadata.get(FENCING)
+        there = self._look(rendered) if rendered.may_exist and mine is not None else None
+        if there is None:
+            request["IfNoneMatch"] = "*"
+            try:
+                self._client.put_object(**request)
+            except ClientError as err:
+                if err.response["Error"]["Code"] not in _EXISTS:
+                    raise
+            else:
+                return
+            if mine is None:
+                return
+            del request["IfNoneMatch"]
+            there = self._head(rendered)
+        if int(there["Metadata"].get(FENCING, -1)) > int(mine or -1):
             message = f"route {rendered.route!r}: a later invocation holds the shard; Lambda sends again"
             raise DeliveryError(message, reason=Reason.CLAIMED_ELSEWHERE, is_transient=True)
-        del request["IfNoneMatch"]
         request["IfMatch"] = there["ETag"]
         self._client.put_object(**request)
+
+    def _head(self, rendered: RenderedObject) -> "HeadObjectOutputTypeDef":
+        return self._client.head_object(
+            Bucket=self._settings.bucket, Key=rendered.key, ExpectedBucketOwner=self._settings.bucket_owner
+        )
+
+    def _look(self, rendered: RenderedObject) -> "HeadObjectOutputTypeDef | None":
+        """Look at what may exist; None if nothing does, or if S3 does not tell, as without `s3:ListBucket`.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+        """
+        try:
+            return self._head(rendered)
+        except ClientError as err:
+            if err.response["Error"]["Code"] not in _NOT_SEEN:
+                raise
+            return None
 
     def replace(self, rendered: RenderedObject, etag: str) -> None:
         """Put an object in the place of what was read with an ETag, and of nothing else.

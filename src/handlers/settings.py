@@ -15,6 +15,8 @@ _KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ACCOUNT = re.compile(r"\d{12}")
 _TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
+_STREAM_ARN = re.compile(r"arn:aws[a-z-]*:kinesis:[a-z0-9-]+:\d{12}:stream/[a-zA-Z0-9_.-]{1,128}")
+_UUID = re.compile(r"[A-Za-z0-9-]{1,64}")
 OFF = "off"
 
 
@@ -27,7 +29,10 @@ class Settings:
         bucket_owner: The account that has to own the bucket; a put elsewhere is refused.
         key_arns: The KMS key of every route, that of dead letters included.
         checkpoint_table: None turns the checkpoint off: at least once instead of exactly once.
+        stream_arn: The stack's stream: records of another one are refused.
         service: The stack's name, which tells its metrics from those of another stack.
+        mapping_id: The UUID of the event source mapping; empty where the function does not need it.
+        is_local: True under SAM's local runtime, where sample events have no stream.
         hash_key_arn: The KMS HMAC key; empty if no route hashes.
         seal_key_arns: The sealing key of every route that seals.
     """
@@ -36,7 +41,10 @@ class Settings:
     bucket_owner: str
     key_arns: Mapping[RouteName, str]
     checkpoint_table: str | None
+    stream_arn: str
     service: str
+    mapping_id: str = ""
+    is_local: bool = False
     hash_key_arn: str = ""
     seal_key_arns: Mapping[RouteName, str] = field(default_factory=dict)
 
@@ -46,13 +54,14 @@ def key_variable(key: str) -> str:
     return f"KEY_ARN_{key.upper().replace('-', '_')}"
 
 
-def read_settings(environ: Mapping[str, str], table: RouteTable) -> Settings:
+def read_settings(environ: Mapping[str, str], table: RouteTable, *, needs_mapping: bool = False) -> Settings:
     """Read the settings for a route table.
 
     Args:
         environ: `{"BUCKET": ..., "BUCKET_OWNER": "111122223333", "CHECKPOINT_TABLE": <name or "off">,
-            "KEY_ARN_<ROUTE>": <full key ARN>, ...}`.
+            "STREAM_ARN": <ARN>, "MAPPING_ID": <UUID>, "KEY_ARN_<ROUTE>": <full key ARN>, ...}`.
         table: Every route of it needs a key.
+        needs_mapping: True for functions that ask for the event source mapping.
 
     Raises:
         ConfigurationError: With every problem of the environment.
@@ -73,6 +82,10 @@ def read_settings(environ: Mapping[str, str], table: RouteTable) -> Settings:
             for name in (*(route.name for route in table.routes), dead_letter.ROUTE)
         },
         checkpoint_table=_checkpoint_table(read("CHECKPOINT_TABLE", _TABLE, f"a table name, or {OFF!r}")),
+        stream_arn=read("STREAM_ARN", _STREAM_ARN, "the ARN of the stream"),
+        mapping_id=read("MAPPING_ID", _UUID, "the UUID of the event source mapping") if needs_mapping else "",
+        # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/serverless-sam-cli-using-debugging.html
+        is_local=environ.get("AWS_SAM_LOCAL") == "true",
         service=environ.get("POWERTOOLS_SERVICE_NAME", "ctr-fanout"),
         hash_key_arn=(
             read(key_variable(HASH_KEY), _KEY_ARN, "the full ARN of the KMS HMAC key, since a route hashes")

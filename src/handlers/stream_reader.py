@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
+from botocore.exceptions import ClientError
+
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_kinesis.type_defs import RecordTypeDef
@@ -72,6 +74,46 @@ class StreamReader:
             if len(inside) < len(page["Records"]) or not (page["Records"] or page.get("MillisBehindLatest")):
                 return
             iterator = page.get("NextShardIterator")
+
+    def has_issued(self, shard_id: str, sequence_number: str) -> bool | None:
+        """Return whether a shard has issued a sequence number.
+
+        Returns:
+            None if the stream no longer tells: the shard holds no record any more, or is gone.
+
+        Raises:
+            ClientError: The stream cannot be read.
+
+        Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html
+        """
+        try:
+            # A number that has expired is followed by the oldest record that is left.
+            if self._has_records(shard_id, Start("AT_SEQUENCE_NUMBER", sequence_number)):
+                return True
+            return False if self._has_records(shard_id, Start("TRIM_HORIZON")) else None
+        except ClientError as err:
+            code = err.response["Error"]["Code"]
+            if code == "InvalidArgumentException":  # "it did not come from this stream"
+                return False
+            if code == "ResourceNotFoundException":
+                return None
+            raise
+
+    def _has_records(self, shard_id: str, start: Start) -> bool:
+        """Return True if a shard holds a record from a position on; an answer may be empty although it does.
+
+        Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
+        """
+        answer = self._client.get_shard_iterator(StreamARN=self.arn, ShardId=shard_id, **start.arguments)
+        iterator: str | None = answer["ShardIterator"]
+        while iterator:
+            page = self._client.get_records(ShardIterator=iterator, Limit=1, StreamARN=self.arn)
+            if page["Records"]:
+                return True
+            if not page.get("MillisBehindLatest"):
+                return False
+            iterator = page.get("NextShardIterator")
+        return False
 
     def _event(self, records: list["RecordTypeDef"], shard_id: str) -> dict[str, Any]:
         """Make of stream records what the decoder reads of Lambda's event."""

@@ -12,6 +12,7 @@ from handlers.erasure_request import ErasureRequest
 from handlers.erasure_walk import ErasureWalk
 from handlers.inventory import Inventory
 from handlers.invocation import Invocation
+from handlers.origin import Origin
 from handlers.refusals import Refusals
 from handlers.replay_request import ReplayRequest
 from handlers.replay_sources import ReplaySources
@@ -22,7 +23,6 @@ from handlers.stream_reader import StreamReader
 from handlers.telemetry import Telemetry
 from handlers.vault import KmsVault
 from routing.decode import Decoder
-from routing.errors import ConfigurationError, Fault
 from routing.pipeline import process
 from routing.protect import Protector
 from routing.report import BatchResponse
@@ -32,14 +32,15 @@ from routing.routes import RouteTable
 class _Wired:
     """Everything that outlives an invocation of either function: settings, table, workers, clients."""
 
-    def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
+    def __init__(self, environ: Mapping[str, str], table: RouteTable, *, needs_mapping: bool = False) -> None:
         """Wire it.
 
         Raises:
             ConfigurationError: With every problem of the environment, before any record is read.
         """
-        self._settings = read_settings(environ, table)
+        self._settings = read_settings(environ, table, needs_mapping=needs_mapping)
         self._table = table
+        self._decoder = Decoder(table.paths)
         self._workers = make_workers()
         self._refusals = Refusals()
         self._telemetry = Telemetry(self._settings.service)
@@ -48,6 +49,10 @@ class _Wired:
     # Made by the first batch (docs/adr/0004-bundle.md); nobody waits for the function of a stream.
     _s3 = cached_property(lambda _: s3_client())
     _dynamodb = cached_property(lambda _: dynamodb_client())
+    _kinesis = cached_property(lambda _: kinesis_client())
+
+    def _stream(self) -> StreamReader:
+        return StreamReader(self._kinesis, self._settings.stream_arn)
 
     def _sink(self, invocation: Invocation) -> S3Sink:
         return S3Sink(self._s3, self._settings, invocation, self._workers, self._refusals)
@@ -61,11 +66,6 @@ class _Wired:
 class FanOut(_Wired):
     """The function that delivers: one call per batch."""
 
-    def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
-        """Wire it, and compile the table's paths."""
-        super().__init__(environ, table)
-        self._decoder = Decoder(table.paths)
-
     def __call__(self, event: Mapping[str, object], invocation: Invocation) -> BatchResponse:
         """Process one event and tell Lambda what to send again."""
         report = process(
@@ -75,6 +75,7 @@ class FanOut(_Wired):
             protector=self._protector,
             sink=self._sink(invocation),
             checkpoint=self._checkpoint(invocation),
+            **({} if self._settings.is_local else {"admit": Origin(self._stream()).admit}),
         )
         self._telemetry.publish(report, invocation)
         return report.response()
@@ -84,16 +85,12 @@ class Replay(_Wired):
     """The function that replays: one call per slice."""
 
     def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
-        """Wire it, with the stream to read.
+        """Wire it, with the mapping whose batches are replayed.
 
         Raises:
             ConfigurationError: With every problem of the environment.
         """
-        super().__init__(environ, table)
-        self._decoder = Decoder(table.paths)
-        self._stream_arn = _stream_arn(environ)
-
-    _kinesis = cached_property(lambda _: kinesis_client())
+        super().__init__(environ, table, needs_mapping=True)
 
     def __call__(self, request: ReplayRequest, invocation: Invocation) -> dict[str, Any]:
         """Replay one slice.
@@ -102,8 +99,9 @@ class Replay(_Wired):
             EventError: The request names what does not exist.
         """
         inventory = Inventory(self._s3, self._settings, self._table, self._workers)
+        stream = self._stream()
 
-        def replayer(applies: bool) -> Replayer:
+        def replayer(request: ReplayRequest) -> Replayer:
             return Replayer(
                 client=self._s3,
                 settings=self._settings,
@@ -113,13 +111,15 @@ class Replay(_Wired):
                 sink=self._sink(invocation),
                 checkpoint=self._checkpoint(invocation),
                 inventory=inventory,
-                applies=applies,
+                stream=stream,
+                mappings={request.mapping or self._settings.mapping_id},
+                applies=request.apply,
             )
 
         sources = ReplaySources(
             replayer=replayer,
             inventory=inventory,
-            stream=StreamReader(self._kinesis, self._stream_arn),
+            stream=stream,
             table=self._table,
             invocation=invocation,
         )
@@ -130,16 +130,6 @@ class Replay(_Wired):
 
 class Erase(_Wired):
     """The function that erases a contact: one call per slice."""
-
-    def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
-        """Wire it, with the stream whose shards it holds.
-
-        Raises:
-            ConfigurationError: With every problem of the environment.
-        """
-        super().__init__(environ, table)
-        self._decoder = Decoder(table.paths)
-        self._stream_arn = _stream_arn(environ)
 
     def __call__(self, request: ErasureRequest, invocation: Invocation) -> dict[str, Any]:
         """Erase from one slice.
@@ -157,7 +147,7 @@ class Erase(_Wired):
             sink=self._sink(invocation),
             checkpoint=self._checkpoint(invocation),
             workers=self._workers,
-            stream_arn=self._stream_arn,
+            stream_arn=self._settings.stream_arn,
         )
         walk = ErasureWalk(client=self._s3, settings=self._settings, table=self._table, invocation=invocation)
         done = walk.run(request, eraser)
@@ -174,13 +164,9 @@ class GrantCheck(_Wired):
         Raises:
             ConfigurationError: With every problem of the environment.
         """
-        super().__init__(environ, table)
-        self._mapping_id = environ.get("MAPPING_ID", "")
-        if not self._mapping_id:
-            raise ConfigurationError("environment", [Fault("MAPPING_ID", "expected the UUID of the mapping")])
+        super().__init__(environ, table, needs_mapping=True)
 
     _lambda = cached_property(lambda _: lambda_client())
-    _kinesis = cached_property(lambda _: kinesis_client())
 
     def __call__(self, invocation: Invocation) -> dict[str, str]:
         """Try every grant; return the reason of each that failed."""
@@ -188,14 +174,8 @@ class GrantCheck(_Wired):
             *check_routes(self._sink(invocation), self._table.all_routes),
             *check_protection(KmsVault(kms_client, self._settings), self._table, self._settings.service),
             check_on_failure(self._s3, self._settings),
-            check_checkpoint(self._checkpoint(invocation)),
-            check_stream(self._lambda, self._kinesis, self._mapping_id),
+            check_checkpoint(self._checkpoint(invocation), self._table),
+            check_stream(self._lambda, self._kinesis, self._settings.mapping_id),
         ]
         self._telemetry.publish_checks(checks)
         return {check.name: check.reason for check in checks if check.reason is not None}
-
-
-def _stream_arn(environ: Mapping[str, str]) -> str:
-    if found := environ.get("STREAM_ARN", ""):
-        return found
-    raise ConfigurationError("environment", [Fault("STREAM_ARN", "expected the ARN of the stream")])

@@ -3,14 +3,14 @@
 Two routes never share a batch, so two keys never share an object.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
 from routing.model import Kind, Record, RouteName
 from routing.reasons import Reason
-from routing.report import Report
 from routing.routes import Limits, Route
 
 type Routed = tuple[Record, tuple[Route, ...]]
@@ -27,8 +27,27 @@ class Batch:
     records: Sequence[Record]
 
 
-def segments(records: Sequence[Record], limits: Limits) -> Iterator[Sequence[Record]]:
-    """Cut the records of an invocation into the runs that are committed one after the other.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """What the records of one commit come to.
+
+    Attributes:
+        batches: In the order of their first records.
+        attempted: Records that were routed.
+        pairs: (record, route) pairs of them.
+        skipped: Pairs that an earlier invocation has committed, by route.
+        dropped: Records that the `unmatched` policy drops, by kind.
+    """
+
+    batches: list[Batch]
+    attempted: int
+    pairs: int
+    skipped: Counter[RouteName]
+    dropped: Counter[Kind | Reason]
+
+
+def first_segment(records: Sequence[Record], limits: Limits) -> Sequence[Record]:
+    """Return the records, from the first on, that one commit may cover.
 
     The limits cut here and not inside a route: an object is named by its first record, and only a commit
     makes the next first record certain. Objects cut within one commit would leave strays behind when
@@ -36,49 +55,59 @@ def segments(records: Sequence[Record], limits: Limits) -> Iterator[Sequence[Rec
     they share the sequence number that a watermark can name; one beyond the limits passes alone.
     """
     if len(records) <= limits.records and sum(len(r.data) for r in records) <= limits.plain_bytes:
-        yield records
-        return
-    segment: list[Record] = []
-    plain_bytes = 0
+        return records
+    count = plain_bytes = 0
     for _, parts in groupby(records, key=attrgetter("position")):
         together = list(parts)
-        size = sum(len(record.data) for record in together)
-        is_full = len(segment) + len(together) > limits.records or plain_bytes + size > limits.plain_bytes
-        if segment and is_full:
-            yield segment
-            segment, plain_bytes = [], 0
-        segment += together
-        plain_bytes += size
-    yield segment
+        plain_bytes += sum(len(record.data) for record in together)
+        if count and (count + len(together) > limits.records or plain_bytes > limits.plain_bytes):
+            break
+        count += len(together)
+    return records[:count]
 
 
-def group(routed: Sequence[Routed], watermarks: Mapping[RouteName, int], report: Report) -> list[Batch]:
+def fitting(segment: Sequence[Record], grouping: Grouping, room: int) -> Sequence[Record]:
+    """Return the records of a segment, from the first on, that make no more objects than there is room for.
+
+    A batch of many dates can make more objects than fit into an invocation; without this cut no try of it would
+    ever be committed.
+
+    Args:
+        segment: The records that were grouped.
+        grouping: What they come to.
+        room: Objects, at least one position's however many it makes.
+    """
+    if len(grouping.batches) <= max(room, 1):
+        return segment
+    beyond = grouping.batches[max(room, 1)].records[0].position
+    end = max(beyond, segment[0].position + 1)
+    return [record for record in segment if record.position < end]
+
+
+def group(routed: Sequence[Routed], watermarks: Mapping[RouteName, int]) -> Grouping:
     """Group what no earlier invocation has committed; count what is dropped and what is skipped.
 
     Args:
         routed: In stream order.
         watermarks: The last position committed per route; a route without one has committed nothing.
-        report: Gains the counts; what is dropped counts with the commit.
-
-    Returns:
-        Batches in the order of their first records.
     """
     groups: dict[tuple[RouteName, Kind | Reason, str], tuple[Route, list[Record]]] = {}
+    skipped: Counter[RouteName] = Counter()
+    dropped: Counter[Kind | Reason] = Counter()
     pairs = 0
     committed = max(watermarks.values(), default=-1)  # a drop has no watermark of its own, but the furthest covers it
     for record, routes in routed:
         pairs += len(routes)
         if not routes and record.position > committed:
-            report.to_drop[record.kind] += 1
+            dropped[record.kind] += 1
         for route in routes:
             if record.position <= watermarks.get(route.name, -1):
-                report.of(route.name).skipped += 1
+                skipped[route.name] += 1
                 continue
             place = (route.name, record.kind, route.partition.date_of(record))
             if (existing := groups.get(place)) is not None:
                 existing[1].append(record)
             else:
                 groups[place] = (route, [record])
-    report.attempted += len(routed)
-    report.pairs += pairs
-    return [Batch(route, kind, date, records) for (_, kind, date), (route, records) in groups.items()]
+    batches = [Batch(route, kind, date, records) for (_, kind, date), (route, records) in groups.items()]
+    return Grouping(batches=batches, attempted=len(routed), pairs=pairs, skipped=skipped, dropped=dropped)

@@ -102,6 +102,11 @@ def key_for(intended: ObjectKey) -> ObjectKey:
     return ObjectKey(f"{OBJECTS_PREFIX}/{intended}")
 
 
+def intended_key(key: ObjectKey) -> ObjectKey:
+    """Return where the content of an object belongs: of a dead letter of an object its intended key, else the key."""
+    return ObjectKey(key.removeprefix(f"{OBJECTS_PREFIX}/"))
+
+
 def from_object(refused: RenderedObject, reason: Reason) -> RenderedObject:
     """Turn an object that its destination refuses into an object for the dead-letter key.
 
@@ -112,5 +117,6 @@ def from_object(refused: RenderedObject, reason: Reason) -> RenderedObject:
         refused,
         route=ROUTE,
         key=key_for(refused.key),
+        may_exist=False,
         metadata={**refused.metadata, "reason": reason, "intended-key": refused.key},
     )

@@ -1,10 +1,12 @@
 """Deliver: rendered objects -> what became of each.
 
-Permanent refusal makes a dead letter, so that the other routes go on; anything else is left to Lambda,
-which sends the records again. There is no third way.
+It decides what is asked and what becomes a dead letter at once, puts, and settles. A permanent refusal makes a
+dead letter, so that the other routes go on; anything else is left to Lambda, which sends the records again.
+There is no third way.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from routing import dead_letter
@@ -14,6 +16,9 @@ from routing.reasons import Reason
 from routing.report import Outcome, Trouble
 from routing.routes import RouteTable
 
+type Refused = tuple[RenderedObject, DeliveryError]
+"""An object that did not land, and why."""
+
 
 class Sink(Protocol):
     """Puts rendered objects under the key of their route."""
@@ -22,84 +27,124 @@ class Sink(Protocol):
         """Put objects, conditionally, and return one verdict for each, in order; None is success."""
 
     def refusals(self) -> Mapping[RouteName, DeliveryError]:
-        """Return what destinations have refused for good a moment ago, by route; they are not asked again yet."""
+        """Return what destinations have refused permanently a moment ago, by route; they are not asked again yet."""
+
+    def room(self) -> int:
+        """Return how many objects can be put before the invocation ends, at a slow rate; 0 if no more should begin."""
 
 
 def deliver(
     objects: Sequence[RenderedObject],
     table: RouteTable,
     sink: Sink,
-    intend: Callable[[Mapping[ObjectKey, RouteName]], None],
+    intend: Callable[[Collection[ObjectKey]], None],
     unfit: Mapping[ObjectKey, DeliveryError],
 ) -> list[Outcome]:
-    """Put objects; where a destination refuses one for good, put it under the dead-letter key instead.
+    """Put objects; where a destination refuses one permanently, put it under the dead-letter key instead.
 
     Args:
-        objects: What a commit is about.
+        objects: Everything that one commit covers.
         table: Tells which routes block instead.
         sink: Puts.
         intend: Writes down names before anything is put under them.
-        unfit: Objects that may not go to their place, by their names, and why.
+        unfit: Objects that must not go to their place, by their names, and why.
 
     Returns:
         One outcome for each object, in the order in which they are settled.
     """
-    blocking = {route.name for route in table.all_routes if route.blocks_when_denied}
-    known = {route: error for route, error in sink.refusals().items() if route not in blocking}
-    outcomes: list[Outcome] = []
-    asked: list[RenderedObject] = []
-    refused: list[tuple[RenderedObject, DeliveryError]] = []
+    blocking = frozenset(route.name for route in table.all_routes if route.blocks_when_denied)
+    plan = _decide(objects, unfit, sink.refusals(), blocking)
+    letters = _letters(plan.refused)
+    # Objects that are put together land in any order, so a name that a letter fills is not emptied beside it.
+    filling = {letter.key for letter in letters}
+    asked = [rendered for rendered in plan.asked if rendered.key not in filling]
+    intend([rendered.key for rendered in (*objects, *letters)])
+    verdicts = sink.put_all([*asked, *letters]) if asked or letters else ()
+    outcomes = [*plan.outcomes, *(Outcome(rendered) for rendered in plan.asked if rendered.key in filling)]
+    outcomes += _settled_letters(plan.refused, verdicts[len(asked) :])
+    landing = _settle(asked, verdicts[: len(asked)], blocking)
+    outcomes += landing.outcomes
+    if landing.refused:
+        letters = _letters(landing.refused)
+        intend([letter.key for letter in letters])
+        outcomes += _settled_letters(landing.refused, sink.put_all(letters))
+    return outcomes + _settled_empty(landing.refused_empty, outcomes)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is decided before, or settled after, a put.
+
+    Attributes:
+        asked: Objects to put to their place.
+        refused: Objects that become dead letters.
+        refused_empty: Empty objects that their destination refuses.
+        outcomes: What is settled.
+    """
+
+    asked: list[RenderedObject] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    refused_empty: list[Refused] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+def _decide(
+    objects: Sequence[RenderedObject],
+    unfit: Mapping[ObjectKey, DeliveryError],
+    refusals: Mapping[RouteName, DeliveryError],
+    blocking: frozenset[RouteName],
+) -> _Plan:
+    """Decide which objects are put to their place; an empty one always is, to learn whether the refusal has ended."""
+    plan = _Plan()
+    known = {route: error for route, error in refusals.items() if route not in blocking}
     for rendered in objects:
         error = unfit.get(rendered.key) or (known.get(rendered.route) if rendered.record_count else None)
         if error is None:
-            asked.append(rendered)
+            plan.asked.append(rendered)
         elif error.is_transient or rendered.route in blocking:
-            outcomes.append(Outcome(rendered, _trouble(rendered, error)))
+            plan.outcomes.append(Outcome(rendered, _trouble(rendered, error)))
         else:
-            refused.append((rendered, error))
-    letters = _letters(refused)
-    # What is put together lands in any order, so a name that a letter fills is not emptied beside it.
-    filling = {letter.key for letter in letters}
-    outcomes += [Outcome(rendered) for rendered in asked if rendered.key in filling]
-    asked = [rendered for rendered in asked if rendered.key not in filling]
-    intend({rendered.key: rendered.owner for rendered in (*objects, *letters)})
-    verdicts = sink.put_all([*asked, *letters]) if asked or letters else ()
-    outcomes += _settled_letters(refused, letters, verdicts[len(asked) :])
-    refused_empty: list[tuple[RenderedObject, DeliveryError]] = []
-    refused = []
-    for rendered, error in zip(asked, verdicts[: len(asked)], strict=True):
+            plan.refused.append((rendered, error))
+    return plan
+
+
+def _settle(
+    asked: Sequence[RenderedObject], verdicts: Sequence[DeliveryError | None], blocking: frozenset[RouteName]
+) -> _Plan:
+    """Sort what was put into landed, failed and refused."""
+    plan = _Plan()
+    for rendered, error in zip(asked, verdicts, strict=True):
         if error is None:
-            outcomes.append(_landed(rendered))
+            plan.outcomes.append(_landed(rendered))
         elif not (error.is_transient or rendered.record_count):
-            refused_empty.append((rendered, error))
+            plan.refused_empty.append((rendered, error))
         elif error.is_transient or rendered.route in blocking:
-            outcomes.append(Outcome(rendered, _trouble(rendered, error)))
+            plan.outcomes.append(Outcome(rendered, _trouble(rendered, error)))
         else:
-            refused.append((rendered, error))
-    if refused:
-        letters = _letters(refused)
-        intend({letter.key: letter.owner for letter in letters})
-        outcomes += _settled_letters(refused, letters, sink.put_all(letters))
-    filled = {dead_letter.key_for(outcome.rendered.key) for outcome in outcomes if outcome.is_dead_letter}
-    for rendered, error in refused_empty:  # a name that a dead letter has filled since is not to be emptied any more
-        is_open = rendered.key not in filled
-        outcomes.append(Outcome(rendered, _trouble(rendered, error) if is_open else None, is_refused_empty=is_open))
-    return outcomes
+            plan.refused.append((rendered, error))
+    return plan
 
 
-def _letters(refused: Sequence[tuple[RenderedObject, DeliveryError]]) -> list[RenderedObject]:
-    return [dead_letter.from_object(rendered, error.reason) for rendered, error in refused]
-
-
-def _settled_letters(
-    refused: Sequence[tuple[RenderedObject, DeliveryError]],
-    letters: Sequence[RenderedObject],
-    verdicts: Sequence[DeliveryError | None],
-) -> list[Outcome]:
+def _settled_letters(refused: Sequence[Refused], verdicts: Sequence[DeliveryError | None]) -> list[Outcome]:
     return [
         Outcome(rendered, _trouble(rendered, failure or error), is_dead_letter=failure is None)
-        for (rendered, error), _, failure in zip(refused, letters, verdicts, strict=True)
+        for (rendered, error), failure in zip(refused, verdicts, strict=True)
     ]
+
+
+def _settled_empty(refused: Sequence[Refused], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Settle empty objects that were refused; a name that a dead letter has filled since must not be emptied any more."""
+    filled = {dead_letter.key_for(outcome.rendered.key) for outcome in outcomes if outcome.is_dead_letter}
+    return [
+        Outcome(rendered)
+        if rendered.key in filled
+        else Outcome(rendered, _trouble(rendered, error), is_refused_empty=True)
+        for rendered, error in refused
+    ]
+
+
+def _letters(refused: Sequence[Refused]) -> list[RenderedObject]:
+    return [dead_letter.from_object(rendered, error.reason) for rendered, error in refused]
 
 
 def _landed(rendered: RenderedObject) -> Outcome:

@@ -6,6 +6,8 @@
     ├── RecordError           nobody now: the record becomes a dead letter with a reason
     ├── DeliveryError         transient: Lambda sends again; permanent: the object becomes a dead letter
     ├── CheckpointError       Lambda: it sends again
+    ├── StreamError           Lambda: it sends again; the stream could not be asked
+    ├── OutOfTimeError        Lambda: it sends the halves of the batch
     └── AccountingError       us: a bug; the invocation fails rather than lose a record in silence
 
 A message reads `<where>: expected <what>, got <type or size>[; <what to do>]` and never holds a value
@@ -93,6 +95,14 @@ class CheckpointError(CtrFanoutError):
         """Carry the verdict of the checkpoint."""
         self.reason = reason
         super().__init__(message)
+
+
+class StreamError(CtrFanoutError):
+    """The stream could not be asked whether it has issued a record; nothing is lost, Lambda sends again."""
+
+
+class OutOfTimeError(CtrFanoutError):
+    """Time ran out before anything of a batch was committed; nothing is lost, Lambda sends its halves."""
 
 
 class AccountingError(CtrFanoutError):

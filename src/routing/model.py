@@ -20,7 +20,7 @@ FencingToken = NewType("FencingToken", int)
 """Grows with every change of a shard's row; an object with a higher one is never replaced by a lower one."""
 RouteName = NewType("RouteName", str)
 RoutesDigest = NewType("RoutesDigest", str)
-"""Tells one route table from another: the SHA-256 of its text."""
+"""Identifies what decides where a record goes: the SHA-256 of the route table's text, and that of the code."""
 
 
 class Kind(StrEnum):
@@ -89,6 +89,7 @@ class RenderedObject:
         record_count: Lines in the body.
         plain_bytes: Size of the body before gzip.
         oldest_arrived_at: Arrival of its first record, seconds since 1970; a shard is nearly in that order.
+        may_exist: True if an earlier try has intended the name, so that looking first saves a refused put.
     """
 
     route: RouteName
@@ -99,6 +100,7 @@ class RenderedObject:
     record_count: int
     plain_bytes: int
     oldest_arrived_at: float
+    may_exist: bool = False
 
     @property
     def owner(self) -> RouteName:

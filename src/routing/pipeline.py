@@ -4,26 +4,31 @@
 the world comes in as a `Sink` and a `Checkpoint`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
-from routing.batch import Batch, group, segments
+from routing.batch import Batch, Grouping, first_segment, fitting, group
 from routing.decode import Decoder
 from routing.deliver import Sink, deliver
-from routing.errors import CheckpointError, DeliveryError
-from routing.model import ObjectKey, Record, RenderedObject, RouteName, RoutesDigest, SequenceNumber, Shard
-from routing.progress import Claim
+from routing.errors import CheckpointError, DeliveryError, StreamError
+from routing.model import ObjectKey, Record, RenderedObject, RouteName, SequenceNumber, Shard
+from routing.progress import Claim, Routes, Watermarks
 from routing.protect import Protector
+from routing.reasons import Reason
 from routing.render import render, render_empty, unprotected
-from routing.report import Report
+from routing.report import Report, Settlement
 from routing.routes import RouteTable
+
+type Admit = Callable[[Shard, SequenceNumber], None]
+"""Raises EventError unless a shard of this stack's stream has issued a sequence number; StreamError if it cannot tell."""
 
 
 class Checkpoint(Protocol):
     """Keeps the progress of every shard."""
 
-    def claim(self, shard: Shard, routes: RoutesDigest) -> AbstractContextManager[Claim]:
+    def claim(self, shard: Shard, routes: Routes) -> AbstractContextManager[Claim]:
         """Hold a shard until it is released or the block ends.
 
         Raises:
@@ -39,6 +44,7 @@ def process(
     protector: Protector,
     sink: Sink,
     checkpoint: Checkpoint,
+    admit: Admit = lambda _shard, _number: None,
 ) -> Report:
     """Deliver every record of an event to every route that it takes, once.
 
@@ -46,13 +52,13 @@ def process(
         The report; its `response()` tells Lambda what to send again.
 
     Raises:
-        EventError: The event is not what Lambda sends for one Kinesis shard.
+        EventError: The event is not what Lambda sends for one shard of this stack's stream.
         AccountingError: A bug; nothing more is committed.
     """
     shard, records = decoder.decode(event)
     if shard is None:
         return Report()
-    return fan_out(shard, records, table=table, protector=protector, sink=sink, checkpoint=checkpoint)
+    return fan_out(shard, records, table=table, protector=protector, sink=sink, checkpoint=checkpoint, admit=admit)
 
 
 def fan_out(
@@ -63,7 +69,7 @@ def fan_out(
     protector: Protector,
     sink: Sink,
     checkpoint: Checkpoint,
-    is_replay: bool = False,
+    admit: Admit = lambda _shard, _number: None,
 ) -> Report:
     """Deliver the records of a shard, at least one, to every route that they take, once.
 
@@ -74,44 +80,163 @@ def fan_out(
     Args:
         shard: Where all records come from.
         records: In stream order.
-        table: Which routes they take; that of a replay leaves out where they stand already.
+        table: Which routes they take.
         protector: Leaves of each record what its route may see.
         sink: Puts.
         checkpoint: Keeps the progress.
-        is_replay: True to deliver also what the watermarks have passed, in a commit that is begun already.
+        admit: Refuses records that the stream has not issued: a watermark beside them would hide what it issues
+            later.
 
     Raises:
+        EventError: The stream has not issued the records, or not what the watermarks have passed.
         AccountingError: A bug; nothing more is committed.
     """
     report = Report(received=len(records))
     first = records[0].sequence_number
     try:
-        with checkpoint.claim(shard, table.digest) as claim:
-            for segment in segments(records, table.limits):
-                first = segment[0].sequence_number
-                if not is_replay:
-                    claim.begin(segment[0].position, segment[-1].position)
-                routed = [(record, table.routes_for(record)) for record in segment]
-                batches = group(routed, {} if is_replay else claim.watermarks, report)
-                objects, refused = _rendered(batches, shard, claim, table, protector)
-                objects += _strays(claim, objects, table)
-                with report.settling(objects) as settlement:
-                    settlement.take(deliver(objects, table, sink, claim.intend, refused))
+        admit(shard, records[-1].sequence_number)
+        with checkpoint.claim(shard, table) as claim:
+
+            def watermarks(segment: Sequence[Record]) -> Watermarks:
+                claim.begin(segment[0].position, segment[-1].position)
+                return claim.watermarks
+
+            left = records
+            while left:
+                first, room = left[0].sequence_number, sink.room()
+                if not room and left is not records:
+                    report.fail(
+                        first, Reason.OUT_OF_TIME, "no time left for the rest of the batch; Lambda sends it again"
+                    )
+                    break
+                segment, grouping = _next_commit(left, watermarks, table, room)
+                left = left[len(segment) :]
+                if grouping.skipped and not grouping.batches:
+                    admit(shard, _furthest(claim.watermarks, records[-1]))
+                with _landing(
+                    grouping, claim, report, shard=shard, table=table, protector=protector, sink=sink
+                ) as settlement:
                     unsettled = settlement.unsettled
                     delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - unsettled)
-                    kept = settlement.kept | _out_of_reach(claim, table)
-                    is_last = bool(unsettled) or segment[-1] is records[-1]
-                    claim.commit(delivered, unsettled, kept, release=is_last)
+                    kept = _kept(claim, table, settlement)
+                    is_last = bool(unsettled) or not left
+                    claim.commit(delivered, kept, is_partial=bool(unsettled), release=is_last)
                 if unsettled:
                     report.failed_from = first
                     break
     except CheckpointError as err:
         report.fail(first, err.reason, str(err))
+    except StreamError as err:
+        report.fail(first, Reason.UNAVAILABLE, str(err))
+    is_out_of_time = any(trouble.reason is Reason.OUT_OF_TIME for trouble in report.troubles)
+    report.is_too_long = is_out_of_time and report.failed_from == records[0].sequence_number
     return report
 
 
+def redeliver(
+    claim: Claim,
+    shard: Shard,
+    records: Sequence[Record],
+    *,
+    table: RouteTable,
+    protector: Protector,
+    sink: Sink,
+    moves_watermarks: bool = True,
+    name_suffix: str = "",
+) -> Report:
+    """Deliver records again under a claim that is held, whatever its watermarks have passed.
+
+    A segment is committed only if every route has settled it. Otherwise its names remain intents: they count as
+    not delivered, and the next replay, or the next delivery of the shard, settles them. A partial commit would
+    make them part of a trial of later records, whose next try would empty them.
+
+    Args:
+        claim: Of the shard; it is begun already and is not released here.
+        shard: Where all records come from.
+        records: In stream order.
+        table: Which routes they take; it leaves out where they are already.
+        protector: Leaves of each record what its route may see.
+        sink: Puts.
+        moves_watermarks: False if the mapping may still send these records, or others before them.
+        name_suffix: Identifies the objects beside those of the shard's deliveries; without one they are named as
+            a delivery names them.
+
+    Raises:
+        CheckpointError: The claim was lost or cannot be saved.
+        AccountingError: A bug; nothing more is committed.
+    """
+    report = Report(received=len(records))
+    left = records
+    while left:
+        first = left[0].sequence_number
+        segment, grouping = _next_commit(left, lambda _: {}, table, sink.room())
+        left = left[len(segment) :]
+        with _landing(
+            grouping, claim, report, shard=shard, table=table, protector=protector, sink=sink, name_suffix=name_suffix
+        ) as settlement:
+            if not settlement.unsettled:
+                names = table.names if moves_watermarks else ()
+                delivered = _ahead(claim.watermarks, segment[-1], names)
+                claim.commit(delivered, _kept(claim, table, settlement), release=False)
+        if settlement.unsettled:
+            report.failed_from = first
+            break
+    return report
+
+
+def _next_commit(
+    left: Sequence[Record], watermarks: Callable[[Sequence[Record]], Watermarks], table: RouteTable, room: int
+) -> tuple[Sequence[Record], Grouping]:
+    """Return the records that the next commit covers, and what they come to.
+
+    Args:
+        left: What is not committed yet, at least one record.
+        watermarks: How far the routes are, for a commit of these records.
+        table: Which routes they take.
+        room: How many objects there is time for.
+    """
+    segment = first_segment(left, table.limits)
+    while True:
+        grouping = group([(record, table.routes_for(record)) for record in segment], watermarks(segment))
+        shorter = fitting(segment, grouping, room)
+        if len(shorter) == len(segment):
+            return segment, grouping
+        segment = shorter
+
+
+@contextmanager
+def _landing(
+    grouping: Grouping,
+    claim: Claim,
+    report: Report,
+    *,
+    shard: Shard,
+    table: RouteTable,
+    protector: Protector,
+    sink: Sink,
+    name_suffix: str = "",
+) -> Iterator[Settlement]:
+    """Protect, render and put what a commit covers; yield what became of it, for the commit inside the block."""
+    report.take(attempted=grouping.attempted, pairs=grouping.pairs, skipped=grouping.skipped, dropped=grouping.dropped)
+    objects, refused = _rendered(
+        grouping.batches, claim, shard=shard, table=table, protector=protector, name_suffix=name_suffix
+    )
+    objects += _strays(claim, objects, table)
+    if known := claim.intents:
+        objects = [replace(one, may_exist=True) if one.key in known else one for one in objects]
+    with report.settling(objects) as settlement:
+        settlement.take(deliver(objects, table, sink, claim.intend, refused))
+        yield settlement
+
+
 def _rendered(
-    batches: Iterable[Batch], shard: Shard, claim: Claim, table: RouteTable, protector: Protector
+    batches: Iterable[Batch],
+    claim: Claim,
+    *,
+    shard: Shard,
+    table: RouteTable,
+    protector: Protector,
+    name_suffix: str,
 ) -> tuple[list[RenderedObject], dict[ObjectKey, DeliveryError]]:
     """Protect and render batches; return those as well whose protection has no usable key, and why.
 
@@ -122,9 +247,9 @@ def _rendered(
     refused: dict[ObjectKey, DeliveryError] = {}
     for batch in batches:
         try:
-            objects.append(render(protector.batch(batch), shard, claim.token, table.digest))
+            objects.append(render(protector.batch(batch), shard, claim.token, table.origin, name_suffix))
         except DeliveryError as err:
-            objects.append(unprotected(render(batch, shard, claim.token, table.digest)))
+            objects.append(unprotected(render(batch, shard, claim.token, table.origin, name_suffix)))
             refused[objects[-1].key] = err
     return objects, refused
 
@@ -132,23 +257,31 @@ def _rendered(
 def _strays(claim: Claim, objects: Iterable[RenderedObject], table: RouteTable) -> list[RenderedObject]:
     """Return an empty object for each name that an earlier try may have used and this one does not.
 
-    Nothing is deleted: what stands there also shuts out a put of a killed invocation that is still to land.
+    Nothing is deleted: the empty object also keeps out a put of a killed invocation that is still to land.
     """
     made = {rendered.key for rendered in objects}
     return [
         render_empty(key, owner, claim.token)
-        for key, owner in claim.intents.items()
-        if key not in made and table.owns(key, owner)
+        for key in claim.intents
+        if key not in made and (owner := table.owner_of(key)) is not None
     ]
 
 
-def _out_of_reach(claim: Claim, table: RouteTable) -> frozenset[ObjectKey]:
-    """Return the names of routes or prefixes that the table no longer has: they wait for a table that has them."""
-    return frozenset(key for key, owner in claim.intents.items() if not table.owns(key, owner))
+def _kept(claim: Claim, table: RouteTable, settlement: Settlement) -> frozenset[ObjectKey]:
+    """Return the intents that outlive a commit.
+
+    They are those of routes that have not settled, those that their key refuses to write, and those of prefixes
+    that no route has any more, which wait for a table that has them.
+    """
+    waiting = {*settlement.unsettled, None}
+    return settlement.kept.union(key for key in claim.intents if table.owner_of(key) in waiting)
 
 
-def _ahead(
-    watermarks: Mapping[RouteName, int], last: Record, names: Iterable[RouteName]
-) -> dict[RouteName, SequenceNumber]:
+def _furthest(watermarks: Watermarks, beside: Record) -> SequenceNumber:
+    """Return the furthest watermark, spelled as wide as a number of the same shard."""
+    return SequenceNumber(str(max(watermarks.values())).zfill(len(beside.sequence_number)))
+
+
+def _ahead(watermarks: Watermarks, last: Record, names: Iterable[RouteName]) -> dict[RouteName, SequenceNumber]:
     """Return the new watermarks, of the routes only that move forward: a batch may come from long ago."""
     return {name: last.sequence_number for name in names if last.position > watermarks.get(name, -1)}

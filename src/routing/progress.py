@@ -1,33 +1,47 @@
 """Progress: how far the routes of a shard are, and the claim through which one invocation moves them.
 
-A row keeps it between invocations (`handlers/checkpoint.py`); what it means is told here.
+A row keeps it between invocations (`handlers/checkpoint.py`); this module defines what it means.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from routing.model import FencingToken, ObjectKey, RouteName, RoutesDigest, SequenceNumber
 
-type Names = Mapping[ObjectKey, RouteName]
-"""Names of objects, and the route whose records each holds."""
+type Watermarks = Mapping[RouteName, int]
+"""The last position committed, per route; a route without one has committed nothing."""
+
+
+class Routes(Protocol):
+    """What the progress of a shard needs to know of the deployed routes."""
+
+    @property
+    def digest(self) -> RoutesDigest:
+        """Identifies everything that decides where a record goes."""
+
+    @property
+    def prefixes(self) -> Mapping[RouteName, str]:
+        """The prefix of each route."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What to go back to while some routes lag behind the others.
+    """What to return to while some routes lag behind the others.
 
-    Those ahead are right only if the same records come again, all of them, to the same routes. Changed routes
-    may send a record to one that has passed it; a shorter batch would be acknowledged in part.
+    The routes ahead are right only if the same records come again, all of them, to the same routes. Changed
+    routes, or changed code, may send a record to a route that has passed it; a shorter batch would be
+    acknowledged in part.
 
     Attributes:
-        routes: The digest of the table by which some routes went ahead.
+        routes: The digest of the deployment by which some routes went ahead.
         watermarks: As they were before.
-        settled: What those that went ahead have put.
+        settled: The names of the objects that the routes ahead have put.
     """
 
     routes: RoutesDigest
-    watermarks: Mapping[RouteName, int]
-    settled: Names
+    watermarks: Watermarks
+    settled: frozenset[ObjectKey]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +49,23 @@ class Progress:
     """What is known of one shard.
 
     Attributes:
-        watermarks: The last position committed, per route; a route without one has committed nothing.
-        intents: Names that may stand in the bucket without having been committed.
+        watermarks: By the names that the routes had when they were committed.
+        prefixes: The prefix that each of these routes had then.
+        intents: Names that may exist in the bucket without having been committed. The prefix of a name
+            tells its owner: a route that is renamed goes on where it was.
         trial: None if no route lags behind.
     """
 
-    watermarks: Mapping[RouteName, int] = field(default_factory=dict)
-    intents: Names = field(default_factory=dict)
+    watermarks: Watermarks = field(default_factory=dict)
+    prefixes: Mapping[RouteName, str] = field(default_factory=dict)
+    intents: frozenset[ObjectKey] = frozenset()
     trial: Trial | None = None
 
     def seen_by(self, routes: RoutesDigest, first: int, last: int) -> "Progress":
         """Return the progress as the next commit may build on it.
 
         Args:
-            routes: The digest of its table.
+            routes: The digest of its deployment.
             first: The first position that it covers.
             last: The last one.
         """
@@ -57,39 +74,59 @@ class Progress:
             return self
         if first > furthest:  # Lambda has given up on what the routes behind still lack; a replay brings it
             return replace(self, trial=None)
-        return Progress(watermarks=self.trial.watermarks, intents={**self.trial.settled, **self.intents})
+        return replace(self, watermarks=self.trial.watermarks, intents=self.trial.settled | self.intents, trial=None)
 
-    def is_before_trial(self, last: int, routes: Collection[RouteName]) -> bool:
-        """Tell whether records up to a position were settled by all routes before some of them went ahead."""
-        return self.trial is not None and last <= min(self.trial.watermarks.get(route, -1) for route in routes)
+    def watermarks_of(self, prefixes: Mapping[RouteName, str]) -> dict[RouteName, int]:
+        """Return how far each deployed route is: as far as its name or its prefix was.
 
-    def intending(self, names: Names) -> "Progress":
+        A route that is renamed, or moved to another prefix, does not deliver again what it has delivered.
+        """
+        return _marks_of(self.watermarks, self.prefixes, prefixes)
+
+    def is_before_trial(self, last: int, prefixes: Mapping[RouteName, str]) -> bool:
+        """Return True if every route had settled the records up to a position before some went ahead."""
+        if self.trial is None:
+            return False
+        marks = _marks_of(self.trial.watermarks, self.prefixes, prefixes)
+        return last <= min(marks.get(route, -1) for route in prefixes)
+
+    def intending(self, names: Collection[ObjectKey]) -> "Progress":
         """Return the progress with more intents."""
-        return replace(self, intents={**self.intents, **names})
+        return replace(self, intents=self.intents.union(names))
 
     def committed(
-        self,
-        delivered: Mapping[RouteName, int],
-        unsettled: Collection[RouteName],
-        kept: Collection[ObjectKey],
-        routes: RoutesDigest,
+        self, delivered: Watermarks, kept: Collection[ObjectKey], routes: Routes, *, is_partial: bool
     ) -> "Progress":
-        """Return the progress after a commit: watermarks forward, intents of settled routes forgotten.
+        """Return the progress after a commit: watermarks forward, all intents but the kept ones forgotten.
 
         Args:
             delivered: New watermarks.
-            unsettled: Routes not all of whose objects have landed.
-            kept: Intents to keep although their routes are settled.
-            routes: The digest of the table.
+            kept: Intents that remain.
+            routes: The deployment that has delivered.
+            is_partial: True if some route lags behind, so that the others may have to be taken back.
         """
-        watermarks = {**self.watermarks, **delivered}
-        left = {key: owner for key, owner in self.intents.items() if owner in unsettled or key in kept}
-        if not unsettled:
-            return Progress(watermarks=watermarks, intents=left, trial=None if delivered else self.trial)
-        earlier = self.trial or Trial(routes=routes, watermarks=self.watermarks, settled={})
-        settled = {key: owner for key, owner in self.intents.items() if key not in left}
-        trial = replace(earlier, settled={**earlier.settled, **settled})
-        return Progress(watermarks=watermarks, intents=left, trial=trial)
+        left = self.intents.intersection(kept)
+        moved = replace(
+            self,
+            watermarks={**self.watermarks, **delivered},
+            prefixes={**self.prefixes, **{route: routes.prefixes[route] for route in delivered}},
+            intents=left,
+        )
+        if not is_partial:
+            return replace(moved, trial=None if delivered else self.trial)
+        earlier = self.trial or Trial(routes=routes.digest, watermarks=self.watermarks, settled=frozenset())
+        return replace(moved, trial=replace(earlier, settled=earlier.settled | (self.intents - left)))
+
+
+def _marks_of(
+    watermarks: Watermarks, then: Mapping[RouteName, str], now: Mapping[RouteName, str]
+) -> dict[RouteName, int]:
+    by_prefix: dict[str, int] = {}
+    for route, mark in watermarks.items():
+        prefix = then.get(route, "")
+        by_prefix[prefix] = max(mark, by_prefix.get(prefix, -1))
+    marks = {route: max(watermarks.get(route, -1), by_prefix.get(prefix, -1)) for route, prefix in now.items()}
+    return {route: mark for route, mark in marks.items() if mark >= 0}
 
 
 class Claim:
@@ -101,7 +138,7 @@ class Claim:
     def __init__(
         self,
         progress: Progress,
-        routes: RoutesDigest,
+        routes: Routes,
         save: Callable[[Progress, bool], FencingToken | None],
         token: FencingToken | None,
     ) -> None:
@@ -109,9 +146,9 @@ class Claim:
 
         Args:
             progress: As it was saved last.
-            routes: The digest of the table that builds on it.
-            save: Saves progress, lets go of the shard if told so, and returns the new token.
-            token: Tells this claim's objects from those of earlier ones; None without a checkpoint.
+            routes: The deployment that builds on it.
+            save: Saves progress, releases the shard if its second argument is true, and returns the new token.
+            token: Orders this claim's objects after those of earlier claims; None without a checkpoint.
         """
         self._progress = self._kept = progress
         self._routes = routes
@@ -119,57 +156,68 @@ class Claim:
         self.token = token
 
     @property
-    def watermarks(self) -> Mapping[RouteName, int]:
-        """The last position committed, per route."""
-        return self._progress.watermarks
+    def watermarks(self) -> Watermarks:
+        """The last position committed, per deployed route."""
+        return self._progress.watermarks_of(self._routes.prefixes)
 
     @property
-    def intents(self) -> Names:
-        """Names that may stand in the bucket without having been committed, and whose records they hold."""
+    def intents(self) -> frozenset[ObjectKey]:
+        """Names that may exist in the bucket without having been committed."""
         return self._progress.intents
 
-    def may_change(self, key: ObjectKey) -> bool:
-        """Tell whether the next try of a batch may still empty or replace what stands under a name."""
-        trial = self._progress.trial
-        return key in self.intents or (trial is not None and key in trial.settled)
+    def may_change(self, key: ObjectKey, owner: RouteName | None, first: int) -> bool:
+        """Return True if the next try of a batch may still replace or empty an object.
 
-    def begin_replay(self, first: int, last: int, routes: Collection[RouteName]) -> None:
-        """Begin to replay records between two positions; a trial of later ones is none of its business."""
-        if not self._progress.is_before_trial(last, routes):
+        Args:
+            key: Its name.
+            owner: The route whose records it holds; None if no deployed route does.
+            first: The position of its first record. An intent that its route has passed belongs to no batch any
+                more: it could not be emptied when it was settled.
+        """
+        trial = self._progress.trial
+        if trial is not None and key in trial.settled:
+            return True
+        has_passed = owner is not None and first <= self.watermarks.get(owner, -1)
+        return key in self.intents and not (has_passed and trial is None)
+
+    def begin_replay(self, first: int, last: int) -> None:
+        """Begin to replay the records between two positions; a trial of later ones is left alone."""
+        if not self._progress.is_before_trial(last, self._routes.prefixes):
             self.begin(first, last)
 
     def begin(self, first: int, last: int) -> None:
         """Begin a commit of the records between two positions, before watermarks and intents are asked for."""
-        self._progress = self._progress.seen_by(self._routes, first, last)
+        self._progress = self._progress.seen_by(self._routes.digest, first, last)
 
-    def intend(self, names: Names) -> None:
-        """Write down names before anything is put under them; what is written down already costs nothing.
+    def intend(self, names: Collection[ObjectKey]) -> None:
+        """Write names down before anything is put under them; a name that is written down already costs nothing.
 
-        A trial that was left has to be written down as well, before what it has put is emptied.
+        A trial that was left has to be written down as well, before its objects are emptied.
         """
-        if self._progress is not self._kept or not names.keys() <= self.intents.keys():
+        if self._progress is not self._kept or not self.intents.issuperset(names):
             self._keep(self._progress.intending(names), release=False)
 
     def commit(
         self,
         delivered: Mapping[RouteName, SequenceNumber],
-        unsettled: Collection[RouteName] = (),
         kept: Collection[ObjectKey] = (),
         *,
+        is_partial: bool = False,
         release: bool,
     ) -> None:
-        """Move watermarks, forget the intents that are settled, and let go of the shard if `release`.
+        """Move watermarks, forget the intents that are settled, and release the shard if `release`.
 
         Call it after the puts: a crash in between repeats a put, it never loses a record.
 
         Args:
-            delivered: Last sequence number of each route that moves forward.
-            unsettled: Routes whose intents stay, because not all of their objects have landed.
-            kept: Intents that stay besides: they could not be emptied, and hold nobody up.
+            delivered: The last sequence number of each route that moves forward.
+            kept: Intents that remain.
+            is_partial: True if not every route has settled its objects.
             release: True with the last commit of an invocation.
         """
         moved = {route: int(number) for route, number in delivered.items()}
-        self._keep(self._progress.committed(moved, unsettled, kept, self._routes), release=release)
+        progress = self._progress.committed(moved, kept, self._routes, is_partial=is_partial)
+        self._keep(progress, release=release)
 
     def _keep(self, progress: Progress, *, release: bool) -> None:
         self.token = self._save(progress, release)

@@ -39,3 +39,15 @@ class Reason(StrEnum):
     OUT_OF_TIME = "OutOfTime"
     CLAIMED_ELSEWHERE = "ClaimedElsewhere"
     CHECKPOINT_UNAVAILABLE = "CheckpointUnavailable"
+
+
+UNDECODABLE = (
+    Reason.NOT_BASE64,
+    Reason.EMPTY,
+    Reason.BAD_AGGREGATE,
+    Reason.NOT_UTF8,
+    Reason.NOT_JSON,
+    Reason.NOT_AN_OBJECT,
+    Reason.TOO_DEEP,
+)
+"""Why a record becomes a dead letter itself, in the order of the decoder's steps."""

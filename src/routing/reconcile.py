@@ -167,18 +167,21 @@ def _holdings(
 ) -> Iterator[tuple[Standing, Sequence[int]]]:
     """Yield each object with the indices of the records that it holds.
 
-    An object put under a claim holds every record of its range. One that was put without has holes where
-    records had another way: it holds those that no other holds, if they fit.
+    An object put under a claim holds every record of its range, but for those that were dead letters then and
+    have been replayed since, each position as an object of its own. One that was put without a claim has holes
+    where records had another way: it holds those that no other holds, if they fit.
     """
     positions = [record.position for record in records]
     free = set(range(len(records)))
-    for one in sorted(objects, key=lambda one: (one.is_content_named, one.name.first)):
+    for one in sorted(objects, key=lambda one: (not one.is_single, one.is_content_named, one.name.first)):
         whole = range(bisect_left(positions, one.name.first), bisect_right(positions, one.last))
         rest = [index for index in whole if index in free]
-        is_rest = one.is_content_named and not _wrong(
-            one, [records[index] for index in rest], is_protected=is_protected
-        )
-        held = rest if is_rest else whole
+        fits = [
+            held
+            for held in ((rest, whole) if one.is_content_named else (whole, rest))
+            if not _wrong(one, [records[index] for index in held], is_protected=is_protected)
+        ]
+        held = fits[0] if fits else whole
         free -= set(held)
         yield one, held
 

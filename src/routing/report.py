@@ -1,12 +1,13 @@
 """The report of an invocation: counts that add up, and Lambda's response."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from routing.errors import AccountingError
+from routing import dead_letter
+from routing.errors import AccountingError, OutOfTimeError
 from routing.model import Kind, ObjectKey, RenderedObject, RouteName, SequenceNumber
 from routing.reasons import Reason
 
@@ -82,6 +83,11 @@ class Outcome:
     is_refused_empty: bool = False
 
     @property
+    def is_refused(self) -> bool:
+        """True if its destination refused it and its content has landed as a dead letter."""
+        return self.is_dead_letter and self.rendered.route != dead_letter.ROUTE
+
+    @property
     def is_failed(self) -> bool:
         """True if it landed nowhere, so that Lambda has to send its records again."""
         return self.trouble is not None and not self.is_dead_letter and not self.is_refused_empty
@@ -105,8 +111,16 @@ class Settlement:
 
     @property
     def kept(self) -> frozenset[ObjectKey]:
-        """The names that could not be emptied, because their key refuses every put."""
-        return frozenset(outcome.rendered.key for outcome in self.outcomes if outcome.is_refused_empty)
+        """The names that an earlier try may have filled and that could not be written, because their key refuses.
+
+        Both the empty objects and those whose content is a dead letter now: what is below the route's own prefix
+        has to be emptied when the key works again.
+        """
+        return frozenset(
+            outcome.rendered.key
+            for outcome in self.outcomes
+            if outcome.is_refused_empty or (outcome.is_refused and outcome.rendered.may_exist)
+        )
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Take what became of every object; call it before the commit.
@@ -133,6 +147,7 @@ class Report:
         routes: Counts by route, the route of dead letters included.
         troubles: What went wrong, one entry a failure.
         failed_from: The record that Lambda is to send again first; None if all went well.
+        is_too_long: True if time ran out before anything was committed: the same batch would fail again.
     """
 
     received: int = 0
@@ -143,10 +158,26 @@ class Report:
     routes: dict[RouteName, RouteCounts] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
     failed_from: SequenceNumber | None = None
+    is_too_long: bool = False
 
     def of(self, route: RouteName) -> RouteCounts:
         """Return the counts of a route."""
         return self.routes.setdefault(route, RouteCounts())
+
+    def take(
+        self,
+        *,
+        attempted: int,
+        pairs: int,
+        skipped: Mapping[RouteName, int],
+        dropped: Mapping[Kind | Reason, int],
+    ) -> None:
+        """Take what the records of one segment come to; what is dropped counts with the commit."""
+        self.attempted += attempted
+        self.pairs += pairs
+        for route, count in skipped.items():
+            self.of(route).skipped += count
+        self.to_drop.update(dropped)
 
     @contextmanager
     def settling(self, objects: Sequence[RenderedObject]) -> Iterator[Settlement]:
@@ -193,6 +224,18 @@ class Report:
         self.troubles.append(Trouble(None, reason, message))
 
     def response(self) -> BatchResponse:
-        """Return Lambda's response: the record from which to send again, if any."""
+        """Return Lambda's response: the record from which to send again, if any.
+
+        Raises:
+            OutOfTimeError: The batch makes more than fits into the invocation. Lambda splits a batch in two when
+                the function fails; a response that names the first record makes it send the whole batch again.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
+        """
+        if self.is_too_long:
+            raise OutOfTimeError(
+                f"batch of {self.received} records: time ran out before anything was committed; Lambda sends the "
+                "halves of it. Raise the function's time-out or lower BatchSize if this recurs"
+            )
         failed_from = self.failed_from
         return {"batchItemFailures": [] if failed_from is None else [{"itemIdentifier": failed_from}]}

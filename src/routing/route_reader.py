@@ -50,12 +50,13 @@ RESERVED_NAMES = frozenset(
 RESERVED_PREFIXES = ("archive", "athena-results", "aws", "canary", dead_letter.PREFIX)
 
 
-def load_routes(text: str, source: str = "routes.toml") -> RouteTable:
+def load_routes(text: str, source: str = "routes.toml", *, code: str = "") -> RouteTable:
     """Read and compile a route table.
 
     Args:
         text: The file's text, TOML.
         source: The file's name, for messages.
+        code: Identifies the code that decodes and matches: it decides where a record goes as much as the text does.
 
     Raises:
         ConfigurationError: With every fault of the file.
@@ -80,7 +81,7 @@ def load_routes(text: str, source: str = "routes.toml") -> RouteTable:
     if faults:
         raise ConfigurationError(source, faults)
     digest = RoutesDigest(hashlib.sha256(text.encode()).hexdigest())
-    return RouteTable(routes=routes, unmatched=unmatched, limits=limits, digest=digest)
+    return RouteTable(routes=routes, unmatched=unmatched, limits=limits, routes_digest=digest, code=code)
 
 
 def _is_reserved(name: str) -> bool:

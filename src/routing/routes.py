@@ -16,6 +16,7 @@ from routing.pattern import Matcher, Pattern
 from routing.protection import Action, Rule
 from routing.reasons import Reason
 
+_DIGITS_OF_ORIGIN = 16
 SEAL_SUFFIX = "-seal"
 HASH_KEY = "hash"
 """Names of keys that are no route's: no route may be called so."""
@@ -123,7 +124,8 @@ class RouteTable:
         routes: tuple[Route, ...],
         unmatched: Mapping[Kind, Route | None],
         limits: Limits,
-        digest: RoutesDigest,
+        routes_digest: RoutesDigest,
+        code: str = "",
     ) -> None:
         """Sort the routes by kind once, so that a record only meets those that can take it.
 
@@ -131,12 +133,16 @@ class RouteTable:
             routes: In the order of the file.
             unmatched: For every kind the route of records that no route takes; None drops them.
             limits: How much one commit may cover.
-            digest: Tells it from any other table.
+            routes_digest: Identifies its text.
+            code: Identifies the code that reads records by it.
         """
-        self.digest = digest
+        self.routes_digest = routes_digest
+        self.code = code
+        self.digest = RoutesDigest(f"{routes_digest}{code}")
         self.routes = routes
         self.unmatched = unmatched
         self.limits = limits
+        self._prefixes = {route.name: route.prefix for route in self.all_routes}
         self._always: dict[Kind | Reason, tuple[Route, ...]] = {
             k: tuple(r for r in routes if k in r.kinds and r.pattern is None) for k in Kind
         }
@@ -146,6 +152,11 @@ class RouteTable:
         self._otherwise: dict[Kind | Reason, tuple[Route, ...]] = {
             k: () if route is None else (route,) for k, route in unmatched.items()
         }
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What the metadata of an object tells of the deployment that has chosen its records."""
+        return {"routes": self.routes_digest[:_DIGITS_OF_ORIGIN], "code": self.code[:_DIGITS_OF_ORIGIN]}
 
     @property
     def paths(self) -> frozenset[Path]:
@@ -175,11 +186,23 @@ class RouteTable:
         """The names of all routes, that of dead letters among them."""
         return frozenset(route.name for route in self.all_routes)
 
-    def owns(self, key: ObjectKey, owner: RouteName) -> bool:
-        """Tell whether an object of a route may be put there, now that the table is what it is."""
-        if key.startswith(f"{dead_letter.PREFIX}/"):
-            return True
-        return any(owner == route.name and key.startswith(f"{route.prefix}/") for route in self.routes)
+    @property
+    def prefixes(self) -> Mapping[RouteName, str]:
+        """The prefix of each route, that of dead letters included."""
+        return self._prefixes
+
+    def owner_of(self, key: ObjectKey) -> RouteName | None:
+        """Return the route whose records an object holds, by the prefix of its name or of its intended name.
+
+        Returns:
+            None if no route has that prefix, so that no key is there to write the name with; a dead letter can
+            always be written.
+        """
+        intended = dead_letter.intended_key(key)
+        for route, prefix in self._prefixes.items():
+            if intended.startswith(f"{prefix}/"):
+                return route
+        return dead_letter.ROUTE if key.startswith(f"{dead_letter.PREFIX}/") else None
 
     def routes_for(self, record: Record) -> tuple[Route, ...]:
         """Return every route that a record takes.

@@ -6,16 +6,17 @@ number, as long as its name is not among the intents of its shard: then nobody h
 
 import re
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from operator import attrgetter
 
 from routing import dead_letter
+from routing.errors import CtrFanoutError
 from routing.model import Kind, ObjectKey, Record, RouteName, Shard
 from routing.reasons import Reason
-from routing.render import ERASED, checksum_of_numbers
+from routing.render import ERASED, FENCING, checksum_of_numbers
 from routing.routes import Route, RouteTable
 
 _NAME = re.compile(
@@ -70,8 +71,11 @@ class Standing:
         numbers: CRC-32 of the sequence numbers of its records, likewise.
         reason: Of a dead letter of an object, why it is one; None of all others.
         is_content_named: True if it was put without a claim, under a name that tells its content.
+        token: The fencing token of the claim; -1 without a claim.
         routes: The beginning of the digest of the table that has chosen its records.
+        code: The beginning of the digest of the code that has chosen its records.
         modified_at: When it was put, seconds since 1970.
+        etag: For conditional requests.
         is_erased: True if a contact was taken out of it: its lines are no longer those that were delivered.
     """
 
@@ -82,9 +86,17 @@ class Standing:
     numbers: str
     reason: str | None = None
     is_content_named: bool = False
+    token: int = -1
     routes: str = ""
+    code: str = ""
     modified_at: float = 0.0
+    etag: str = ""
     is_erased: bool = False
+
+    @property
+    def is_single(self) -> bool:
+        """True if it holds records of one position only, beside those that a delivery has put."""
+        return self.is_content_named and self.name.first == self.last
 
     @property
     def is_letter(self) -> bool:
@@ -112,7 +124,7 @@ def read_name(key: str, table: RouteTable) -> Name | None:
     return None
 
 
-def read_standing(name: Name, metadata: Mapping[str, str], modified_at: float) -> Standing:
+def read_standing(name: Name, metadata: Mapping[str, str], modified_at: float, etag: str = "") -> Standing:
     """Read the user metadata of an object that was put at a time, seconds since 1970."""
     return Standing(
         name=name,
@@ -121,9 +133,12 @@ def read_standing(name: Name, metadata: Mapping[str, str], modified_at: float) -
         checksum=metadata.get("plain-crc32", ""),
         numbers=metadata.get("numbers-crc32", ""),
         reason=metadata["reason"] if "intended-key" in metadata else None,
-        is_content_named="fencing-token" not in metadata,
+        is_content_named=FENCING not in metadata,
+        token=int(metadata.get(FENCING, "-1")),
         routes=metadata.get("routes", ""),
+        code=metadata.get("code", ""),
         modified_at=modified_at,
+        etag=etag,
         is_erased=ERASED in metadata,
     )
 
@@ -140,17 +155,17 @@ def settled(objects: Iterable[Standing], intents: Collection[ObjectKey]) -> list
 
 
 def is_gapless(one: Standing, records: Sequence[Record], table: RouteTable) -> bool:
-    """Tell whether an object holds every record of its place between its first and its last, by this table.
+    """Return True if an object holds every record of its place between its first and its last, by this table.
 
-    What the same table has chosen under a claim does; of anything else count and CRC-32 of the sequence
-    numbers have to be those of the records.
+    What the same table has chosen under a claim does, but for records that the code of then could not decode; of
+    anything else count and CRC-32 of the sequence numbers have to be those of the records.
 
     Args:
         one: The object.
         records: What a shard holds in a range, without gaps.
         table: The deployed routes.
     """
-    if table.digest.startswith(one.routes or "-") and not one.is_content_named:
+    if one.routes == table.origin["routes"] and not one.is_content_named:
         return True
     if not records or one.name.first < records[0].position or one.last > records[-1].position:
         return False
@@ -183,6 +198,115 @@ class Coverage:
         return index >= 0 and position <= ranges[index][1]
 
 
+class Stored:
+    """Which records of a range are stored already, at which of their places."""
+
+    def __init__(
+        self,
+        objects: Sequence[Standing],
+        records: Sequence[Record],
+        table: RouteTable,
+        waiting: Collection[tuple[int, bytes]] = (),
+    ) -> None:
+        """Compare objects with records.
+
+        Args:
+            objects: The settled ones that may hold the records.
+            records: What a shard holds in a range, without gaps.
+            table: The deployed routes.
+            waiting: Position and bytes of records that wait as dead letters, although they can be decoded now.
+        """
+        self._waiting = frozenset(waiting)
+        self._singles: Counter[tuple[Place, int]] = Counter()
+        for one in objects:
+            if one.is_single:
+                self._singles[one.name.place, one.name.first] += one.record_count
+        places = ((place_of(r, route), r.position) for r in records for route in table.routes_for(r))
+        self._totals = Counter(places)
+        delivered = [one for one in objects if not one.is_single]
+        mine = {one.name.place: [r for r in records if self._is_of_deliveries(r, one.name.place)] for one in delivered}
+        self._coverage = Coverage(delivered)
+        self._unsure = Coverage(one for one in delivered if not is_gapless(one, mine[one.name.place], table))
+
+    def waits(self, record: Record) -> bool:
+        """Return True if a record waits as a dead letter, whose replay delivers it."""
+        return (record.position, record.data) in self._waiting
+
+    def holds(self, record: Record, route: Route) -> bool:
+        """Return True if a record is stored at its place on a route, or if nobody can tell (`is_unsure`)."""
+        place = place_of(record, route)
+        return self._coverage.covers(place, record.position) or self._singles[place, record.position] > 0
+
+    def is_unsure(self, record: Record, route: Route) -> bool:
+        """Return True if names and metadata do not tell whether a record is stored."""
+        place, position = place_of(record, route), record.position
+        if self._coverage.covers(place, position):
+            return self._unsure.covers(place, position)
+        return 0 < self._singles[place, position] < self._totals[place, position]
+
+    def _is_of_deliveries(self, record: Record, place: Place) -> bool:
+        """Return False for what is stored beside the objects of deliveries: as a dead letter, or replayed from one."""
+        where = (place, record.position)
+        return not self.waits(record) and not 0 < self._totals[where] <= self._singles[where]
+
+
+class LetterDoubtError(CtrFanoutError):
+    """Names and metadata do not tell whether the records of a dead letter are stored at a place."""
+
+
+def lacks(letter: Standing, record: Record, place: Place, objects: Iterable[Standing], table: RouteTable) -> bool:
+    """Return True if a record that was a dead letter is not stored at a place.
+
+    An object of the deployment that could not decode it does not hold it; one of the deployment that decodes it
+    does, if its range reaches over it.
+
+    Args:
+        letter: The dead letter.
+        record: Decoded now.
+        place: Where it belongs.
+        objects: The settled ones that may hold it.
+        table: The deployed routes.
+
+    Raises:
+        LetterDoubtError: An object of a third deployment reaches over it.
+    """
+    for one in objects:
+        if one.name.place != place or one.is_single or not one.name.first <= record.position <= one.last:
+            continue
+        if is_by(one, table):
+            return False
+        if (one.routes, one.code) != (letter.routes, letter.code):
+            raise LetterDoubtError(
+                f"{one.name.key} reaches over its records, and neither the code that set them aside nor the deployed "
+                "code has put it; compare them by hand"
+            )
+    return True
+
+
+def is_by(one: Standing, table: RouteTable) -> bool:
+    """Return True if the deployed routes and code have chosen the records of an object."""
+    return (one.routes, one.code) == (table.origin["routes"], table.origin["code"])
+
+
+def uncommitted(objects: Iterable[Standing]) -> frozenset[ObjectKey]:
+    """Return the names that an unfinished try has left, as far as objects tell it without the shard's row.
+
+    Objects of one place and shard that were put under claims never overlap once they are committed; where they
+    do, the one with the lower fencing token is older and was to be emptied.
+    """
+    kept: dict[tuple[Place, bool], list[Standing]] = defaultdict(list)
+    left: set[ObjectKey] = set()
+    for one in sorted(objects, key=lambda one: -one.token):
+        if not one.record_count or one.is_content_named:
+            continue
+        beside = kept[one.name.place, one.is_letter]
+        if any(one.name.first <= other.last and other.name.first <= one.last for other in beside):
+            left.add(one.name.key)
+        else:
+            beside.append(one)
+    return frozenset(left)
+
+
 def place_of(record: Record, route: Route) -> Place:
     """Return where a record stands on a route."""
     return route.name, record.kind, route.partition.date_of(record)
@@ -193,7 +317,13 @@ class Narrowed(RouteTable):
 
     def __init__(self, table: RouteTable, keeps: Callable[[Record, Route], bool]) -> None:
         """Take the table, and what tells whether a record still has to go to a route."""
-        super().__init__(routes=table.routes, unmatched=table.unmatched, limits=table.limits, digest=table.digest)
+        super().__init__(
+            routes=table.routes,
+            unmatched=table.unmatched,
+            limits=table.limits,
+            routes_digest=table.routes_digest,
+            code=table.code,
+        )
         self._keeps = keeps
 
     def routes_for(self, record: Record) -> tuple[Route, ...]:

@@ -15,6 +15,8 @@ from local.emulator import Emulator, emulator
 from local.reconcile import Reconciliation, Standing, reconcile, standing_objects
 from routing.routes import RouteTable
 
+_SHARDS = 2
+_RETENTION_HOURS = 336
 TRUST = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
 
 
@@ -61,13 +63,21 @@ class Stack:
         return reconcile(sent, found, self.table, Comparable(self.emulator, self.deployed, self.table))
 
     def clear(self) -> None:
-        """Empty the bucket and forget the checkpoint."""
+        """Empty the bucket, forget the checkpoint, and make the stream anew: what another test sent is gone."""
         s3, dynamodb = self.emulator.client("s3"), self.emulator.client("dynamodb")
+        self._renew_stream()
         for entry in s3.list_objects_v2(Bucket=self.deployed.bucket).get("Contents", []):
             s3.delete_object(Bucket=self.deployed.bucket, Key=entry["Key"])
         table = self.deployed.resources["CheckpointTable"]
         for row in dynamodb.scan(TableName=table)["Items"]:
             dynamodb.delete_item(TableName=table, Key={"shard": row["shard"]})
+
+    def _renew_stream(self) -> None:
+        kinesis, name = self.emulator.client("kinesis"), self.deployed.stream
+        kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
+        kinesis.create_stream(StreamName=name, ShardCount=_SHARDS)
+        kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=_RETENTION_HOURS)
+        kinesis.start_stream_encryption(StreamName=name, EncryptionType="KMS", KeyId=self.key("stream"))
 
 
 @pytest.fixture(scope="session")

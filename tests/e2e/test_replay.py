@@ -24,11 +24,7 @@ _COUNT = 200
 @pytest.fixture
 def delivered(enforced: Stack) -> Stack:
     """Deliver while the key of one route is disabled."""
-    kinesis, name = enforced.emulator.client("kinesis"), enforced.deployed.stream
-    kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
-    kinesis.create_stream(StreamName=name, ShardCount=2)
-    kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=336)
-    kinesis.start_stream_encryption(StreamName=name, EncryptionType="KMS", KeyId=enforced.key("stream"))
+    name = enforced.deployed.stream
     enforced.sent = ConnectStandIn(enforced.emulator, name, seed=3, role=CONNECT).send(_COUNT, nothing)
     kms, key = enforced.emulator.client("kms"), enforced.key("orders")
     kms.disable_key(KeyId=key)

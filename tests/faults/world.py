@@ -156,6 +156,13 @@ class World:
             shard_id = f"shardId-{len(self.shards):012}"
             self.shards[shard_id] = OpenShard(shard_id, parents)
 
+    arn = STREAM
+
+    def has_issued(self, shard_id: str, sequence_number: str) -> bool | None:
+        """Return whether a shard has issued a number: the replay asks the stream."""
+        records = self.shards[shard_id].records if shard_id in self.shards else []
+        return any(record.position >= int(sequence_number) for record in records) if records else None
+
     # --- Lambda -----------------------------------------------------------------------------------------------
 
     def poller(self, **settings: Any) -> Poller:
@@ -228,7 +235,7 @@ class World:
         if self.is_destination_down:
             return  # what is discarded is still in the stream
         key, body = object_for_s3(mapping, shard_id, given_up, self.clock, UUID(int=self.random.getrandbits(128)))
-        self.s3.land({"Key": key, "Body": body, "Metadata": {}})
+        self.s3.land({"Key": key, "Body": body, "Metadata": {}, "SSEKMSKeyId": f"key-of-{dead_letter.ROUTE}"})
 
     def invoke(self, first: int, last: int) -> Answer:
         """Send the records of the first shard between two numbers to the function."""
@@ -405,6 +412,8 @@ class World:
                 sink=self._sink(invocation, table),
                 checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
                 inventory=Inventory(client, settings_of(table), table, Inline()),
+                stream=self,
+                mappings={"mapping"},
                 applies=True,
                 sleep=self._wait,
             )
@@ -441,7 +450,7 @@ class World:
         letters = "dead-letter/objects/"
         found: Counter[tuple[str, bytes]] = Counter()
         out_of_reach = {
-            key for row in self.rows.values() for key, owner in row.intents.items() if not self.table.owns(key, owner)
+            key for row in self.rows.values() for key in row.intents if self.table.owner_of(key) is None
         }
         waiting = self._full_letters()
         for key, put in self.s3.objects.items():
@@ -545,6 +554,7 @@ def settings_of(table: RouteTable) -> Settings:
         key_arns={route.name: f"key-of-{route.name}" for route in table.all_routes},
         service="ctr-fanout",
         checkpoint_table="table",
+        stream_arn=STREAM,
     )
 
 

@@ -32,10 +32,10 @@ takes = false
 """
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy the project, and add the route that the README adds."""
-    folder = tmp_path_factory.mktemp("copy") / "project"
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Copy the project, and add the route that the README adds; each test changes its own copy."""
+    folder = tmp_path / "project"
     names = ["src", "local", "docs", "events", "benchmarks", "tests", ".github"]
     ignore = shutil.ignore_patterns("__pycache__", "node_modules")
     for name in names:

@@ -7,14 +7,14 @@ import msgspec
 
 from routing.errors import EventError
 
-type Source = Literal["dead-letters", "on-failure", "stream"]
+type Source = Literal["dead-letters", "on-failure", "stream", "checkpoint"]
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One slice of a replay.
 
     Attributes:
-        source: Where to take from.
+        source: Where to take from; `checkpoint` recovers the rows of a restored table, shard by shard.
         apply: False only tells what would be done.
         route: Only dead letters of this route.
         reason: Only dead letters with this reason, e.g. `KmsKeyDisabled`.

@@ -6,11 +6,13 @@ from typing import Any
 
 from handlers.inventory import Inventory, Listed
 from handlers.invocation import Invocation
+from handlers.recovery import Recovery
 from handlers.replay_request import ReplayRequest, ReplaySlice
 from handlers.replaying import HANDED_OVER, Replayed, Replayer
 from handlers.stream_reader import Start, StreamReader
 from routing import dead_letter
 from routing.errors import EventError
+from routing.model import Shard
 from routing.routes import RouteTable
 
 _OF_OBJECTS = f"{dead_letter.OBJECTS_PREFIX}/"
@@ -26,13 +28,15 @@ class ReplaySources:
         self,
         *,
         replayer: Callable[[ReplayRequest], Replayer],
+        recovery: Callable[[ReplayRequest], Recovery],
         inventory: Inventory,
         stream: StreamReader,
         table: RouteTable,
         invocation: Invocation,
     ) -> None:
-        """Use a maker of replayers for a request, and where to find things."""
+        """Use makers of what serves a request, and where to find things."""
         self._replayer = replayer
+        self._recovery = recovery
         self._inventory = inventory
         self._stream = stream
         self._table = table
@@ -49,6 +53,8 @@ class ReplaySources:
         replayer = self._replayer(request)
         if request.source == "stream":
             return self._of_stream(request, replayer)
+        if request.source == "checkpoint":
+            return self._of_checkpoint(request)
         things: list[dict[str, Any]] = []
         after = request.after or ""
         prefix = HANDED_OVER if request.source == "on-failure" else f"{dead_letter.PREFIX}/"
@@ -96,6 +102,14 @@ class ReplaySources:
             if count == request.most or self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
                 return ReplaySlice(things=things, next=f"{shard_id}:{end}")
         return ReplaySlice(things=things, next=following)
+
+    def _of_checkpoint(self, request: ReplayRequest) -> ReplaySlice:
+        """Recover the row of one shard; `after` is the shard before."""
+        left = [shard_id for shard_id in self._stream.shards() if shard_id > (request.after or "")]
+        if not left:
+            return ReplaySlice(things=[], next=None)
+        done = self._recovery(request).recover(Shard(self._stream.arn, left[0]))
+        return ReplaySlice(things=[asdict(done)], next=left[0] if left[1:] else None)
 
     def _start(self, request: ReplayRequest, number: str) -> Start:
         if number:

@@ -64,6 +64,9 @@ class Stream(Protocol):
     def has_issued(self, shard_id: str, sequence_number: str) -> bool | None:
         """Return whether a shard has issued a sequence number; None if the stream no longer tells."""
 
+    def width(self, shard_id: str) -> int:
+        """Return how many digits the sequence numbers of a shard have; 0 if it holds no record to tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Got:

@@ -99,6 +99,12 @@ class StreamReader:
                 return None
             raise
 
+    def width(self, shard_id: str) -> int:
+        """Return how many digits the sequence numbers of a shard have; 0 if it holds no record to tell."""
+        answer = self._client.get_shard_iterator(StreamARN=self.arn, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON")
+        page = self._client.get_records(ShardIterator=answer["ShardIterator"], Limit=1, StreamARN=self.arn)
+        return len(page["Records"][0]["SequenceNumber"]) if page["Records"] else 0
+
     def _has_records(self, shard_id: str, start: Start) -> bool:
         """Return True if a shard holds a record from a position on; an answer may be empty although it does.
 

@@ -1,5 +1,6 @@
 """Wiring: settings, clients and the core, put together once per cold start."""
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from handlers.erasure_walk import ErasureWalk
 from handlers.inventory import Inventory
 from handlers.invocation import Invocation
 from handlers.origin import Origin
+from handlers.recovery import Recovery
 from handlers.refusals import Refusals
 from handlers.replay_request import ReplayRequest
 from handlers.replay_sources import ReplaySources
@@ -116,8 +118,19 @@ class Replay(_Wired):
                 applies=request.apply,
             )
 
+        def recovery(request: ReplayRequest) -> Recovery:
+            return Recovery(
+                table=self._table,
+                checkpoint=self._checkpoint(invocation),
+                inventory=inventory,
+                stream=stream,
+                applies=request.apply,
+                sleep=time.sleep,
+            )
+
         sources = ReplaySources(
             replayer=replayer,
+            recovery=recovery,
             inventory=inventory,
             stream=stream,
             table=self._table,

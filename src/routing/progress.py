@@ -197,6 +197,16 @@ class Claim:
         if self._progress is not self._kept or not self.intents.issuperset(names):
             self._keep(self._progress.intending(names), release=False)
 
+    def recover(self, intents: Collection[ObjectKey], *, keeps_watermarks: bool) -> None:
+        """Replace what the row of a restored table remembers of unfinished tries.
+
+        Args:
+            intents: Names that an unfinished try has left.
+            keeps_watermarks: False if the stream has not issued them.
+        """
+        known = self._progress if keeps_watermarks else Progress()
+        self._keep(replace(known, intents=frozenset(intents), trial=None), release=False)
+
     def commit(
         self,
         delivered: Mapping[RouteName, SequenceNumber],

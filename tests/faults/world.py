@@ -34,7 +34,7 @@ from local.event_source.shard import ShardReader
 from local.event_source.verdict import Answer, Outcome
 from routing import dead_letter
 from routing.decode import Decoder
-from routing.errors import CheckpointError, DeliveryError
+from routing.errors import CheckpointError, DeliveryError, OutOfTimeError
 from routing.model import Kind, Shard
 from routing.pipeline import process
 from routing.reasons import Reason
@@ -260,7 +260,11 @@ class World:
             self.calls[type(crash).__name__] += 1
             return Answer(Outcome.FAILED)
         self.calls.update(str(trouble.reason) for trouble in report.troubles)
-        return Answer(Outcome.ANSWERED, report.response())
+        try:
+            return Answer(Outcome.ANSWERED, report.response())
+        except OutOfTimeError:
+            self.calls["too long"] += 1
+            return Answer(Outcome.FAILED)
 
     # --- the function's world ---------------------------------------------------------------------------------
 
@@ -449,9 +453,7 @@ class World:
         """
         letters = "dead-letter/objects/"
         found: Counter[tuple[str, bytes]] = Counter()
-        out_of_reach = {
-            key for row in self.rows.values() for key in row.intents if self.table.owner_of(key) is None
-        }
+        out_of_reach = {key for row in self.rows.values() for key in row.intents if self.table.owner_of(key) is None}
         waiting = self._full_letters()
         for key, put in self.s3.objects.items():
             if key.startswith("aws/lambda/") or f"{letters}{key}" in waiting or key in out_of_reach:

@@ -48,8 +48,8 @@ other = "drop"
 """
 
 
-def table(text: str = ROUTES) -> RouteTable:
-    return load_routes(text)
+def table(text: str = ROUTES, *, code: str = "") -> RouteTable:
+    return load_routes(text, code=code)
 
 
 def contact(**fields: Any) -> bytes:

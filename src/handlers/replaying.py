@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 _SECONDS_UNTIL_NOTHING_LANDS = 3600
 _STILL_TRIED = "its batch is still being tried; it is settled with the next try"
 HANDED_OVER = "aws/lambda/"
+# What the metadata of a dead letter has beside those of the object that it will be.
+_OF_A_LETTER = frozenset({"reason", "intended-key", FENCING, PROTECTION})
 
 
 class Stream(Protocol):
@@ -217,7 +219,7 @@ class Replayer:
     def _move(self, letter: Standing, token: FencingToken | None) -> tuple[str, str]:
         """Put a dead letter to its place and see it there; return why it is left, if it is, and its ETag."""
         got = self._get(letter.name.key)
-        kept = {name: value for name, value in got.metadata.items() if name not in {"reason", "intended-key", FENCING}}
+        kept = {name: value for name, value in got.metadata.items() if name not in _OF_A_LETTER}
         route = next(one for one in self._table.all_routes if one.name == letter.name.place[0])
         intended, body = letter.name.intended, with_token(got.body, token)
         is_protected_now = route.rules_digest != kept.get(RULES, "")
@@ -264,9 +266,8 @@ class Replayer:
         lines = gzip.decompress(body).splitlines()
         protected = [self._protector.line(route, letter.name.place[1], line) for line in lines]
         made, _, checksum = gzipped(protected, token)
-        kept = {name: value for name, value in metadata.items() if name != PROTECTION}
         rules = {RULES: route.rules_digest} if route.rules else {}
-        return made, kept | rules | {"plain-crc32": f"{checksum:08x}"}
+        return made, {**metadata} | rules | {"plain-crc32": f"{checksum:08x}"}
 
     def _empty(self, letter: Standing, token: FencingToken | None) -> str:
         """Empty a dead letter that is moved: its name has to keep out a late put for an hour."""

@@ -116,6 +116,8 @@ def _settle(
     for rendered, error in zip(asked, verdicts, strict=True):
         if error is None:
             plan.outcomes.append(_landed(rendered))
+        elif error.reason is Reason.OUT_OF_TIME and not rendered.record_count:
+            plan.outcomes.append(Outcome(rendered, _trouble(rendered, error), is_postponed=True))
         elif not (error.is_transient or rendered.record_count):
             plan.refused_empty.append((rendered, error))
         elif error.is_transient or rendered.route in blocking:

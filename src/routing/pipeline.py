@@ -119,17 +119,16 @@ def fan_out(
                     unsettled = settlement.unsettled
                     delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - unsettled)
                     kept = _kept(claim, table, settlement)
-                    is_last = bool(unsettled) or not left
+                    is_last = bool(unsettled) or settlement.has_postponed or not left
                     claim.commit(delivered, kept, is_partial=bool(unsettled), release=is_last)
-                if unsettled:
+                if unsettled or settlement.has_postponed:
                     report.failed_from = first
+                    report.is_too_long = _is_out_of_time(settlement) and first == records[0].sequence_number
                     break
     except CheckpointError as err:
         report.fail(first, err.reason, str(err))
     except StreamError as err:
         report.fail(first, Reason.UNAVAILABLE, str(err))
-    is_out_of_time = any(trouble.reason is Reason.OUT_OF_TIME for trouble in report.troubles)
-    report.is_too_long = is_out_of_time and report.failed_from == records[0].sequence_number
     return report
 
 
@@ -178,7 +177,7 @@ def redeliver(
                 names = table.names if moves_watermarks else ()
                 delivered = _ahead(claim.watermarks, segment[-1], names)
                 claim.commit(delivered, _kept(claim, table, settlement), release=False)
-        if settlement.unsettled:
+        if settlement.unsettled or settlement.has_postponed:
             report.failed_from = first
             break
     return report
@@ -275,6 +274,12 @@ def _kept(claim: Claim, table: RouteTable, settlement: Settlement) -> frozenset[
     """
     waiting = {*settlement.unsettled, None}
     return settlement.kept.union(key for key in claim.intents if table.owner_of(key) in waiting)
+
+
+def _is_out_of_time(settlement: Settlement) -> bool:
+    """Return True if time ran out before every record had landed; names to empty alone hold nobody up."""
+    failed = (outcome.trouble for outcome in settlement.outcomes if outcome.is_failed)
+    return any(trouble is not None and trouble.reason is Reason.OUT_OF_TIME for trouble in failed)
 
 
 def _furthest(watermarks: Watermarks, beside: Record) -> SequenceNumber:

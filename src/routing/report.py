@@ -75,12 +75,14 @@ class Outcome:
         trouble: None if it was delivered.
         is_dead_letter: True if it landed under the dead-letter key instead.
         is_refused_empty: True if it holds no record and its destination refuses it; it is tried again.
+        is_postponed: True if it holds no record and there was no time to put it; the next try does.
     """
 
     rendered: RenderedObject
     trouble: Trouble | None = None
     is_dead_letter: bool = False
     is_refused_empty: bool = False
+    is_postponed: bool = False
 
     @property
     def is_refused(self) -> bool:
@@ -90,7 +92,8 @@ class Outcome:
     @property
     def is_failed(self) -> bool:
         """True if it landed nowhere, so that Lambda has to send its records again."""
-        return self.trouble is not None and not self.is_dead_letter and not self.is_refused_empty
+        is_held_up = self.is_dead_letter or self.is_refused_empty or self.is_postponed
+        return self.trouble is not None and not is_held_up
 
 
 @dataclass(slots=True)
@@ -111,16 +114,21 @@ class Settlement:
 
     @property
     def kept(self) -> frozenset[ObjectKey]:
-        """The names that an earlier try may have filled and that could not be written, because their key refuses.
+        """The names that an earlier try may have filled and that could not be written.
 
-        Both the empty objects and those whose content is a dead letter now: what is below the route's own prefix
-        has to be emptied when the key works again.
+        Empty objects that their key refuses or that there was no time for, and objects whose content is a dead
+        letter now: what is below the route's own prefix has to be emptied when the key works again.
         """
         return frozenset(
             outcome.rendered.key
             for outcome in self.outcomes
-            if outcome.is_refused_empty or (outcome.is_refused and outcome.rendered.may_exist)
+            if outcome.is_refused_empty or outcome.is_postponed or (outcome.is_refused and outcome.rendered.may_exist)
         )
+
+    @property
+    def has_postponed(self) -> bool:
+        """True if names are still to be emptied for which there was no time."""
+        return any(outcome.is_postponed for outcome in self.outcomes)
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Take what became of every object; call it before the commit.

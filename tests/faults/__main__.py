@@ -36,7 +36,7 @@ def _tell() -> None:
             about = [record["kinesis"]["sequenceNumber"] for record in args[0]["Records"]] if name == "_invoke" else ""
             sys.stdout.write(f"{world.clock:.0f} {name} {about} {more or ''}\n")
             done = step(world, *args, **more)
-            if name in {"_invoke", "replay"}:
+            if name in {"_invoke", "replay", "restore", "erase"}:
                 sys.stdout.write(f"  -> {done}\n")
                 for key, put in sorted(world.s3.objects.items()):
                     sys.stdout.write(f"     {key}: {len(lines_in(put['Body'])) if key.endswith('.gz') else 'event'}\n")
@@ -46,7 +46,7 @@ def _tell() -> None:
 
     for name in (
         "_invoke", "replay", "deploy", "restart", "reshard", "kill", "be_slow", "fail_once", "switch_key",
-        "switch_bucket", "switch_table", "heal",
+        "switch_bucket", "switch_table", "switch_vault", "heal", "back_up", "restore", "forge", "erase",
     ):  # fmt: skip
         told(name)
 

@@ -8,12 +8,24 @@ from dataclasses import dataclass
 from random import Random
 
 from routing.routes import RouteTable
-from tests.faults.tables import CHANGED, PROTECTED, PROTECTED_CHANGED, REPARTITIONED, SMALL, TABLE
-from tests.faults.world import Poller, World
+from tests.faults.tables import (
+    CHANGED,
+    NEW_CODE,
+    PROTECTED,
+    PROTECTED_CHANGED,
+    PROTECTED_NEW_CODE,
+    PROTECTED_RENAMED,
+    RENAMED,
+    REPARTITIONED,
+    SMALL,
+    TABLE,
+)
+from tests.faults.world import CONTACTS, Poller, World
 
 FAMILIES = (
     "kill", "slow", "fail", "keys", "bucket", "table", "restart", "second poller", "reshard", "skew", "deploy",
-    "give up", "age", "destination", "replay", "vault",
+    "give up", "age", "destination", "replay", "vault", "rename", "code", "erase", "md5", "restore", "crowd", "forge",
+    "redeliver",
 )  # fmt: skip
 _TICKS = (3, 28)
 
@@ -42,7 +54,13 @@ def run(seed: int, *, has_checkpoint: bool = True, families: tuple[str, ...] | N
     random = Random(seed)
     drawn = tuple(name for name in FAMILIES if random.random() < random.choice((0.1, 0.4, 0.8)))
     families = drawn if families is None else families
-    world = World(random, has_checkpoint=has_checkpoint, table=_first_table(random, families))
+    world = World(
+        random,
+        has_checkpoint=has_checkpoint,
+        table=_first_table(random, families),
+        etags_tell_content="md5" in families,
+    )
+    world.seconds_a_request = 2.0 if "crowd" in families else 0.01
     first = world.poller(
         retries=random.choice((0, 1, 3)) if "give up" in families else None,
         max_age_seconds=300 if "age" in families else None,
@@ -60,8 +78,15 @@ def run(seed: int, *, has_checkpoint: bool = True, families: tuple[str, ...] | N
     world.heal()
     for poller in pollers[:1]:
         world.drain(poller)
+    world.seconds_a_request = 0.01
     world.land_late_puts(1.0)
     _replay_all(world, families)
+    if "redeliver" in families:
+        world.restart(first)
+        world.drain(first)
+        _replay_all(world, families)
+    if "erase" in families:
+        _erase(world, first, families)
     return Schedule(seed, families, world)
 
 
@@ -80,6 +105,10 @@ def _troubles(world: World, families: tuple[str, ...], pollers: list[Poller]) ->
             ("table", world.switch_table),
             ("vault", world.switch_vault),
             ("deploy", lambda: world.deploy(_tables(families))),
+            ("rename", lambda: world.deploy(PROTECTED_RENAMED if "vault" in families else RENAMED)),
+            ("code", lambda: world.deploy(PROTECTED_NEW_CODE if "vault" in families else NEW_CODE)),
+            ("forge", world.forge),
+            ("restore", world.back_up),
             ("second poller", lambda: _poll_any(world, pollers)),
             ("restart", lambda: world.restart(pollers[0])),
             ("replay", lambda: _try_to_replay(world)),
@@ -100,6 +129,12 @@ def _actions(world: World, families: tuple[str, ...], pollers: list[Poller]) -> 
         ("table", world.switch_table),
         ("vault", world.switch_vault),
         ("deploy", lambda: world.deploy(_tables(families))),
+        ("rename", lambda: world.deploy(PROTECTED_RENAMED if "vault" in families else RENAMED)),
+        ("code", lambda: world.deploy(PROTECTED_NEW_CODE if "vault" in families else NEW_CODE)),
+        ("forge", world.forge),
+        ("restore", world.back_up),
+        ("restore", world.restore),
+        ("erase", lambda: _try(lambda: world.erase(f"contact-{world.random.randrange(CONTACTS)}"))),
         ("age", lambda: setattr(world, "clock", world.clock + 200)),
         ("replay", lambda: _try_to_replay(world)),
     ]
@@ -118,7 +153,7 @@ def _first_table(random: Random, families: tuple[str, ...]) -> RouteTable:
 def _tables(families: tuple[str, ...]) -> list[RouteTable]:
     if "vault" in families:
         return [PROTECTED, *PROTECTED_CHANGED]
-    is_replayed = not {"give up", "age", "destination", "replay"}.isdisjoint(families)
+    is_replayed = not {"give up", "age", "destination", "replay", "erase", "restore"}.isdisjoint(families)
     return [TABLE, *CHANGED, *([] if is_replayed else [REPARTITIONED])]
 
 
@@ -128,15 +163,34 @@ def _poll_any(world: World, pollers: list[Poller]) -> None:
 
 def _try_to_replay(world: World) -> None:
     """An operator starts a replay in the middle of it all; it may be killed, too."""
+    _try(lambda: world.replay(stream=world.random.random() < 0.3))
+
+
+def _try(operation: Callable[[], object]) -> None:
     try:
-        world.replay(stream=world.random.random() < 0.3)
+        operation()
     except BaseException as err:
-        if type(err).__name__ not in {"Killed", "Crash", "ClientError"}:
+        if type(err).__name__ not in {"Killed", "Crash", "ClientError", "CheckpointError", "DeliveryError"}:
             raise
 
 
 def _replay_all(world: World, families: tuple[str, ...]) -> None:
     """Replay, more than once: twice is once. The stream only for what Lambda could not hand over."""
+    records = not {"code", "erase"}.isdisjoint(families)
     for _ in range(3):
-        world.clock += 1000
-        world.replay(stream="destination" in families, is_settled=True)
+        world.clock += 4000 if records else 1000
+        world.replay(stream="destination" in families, is_settled=True, records=records)
+
+
+def _erase(world: World, poller: Poller, families: tuple[str, ...]) -> None:
+    """Erase a contact; once the erasure says that it is done, nothing brings the contact back.
+
+    But for a replay of the stream by other routes: it delivers to them what they have never had.
+    """
+    contact_id = f"contact-{world.random.randrange(CONTACTS)}"
+    if not world.erase(contact_id):
+        return
+    world.erased.add(contact_id)
+    world.restart(poller)
+    world.drain(poller)
+    world.replay(stream={"deploy", "rename", "code"}.isdisjoint(families), records=True)

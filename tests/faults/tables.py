@@ -42,5 +42,38 @@ CHANGED = _changed(ROUTES)
 PROTECTED_CHANGED = _changed(_SEALED)
 """The same, of `PROTECTED`."""
 
+
+def _renamed(text: str) -> list[RouteTable]:
+    renamed = text.replace('name = "claims"', 'name = "motor-claims"')
+    texts = [
+        text,
+        renamed,
+        text.replace('name = "all"', 'name = "every-contact"'),
+        renamed.replace('prefix = "Claims"', 'prefix = "Other"'),
+    ]
+    assert len(set(texts)) == len(texts)
+    return [table(one) for one in texts]
+
+
+RENAMED = _renamed(ROUTES)
+"""Routes of other names below the same prefixes."""
+
+PROTECTED_RENAMED = _renamed(_SEALED)[:3]
+"""The same, of `PROTECTED`."""
+
+READS_POISON = "reads poison"
+"""The code that can decode what the code of `TABLE` sets aside (`world.decoder_of`)."""
+
+
+def _with_new_code(text: str) -> list[RouteTable]:
+    return [table(text), *(table(text, code=code) for code in ("other", READS_POISON, READS_POISON))]
+
+
+NEW_CODE = _with_new_code(ROUTES)
+"""The same routes, deployed with other code."""
+
+PROTECTED_NEW_CODE = _with_new_code(_SEALED)
+"""The same, of `PROTECTED`."""
+
 REPARTITIONED = table(ROUTES.replace('partition = "DisconnectTimestamp"\n', ""))
 """Other dates. A replay finds what stands by the date that the deployed routes give it (docs/replay.md)."""

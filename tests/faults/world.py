@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
@@ -20,8 +21,13 @@ from uuid import UUID
 from botocore.exceptions import ClientError
 
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
+from handlers.erasing import Eraser
+from handlers.erasure_request import ErasureRequest
+from handlers.erasure_walk import ErasureWalk
 from handlers.inventory import Inventory
 from handlers.invocation import Invocation
+from handlers.origin import Origin
+from handlers.recovery import Recovery
 from handlers.refusals import Refusals
 from handlers.replaying import Replayed, Replayer
 from handlers.s3_sink import S3Sink
@@ -34,7 +40,8 @@ from local.event_source.shard import ShardReader
 from local.event_source.verdict import Answer, Outcome
 from routing import dead_letter
 from routing.decode import Decoder
-from routing.errors import CheckpointError, DeliveryError, OutOfTimeError
+from routing.errors import CheckpointError, DeliveryError, EventError, OutOfTimeError, RecordError
+from routing.fields import Node
 from routing.model import Kind, Shard
 from routing.pipeline import process
 from routing.reasons import Reason
@@ -52,10 +59,12 @@ from tests.fakes import (
     client_error,
     protector,
 )
-from tests.faults.tables import TABLE
+from tests.faults.tables import READS_POISON, TABLE
 
 STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
 SECONDS_TO_LIVE = 60.0
+CONTACTS = 5
+"""Whose records there are: `contact-0` and so on."""
 # Two digits become three on the way, where text and number order differ.
 _FIRST_NUMBER = 90
 _AGGREGATES = 0.1
@@ -64,6 +73,7 @@ _DATES = ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", None)
 _REFUSALS = ("KMS.DisabledException", "KMS.KMSInvalidStateException", "AccessDenied")
 _NO_KEY = DeliveryError("protection: denied", reason=Reason.KMS_KEY_DISABLED, is_transient=False)
 _NOT_NOW = DeliveryError("protection: down", reason=Reason.UNAVAILABLE, is_transient=True)
+_STATES = ("troubles", "refused", "is_bucket_down", "is_table_down", "seconds_a_request")
 _OUTAGES = ("SlowDown", "InternalError", "KMS.ThrottlingException", "RequestTimeout")
 
 
@@ -93,12 +103,19 @@ class Killed(Crash):
 class World:
     """Everything between Kinesis and S3, and what may go wrong there."""
 
-    def __init__(self, random: Random, *, has_checkpoint: bool = True, table: RouteTable = TABLE) -> None:
+    def __init__(
+        self,
+        random: Random,
+        *,
+        has_checkpoint: bool = True,
+        table: RouteTable = TABLE,
+        etags_tell_content: bool = False,
+    ) -> None:
         self.random = random
         self.has_checkpoint = has_checkpoint
         self.table = table
         self.tables = [table]
-        self.s3 = MemoryS3(lambda: self.clock)
+        self.s3 = MemoryS3(lambda: self.clock, etags_tell_content=etags_tell_content)
         self.rows: dict[Shard, Row] = {}
         self.shards = {"shardId-000000000000": OpenShard("shardId-000000000000")}
         self.sent: dict[tuple[str, int, int], bytes] = {}
@@ -108,6 +125,10 @@ class World:
         self.refusals = Refusals(lambda: self.clock)
         self.is_bucket_down = self.is_table_down = self.is_destination_down = False
         self.skew = 0.0
+        self.seconds_a_request = 0.01
+        self.asked_to_erase: set[str] = set()
+        self.erased: set[str] = set()
+        self.backup: dict[Shard, Row] = {}
         self.troubles: list[Callable[[], None]] = []
         self.late: list[dict[str, Any]] = []
         self.before_request: Callable[[dict[str, Any]], None] = lambda _: None
@@ -162,6 +183,10 @@ class World:
         """Return whether a shard has issued a number: the replay asks the stream."""
         records = self.shards[shard_id].records if shard_id in self.shards else []
         return any(record.position >= int(sequence_number) for record in records) if records else None
+
+    def width(self, shard_id: str) -> int:  # noqa: ARG002 - the numbers of this stream are not padded
+        """Return how many digits a number has at least."""
+        return 0
 
     # --- Lambda -----------------------------------------------------------------------------------------------
 
@@ -255,7 +280,11 @@ class World:
                     protector=protector(self.vault),
                     sink=self._sink(invocation, table),
                     checkpoint=self._checkpoint(invocation),
+                    admit=Origin(cast("Any", self)).admit,
                 )
+        except EventError:
+            self.calls["refused events"] += 1
+            return Answer(Outcome.FAILED)
         except Crash as crash:
             self.calls[type(crash).__name__] += 1
             return Answer(Outcome.FAILED)
@@ -285,7 +314,7 @@ class World:
         steps = iter(range(1_000_000))
 
         def step(request: dict[str, Any] | None, *, is_before: bool) -> None:
-            self.clock += 0.01
+            self.clock += self.seconds_a_request
             if next(steps) in troubles_at:
                 self.random.choice(self.troubles)()
             if self.clock >= deadline:
@@ -422,15 +451,26 @@ class World:
                 sleep=self._wait,
             )
 
-    def replay(self, *, stream: bool = False, is_settled: bool = False) -> list[Replayed]:
-        """Replay what waits: dead letters of objects, then what Lambda gave up on, then the stream if asked to."""
-        inventory = Inventory(cast("Any", self.s3), settings_of(self.table), self.table, Inline())
+    def replay(self, *, stream: bool = False, is_settled: bool = False, records: bool = False) -> list[Replayed]:
+        """Replay what waits: dead letters of objects, then what Lambda gave up on, then the stream if asked to.
+
+        Args:
+            stream: Also the stream.
+            is_settled: Whether the mapping will not send its records again.
+            records: Also dead letters of records, before or after the others.
+        """
         told: list[Replayed] = []
-        for prefix in ("dead-letter/objects/", "aws/lambda/"):
+        prefixes = ["dead-letter/objects/", "aws/lambda/"]
+        if records:
+            prefixes.insert(self.random.randint(0, 2), "dead-letter/records/")
+        for prefix in prefixes:
+            inventory = Inventory(cast("Any", self.s3), settings_of(self.table), self.table, Inline())
             for listed in list(inventory.below(prefix)):
                 with self.replayer() as replayer:
                     if prefix == "aws/lambda/":
                         told.append(replayer.given_up(listed))
+                    elif prefix == "dead-letter/records/":
+                        told.append(replayer.record_letter(listed, STREAM, now=self.clock))
                     elif (one := replayer.object_letter(listed, STREAM, now=self.clock)) is not None:
                         told.append(one)
         for shard in self.shards.values() if stream else ():
@@ -439,6 +479,119 @@ class World:
                 with self.replayer() as replayer:
                     told.append(replayer.stream_records(event, f"{shard.shard_id} from {start}", is_settled=is_settled))
         return told
+
+    # --- erasure, restored tables, forgeries --------------------------------------------------------------------
+
+    def erase(self, contact_id: str) -> bool:
+        """Erase a contact, slice by slice, with whatever happens between the slices; return True if it says done."""
+        self.asked_to_erase.add(contact_id)
+        after: str | None = None
+        is_done = True
+        while True:
+            request = ErasureRequest(contact_id=contact_id, apply=True, most=self.random.randint(1, 3), after=after)
+            done = self._erase_slice(request)
+            is_done = is_done and not any(thing["left"] for thing in done.things)
+            if done.next is None:
+                return is_done
+            after = done.next
+            if self.random.random() < 0.3:
+                self.replay(records=True)
+
+    def _erase_slice(self, request: ErasureRequest) -> Any:
+        table, client = self.table, cast("Any", self.s3)
+        with self._invocation() as invocation:
+            eraser = Eraser(
+                request,
+                client=client,
+                settings=settings_of(table),
+                table=table,
+                decoder=decoder_of(table),
+                protector=protector(self.vault),
+                sink=self._sink(invocation, table),
+                checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
+                workers=Inline(),
+                stream_arn=STREAM,
+            )
+            patient = Invocation(invocation.id, lambda: 900.0, now=invocation.now)
+            return ErasureWalk(client=client, settings=settings_of(table), table=table, invocation=patient).run(
+                request, eraser
+            )
+
+    def back_up(self) -> None:
+        """Keep the rows as they are now."""
+        self.backup = deepcopy(self.rows)
+
+    def restore(self) -> None:
+        """Restore the backup, and recover as the runbook says: nothing is sent meanwhile, and nothing goes wrong."""
+        self.calls["restored"] += 1
+        self.rows = deepcopy(self.backup)
+        self.clock += 1000
+        self.land_late_puts(1.0)
+        with self._calm():
+            self._recover()
+
+    def _recover(self) -> None:
+        for shard_id, shard in self.shards.items():
+            self.recovery().recover(Shard(STREAM, shard_id))
+            for start in range(0, len(shard.records), 4):
+                event = event_of(shard.records[start : start + 4], shard_id, STREAM)
+                with self.replayer() as replayer:
+                    replayer.stream_records(event, f"{shard_id} from {start}", is_settled=True)
+
+    @contextmanager
+    def _calm(self) -> Iterator[None]:
+        """Let nothing go wrong for a while."""
+        kept = {name: vars(self)[name] for name in _STATES}
+        vars(self).update(troubles=[], refused={}, is_bucket_down=False, is_table_down=False, seconds_a_request=0.01)
+        vault, self.vault.refuses = self.vault.refuses, None
+        yield
+        vars(self).update(kept)
+        self.vault.refuses = vault
+
+    def recovery(self) -> Recovery:
+        invocation = Invocation(f"recovery-{self.clock}", lambda: 900.0, now=lambda: self.clock)
+        client, table = cast("Any", self.s3), self.table
+        return Recovery(
+            table=table,
+            checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
+            inventory=Inventory(client, settings_of(table), table, Inline()),
+            stream=self,
+            applies=True,
+            sleep=self._wait,
+        )
+
+    def forge(self) -> None:
+        """Let somebody plant a batch below `aws/lambda/`, or invoke the function with an invented event."""
+        self.calls["forged"] += 1
+        # Of a shard without records nobody can tell what it has issued; what is planted there hides nothing.
+        written = [shard_id for shard_id, shard in self.shards.items() if shard.records]
+        if not written:
+            return
+        number, shard_id = "9" * 56, self.random.choice(written)
+        forged = [StreamRecord(number, claim(n=-1), "key", self.clock)]
+        mapping, stream, key = "mapping", STREAM, f"key-of-{dead_letter.ROUTE}"
+        match self.random.choice(("mapping", "stream", "key", "number", "event", "foreign event")):
+            case "mapping":
+                mapping = "another"
+            case "stream":
+                stream += "-of-another"
+            case "key":
+                key = "aws/s3"
+            case "event":
+                self._invoke(event_of(forged, shard_id, STREAM))
+                return
+            case "foreign event":
+                self._invoke(event_of(forged, shard_id, f"{STREAM}-of-another"))
+                return
+        body = json.dumps(
+            {
+                "requestContext": {"condition": "RetryAttemptsExhausted"},
+                "KinesisBatchInfo": {"shardId": shard_id, "streamArn": stream},
+                "payload": json.dumps(event_of(forged, shard_id, stream)),
+            }
+        )
+        name = f"aws/lambda/{mapping}/{shard_id}/forged-{self.calls['forged']}"
+        self.s3.land({"Key": name, "Body": body.encode(), "Metadata": {}, "SSEKMSKeyId": key})
 
     def _wait(self, seconds: float) -> None:
         self.clock += 10 * seconds
@@ -482,10 +635,18 @@ class World:
     def problems(self) -> list[str]:
         """Return what is lost, stands twice, or stands where no table sends it."""
         standing, found = self.standing(), []
+        in_reach = {route.prefix for route in self.table.all_routes}  # an erasure has no key for other prefixes
+        found += [
+            f"erased, and still there: {line}"
+            for line in standing
+            if line[0] in in_reach and _names(line[1], self.erased)
+        ]
         owners: dict[tuple[str, bytes], tuple[str, int, int]] = {}
         for place, by_table in self.expected().items():
             everywhere = set().union(*by_table)
             owners |= dict.fromkeys(everywhere, place)
+            if _names(self.sent[place], self.asked_to_erase):
+                continue
             stands = {line for line in everywhere if standing[line]}
             if not any(lines <= stands for lines in by_table):
                 missing = [prefix for prefix, _ in set.intersection(*by_table) - stands]
@@ -527,7 +688,12 @@ def _document(number: int, shape: str, disconnected_at: str | None) -> bytes:
     if shape == "other":
         return b'{"n":%d}' % number
     make = {"claim": claim, "contact": contact, "agent": agent_event, "segment": segment}[shape]
-    return make(n=number, DisconnectTimestamp=disconnected_at)
+    more = {} if shape == "agent" else {"ContactId": f"contact-{number % CONTACTS}"}
+    return make(n=number, DisconnectTimestamp=disconnected_at, **more)
+
+
+def _names(line: bytes, contact_ids: set[str]) -> bool:
+    return any(contact_id.encode() in line for contact_id in contact_ids)
 
 
 def _sent(line: bytes, prefix: str) -> bytes:
@@ -543,9 +709,22 @@ def _prefixes(tables: list[RouteTable]) -> list[str]:
     return sorted({route.prefix for table in tables for route in table.all_routes}, key=len, reverse=True)
 
 
+class ReadsPoison(Decoder):
+    """Code that can decode what the code before it sets aside."""
+
+    def _read(self, raw: bytes) -> tuple[bytes, Node]:
+        number = raw.removeprefix(b"poison ")
+        try:
+            return super()._read(raw)
+        except RecordError:
+            if number == raw:
+                raise
+            return super()._read(claim(n=int(number), DisconnectTimestamp=_DATES[0], ContactId="once-poison"))
+
+
 @cache
 def decoder_of(table: RouteTable) -> Decoder:
-    return Decoder(table.paths)
+    return (ReadsPoison if table.code == READS_POISON else Decoder)(table.paths)
 
 
 @cache

@@ -25,9 +25,9 @@ from routing.batch import Batch
 from routing.decode import KIND_FIELDS, Decoder
 from routing.errors import DeliveryError
 from routing.fields import node_type
-from routing.model import FencingToken, RenderedObject, RouteName, RoutesDigest, Shard
+from routing.model import FencingToken, RenderedObject, RouteName, Shard
 from routing.pipeline import process
-from routing.progress import Claim, Progress
+from routing.progress import Claim, Progress, Routes
 from routing.protect import Protector
 from routing.route_reader import load_routes
 from routing.routes import RouteTable
@@ -68,6 +68,10 @@ class CountingSink:
         self._calls = calls
         self.last: Sequence[RenderedObject] = ()
 
+    def room(self) -> int:
+        """Take as many as there are."""
+        return 1000
+
     def put_all(self, objects: Sequence[RenderedObject]) -> list[DeliveryError | None]:
         """Let every object land."""
         self._calls.puts += len(objects)
@@ -88,7 +92,7 @@ class CountingCheckpoint:
         self._calls = calls
 
     @contextmanager
-    def claim(self, shard: Shard, routes: RoutesDigest) -> Iterator[Claim]:  # noqa: ARG002
+    def claim(self, shard: Shard, routes: Routes) -> Iterator[Claim]:  # noqa: ARG002
         """Claim the row."""
         self._calls.dynamodb += 1
         yield Claim(Progress(), routes, self._save, FencingToken(1))

@@ -142,7 +142,7 @@ def stages(records: int, rounds: int) -> dict[str, float]:
         "of it parsing JSON": lambda: [decode_json(document) for document in documents],
         "route": lambda: [(record, ROUTES.routes_for(record)) for record in decoded],
         "batch": lambda: group(routed, {}),
-        "render": lambda: [render(batch, shard, FencingToken(1), ROUTES.digest) for batch in batches],
+        "render": lambda: [render(batch, shard, FencingToken(1), ROUTES.origin) for batch in batches],
         "of it gzip": lambda: [igzip.compress(body, 2, mtime=0) for body in bodies],
     }
     return {

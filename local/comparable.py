@@ -23,6 +23,7 @@ class Comparable:
             bucket_owner=ACCOUNT,
             key_arns={},
             checkpoint_table=None,
+            stream_arn=deployed.target.stream_arn,
             service=deployed.stream,  # all names derive from the parameter `Name`
             hash_key_arn=arn_of.get(HASH_KEY, ""),
         )

@@ -6,10 +6,10 @@ try is Connect's own grant: only Connect has that role.
 """
 
 import gzip
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -150,6 +150,11 @@ def check_stream(mappings: "LambdaClient", streams: "KinesisClient", mapping_id:
         return Check(STREAM, Reason.MAPPING_UNKNOWN, detail)
     except BotoCoreError as err:
         return Check(STREAM, Reason.UNAVAILABLE, f"mapping: failed with {type(err).__name__}", is_unknown=True)
+    return _check_mapping(mapping) or _check_reading(streams, mapping["EventSourceArn"])
+
+
+def _check_mapping(mapping: Mapping[str, Any]) -> Check | None:
+    """Return what is wrong with the mapping's state or settings; None if nothing is."""
     state, result = mapping.get("State", "unknown"), mapping.get("LastProcessingResult", "")
     if state not in _READING:
         detail = f"mapping: expected it enabled, got {state}; deploy with MappingEnabled=true"
@@ -157,7 +162,16 @@ def check_stream(mappings: "LambdaClient", streams: "KinesisClient", mapping_id:
     if result.startswith("PROBLEM"):
         detail = f"mapping: {result}; run `ctr-fanout doctor` for the statement that is missing"
         return Check(STREAM, Reason.MAPPING_PROBLEM, detail)
-    return _check_reading(streams, mapping["EventSourceArn"])
+    if (lanes := mapping.get("ParallelizationFactor") or 1) > 1:
+        detail = (
+            f"mapping: expected ParallelizationFactor 1, got {lanes}: batches of one shard overtake each other, and the "
+            "records of the slower one count as delivered; deploy again, then replay the stream"
+        )
+        return Check(STREAM, Reason.MAPPING_PROBLEM, detail)
+    if not mapping.get("BisectBatchOnFunctionError", True):
+        detail = "mapping: expected BisectBatchOnFunctionError: a batch that is too long for one invocation never ends"
+        return Check(STREAM, Reason.MAPPING_PROBLEM, detail)
+    return None
 
 
 def _check_reading(streams: "KinesisClient", stream: str) -> Check:

@@ -84,6 +84,7 @@ class Telemetry:
                 MetricUnit.Count,
                 sum(counts.dead_lettered.total() for counts in report.routes.values()),
             ),
+            "RoutesPassedOver": (MetricUnit.Count, sum(counts.is_passed_over for counts in report.routes.values())),
             "ColdStarts": (MetricUnit.Count, int(is_cold)),
             "MemoryUsed": (MetricUnit.Bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_A_UNIT),
         }

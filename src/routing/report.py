@@ -56,6 +56,11 @@ class RouteCounts:
         """Records that took the route."""
         return self.skipped + self.delivered + self.dead_lettered.total() + self.failed
 
+    @property
+    def is_passed_over(self) -> bool:
+        """True if it matched records and every one of them counted as delivered before."""
+        return 0 < self.skipped == self.matched
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:

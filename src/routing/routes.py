@@ -156,7 +156,8 @@ class RouteTable:
     @property
     def origin(self) -> dict[str, str]:
         """What the metadata of an object tells of the deployment that has chosen its records."""
-        return {"routes": self.routes_digest[:_DIGITS_OF_ORIGIN], "code": self.code[:_DIGITS_OF_ORIGIN]}
+        code = {"code": self.code[:_DIGITS_OF_ORIGIN]} if self.code else {}
+        return {"routes": self.routes_digest[:_DIGITS_OF_ORIGIN], **code}
 
     @property
     def paths(self) -> frozenset[Path]:

@@ -285,7 +285,7 @@ def lacks(letter: Standing, record: Record, place: Place, objects: Iterable[Stan
 
 def is_by(one: Standing, table: RouteTable) -> bool:
     """Return True if the deployed routes and code have chosen the records of an object."""
-    return (one.routes, one.code) == (table.origin["routes"], table.origin["code"])
+    return (one.routes, one.code) == (table.origin["routes"], table.origin.get("code", ""))
 
 
 def uncommitted(objects: Iterable[Standing]) -> frozenset[ObjectKey]:

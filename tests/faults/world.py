@@ -184,7 +184,7 @@ class World:
         records = self.shards[shard_id].records if shard_id in self.shards else []
         return any(record.position >= int(sequence_number) for record in records) if records else None
 
-    def width(self, shard_id: str) -> int:  # noqa: ARG002 - the numbers of this stream are not padded
+    def width(self, shard_id: str) -> int:
         """Return how many digits a number has at least."""
         return 0
 
@@ -644,7 +644,11 @@ class World:
         owners: dict[tuple[str, bytes], tuple[str, int, int]] = {}
         for place, by_table in self.expected().items():
             everywhere = set().union(*by_table)
-            owners |= dict.fromkeys(everywhere, place)
+            # A dead letter obeys the rules of the day on which it is replayed, also those of a route of another name.
+            others = (
+                lines_by_rules(self.sent[place], place[1], place[0], table) for table in dict.fromkeys(self.tables)
+            )
+            owners |= dict.fromkeys(everywhere.union(*others), place)
             if _names(self.sent[place], self.asked_to_erase):
                 continue
             stands = {line for line in everywhere if standing[line]}
@@ -750,3 +754,13 @@ def lines_of(document: bytes, number: int, shard_id: str, table: RouteTable) -> 
         (route.prefix, protector().line(route, record.kind, record.data) if route.rules else record.data)
         for route in table.routes_for(record)
     }
+
+
+@cache
+def lines_by_rules(document: bytes, number: int, shard_id: str, table: RouteTable) -> set[tuple[str, bytes]]:
+    """Return the lines that one record makes by the rules of every route that has some, whether it takes it or not."""
+    event = event_of([StreamRecord(str(number), document, "key", 1_772_413_962.0)], shard_id, STREAM)
+    _, (record,) = ReadsPoison(table.paths).decode(event)
+    if record.failure is not None:
+        return set()
+    return {(route.prefix, protector().line(route, record.kind, record.data)) for route in table.routes if route.rules}

@@ -16,6 +16,7 @@ from tests.builders import lines_in
 
 BUCKET = "ctr-fanout-111122223333-ap-northeast-1"
 TABLE = "ctr-fanout-checkpoint"
+STREAM_ARN = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
 _REGION = "ap-northeast-1"
 _KINDS = {HASH_KEY: {"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}}
 
@@ -32,7 +33,15 @@ class Aws:
         """Make a key for every route and return the function's variables."""
         names = (*(route.name for route in table.all_routes), *table.protection_keys)
         keys = {key_variable(name): self.kms.create_key(**_KINDS.get(name, {}))["KeyMetadata"]["Arn"] for name in names}
-        return {"BUCKET": BUCKET, "BUCKET_OWNER": "111122223333", "CHECKPOINT_TABLE": TABLE, **keys}
+        return {
+            "BUCKET": BUCKET,
+            "BUCKET_OWNER": "111122223333",
+            "CHECKPOINT_TABLE": TABLE,
+            "STREAM_ARN": STREAM_ARN,
+            "MAPPING_ID": "mapping",
+            "AWS_SAM_LOCAL": "true",  # sample events are in no stream
+            **keys,
+        }
 
     def fan_out(self, table: RouteTable) -> FanOut:
         return FanOut(self.environment(table), table)

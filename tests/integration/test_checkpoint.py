@@ -1,6 +1,7 @@
 """The checkpoint table on moto, and the fake of the other tests by the same contract."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import boto3
@@ -19,7 +20,17 @@ from tests.integration.conftest import TABLE, Aws
 
 SHARD = Shard("arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout", "shardId-000000000001")
 A, B = RouteName("a"), RouteName("b")
-ROUTES = RoutesDigest("routes")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a claim needs to know of the routes."""
+
+    digest: RoutesDigest
+    prefixes: Mapping[RouteName, str]
+
+
+ROUTES = Deployment(RoutesDigest("routes"), {A: "a", B: "b"})
 LONG = SequenceNumber("49651069415459828167084584974714785136462334983055343634")
 
 type Make = Callable[[str, float], Any]
@@ -109,30 +120,30 @@ def test_commit_that_releases_lets_the_next_in(make: Make) -> None:
 K, L = ObjectKey("a/1.gz"), ObjectKey("b/1.gz")
 
 
-def intents(make: Make) -> dict[str, str]:
+def intents(make: Make) -> frozenset[ObjectKey]:
     with make("reader", 10_000.0).claim(SHARD, ROUTES) as claim:
-        return dict(claim.intents)
+        return frozenset(claim.intents)
 
 
 def test_intents_are_there_for_the_next_until_they_are_committed(make: Make) -> None:
     with make("killed", 0).claim(SHARD, ROUTES) as killed:
-        killed.intend({K: A})
-        killed.intend({L: B})
-        assert intents(make) == {K: A, L: B}
+        killed.intend({K})
+        killed.intend({L})
+        assert intents(make) == {K, L}
     with make("next", 20_000).claim(SHARD, ROUTES) as claim:
-        claim.commit({A: SequenceNumber("5")}, {B}, release=True)
-    assert intents(make) == {L: B}
+        claim.commit({A: SequenceNumber("5")}, {L}, is_partial=True, release=True)
+    assert intents(make) == {L}
     with make("last", 30_000).claim(SHARD, ROUTES) as claim:
         claim.commit({}, release=True)
-    assert intents(make) == {}
+    assert intents(make) == frozenset()
 
 
 def test_what_is_written_down_already_costs_no_request(make: Make) -> None:
     with make("one", 0).claim(SHARD, ROUTES) as claim:
-        claim.intend({K: A})
+        claim.intend({K})
         token = claim.token
-        claim.intend({K: A})
-        claim.intend({})
+        claim.intend({K})
+        claim.intend(())
         assert claim.token == token
 
 
@@ -141,7 +152,7 @@ def test_token_grows_from_claim_to_claim_and_with_every_change(make: Make) -> No
     for number in range(2):
         with make(f"number {number}", number * 100).claim(SHARD, ROUTES) as claim:
             tokens.append(claim.token or 0)
-            claim.intend({ObjectKey(f"{number}"): A})
+            claim.intend({ObjectKey(f"{number}")})
             tokens.append(claim.token or 0)
             claim.commit({}, release=True)
             tokens.append(claim.token or 0)
@@ -154,7 +165,7 @@ def test_token_of_a_row_made_anew_is_above_that_of_the_lost_one(aws: Aws) -> Non
     for seconds in (1000, 1001):
         table = CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0, now=lambda at=seconds: at))  # type: ignore[misc]
         with table.claim(SHARD, ROUTES) as claim:
-            claim.intend({K: A})
+            claim.intend({K})
             claim.commit({}, release=True)
             tokens.append(claim.token or 0)
         aws.dynamodb.delete_item(TableName=TABLE, Key={"shard": {"S": f"{SHARD.stream_arn}/{SHARD.shard_id}"}})
@@ -166,8 +177,8 @@ def test_intend_of_a_lost_claim_is_refused(make: Make) -> None:
         with make("next", 61).claim(SHARD, ROUTES) as claim:
             claim.commit({}, release=True)
         with pytest.raises(CheckpointError, match="the claim was lost"):
-            killed.intend({K: A})
-    assert intents(make) == {}
+            killed.intend({K})
+    assert intents(make) == frozenset()
 
 
 def test_request_that_lands_twice_changes_nothing_the_second_time(aws: Aws) -> None:
@@ -181,13 +192,13 @@ def test_request_that_lands_twice_changes_nothing_the_second_time(aws: Aws) -> N
 
     table = CheckpointTable(cast("Any", Recording()), TABLE, Invocation("one", lambda: 60.0))
     with table.claim(SHARD, ROUTES) as claim:
-        claim.intend({K: A})
+        claim.intend({K})
         claim.commit({A: SequenceNumber("5")}, release=False)
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
             aws.dynamodb.update_item(**sent[1])
         claim.commit({A: SequenceNumber("6")}, release=True)
     assert CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0)).look(SHARD) == Progress(
-        watermarks={A: 6}
+        watermarks={A: 6}, prefixes={A: "a"}
     )
 
 
@@ -195,17 +206,17 @@ def test_look_tells_progress_without_claiming(aws: Aws) -> None:
     table = CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0))
     assert table.look(SHARD) == Progress()
     with table.claim(SHARD, ROUTES) as claim:
-        claim.intend({K: A, L: B})
-        claim.commit({A: SequenceNumber("5")}, {B}, release=True)
-    trial = Trial(routes=ROUTES, watermarks={}, settled={K: A})
-    assert table.look(SHARD) == Progress(watermarks={A: 5}, intents={L: B}, trial=trial)
+        claim.intend({K, L})
+        claim.commit({A: SequenceNumber("5")}, {L}, is_partial=True, release=True)
+    trial = Trial(routes=ROUTES.digest, watermarks={}, settled=frozenset({K}))
+    assert table.look(SHARD) == Progress(watermarks={A: 5}, prefixes={A: "a"}, intents=frozenset({L}), trial=trial)
 
 
 def test_ten_thousand_names_fit_into_a_row(make: Make) -> None:
-    names = {
-        ObjectKey(f"departments/orders/contact_record/date=2026-03-02/ctr-fanout-shardId-000000000001-{LONG}{i}.gz"): A
+    names = frozenset(
+        ObjectKey(f"departments/orders/contact_record/date=2026-03-02/ctr-fanout-shardId-000000000001-{LONG}{i}.gz")
         for i in range(10_000)
-    }
+    )
     with make("one", 0).claim(SHARD, ROUTES) as claim:
         claim.intend(names)
     assert intents(make) == names
@@ -221,7 +232,8 @@ def test_row_is_keyed_by_stream_and_shard_and_padded_and_expires(aws: Aws) -> No
     assert row == {
         "shard": {"S": f"{SHARD.stream_arn}/{SHARD.shard_id}"},
         "watermarks": {"M": {"a": {"S": LONG.zfill(128)}}},
-        "version": {"N": "1000000002"},
+        "prefixes": {"M": {"a": {"S": "a"}}},
+        "version": {"N": "1000000001"},
         "expires_at": {"N": str(1_000_000 + 400 * 86_400)},
     }
 

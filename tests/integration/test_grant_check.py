@@ -225,10 +225,13 @@ def test_table_that_is_gone_is_named(check: GrantCheck, aws: Aws, invocation: In
         ({"LastProcessingResult": "No records processed"}, None),
         ({"State": "Updating"}, None),
         ({"State": "Deleting"}, "MappingDisabled"),
+        ({"ParallelizationFactor": 2}, "MappingProblem"),
+        ({"ParallelizationFactor": 1, "BisectBatchOnFunctionError": True}, None),
+        ({"BisectBatchOnFunctionError": False}, "MappingProblem"),
     ],
 )
 def test_state_of_the_mapping_is_told(
-    check: GrantCheck, invocation: Invocation, answer: dict[str, str], reason: str | None
+    check: GrantCheck, invocation: Invocation, answer: dict[str, Any], reason: str | None
 ) -> None:
     check._lambda = Mapping(**answer)  # type: ignore[assignment]
     assert check(invocation) == ({"stream": reason} if reason else {})
@@ -236,7 +239,7 @@ def test_state_of_the_mapping_is_told(
 
 def test_without_the_mappings_id_it_does_not_start(aws: Aws) -> None:
     with pytest.raises(ConfigurationError, match="MAPPING_ID"):
-        GrantCheck(aws.environment(table()), table())
+        GrantCheck({**aws.environment(table()), "MAPPING_ID": ""}, table())
 
 
 @pytest.fixture(autouse=True)

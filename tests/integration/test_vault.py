@@ -41,7 +41,7 @@ class Keys:
 
     def vault(self) -> KmsVault:
         settings = Settings(
-            bucket="b", bucket_owner="111122223333", key_arns={}, checkpoint_table=None, service="stack",
+            bucket="b", bucket_owner="111122223333", key_arns={}, checkpoint_table=None, service="stack", stream_arn="",
             hash_key_arn=self.hash, seal_key_arns=self.seal,
         )  # fmt: skip
         return KmsVault(lambda: self.kms, settings)

@@ -110,9 +110,11 @@ def shown_in(body: dict[str, Any]) -> set[Metric]:
 
 def watched_by(resources: dict[str, Any]) -> set[Metric]:
     alarms_ = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    alarms_ += [one["MetricStat"]["Metric"] for a in alarms_ for one in a.get("Metrics", []) if "MetricStat" in one]
     return {
         (alarm["Namespace"], alarm["MetricName"], frozenset(one["Name"] for one in alarm["Dimensions"]))
         for alarm in alarms_
+        if "MetricName" in alarm
     }
 
 
@@ -214,7 +216,7 @@ def test_data_at_risk_rings_with_whatever_may_lose_records(resources: dict[str, 
     rule = resources["DataAtRiskAlarm"]["Properties"]["AlarmRule"]
     rings = set(re.findall(r'ALARM\("ctr-fanout ([^"]+)"\)', rule))
     assert rings == {
-        "late", "Lambda gave up", "not handed over", "dropped by Lambda", "stream full", "silent",
+        "late", "Lambda gave up", "not handed over", "dropped by Lambda", "stream full", "passed over", "silent",
         "grant check: dead-letter", "grant check: checkpoint", "grant check: on-failure", "grant check: stream",
     }  # fmt: skip
     names = {r["Properties"]["AlarmName"] for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"}

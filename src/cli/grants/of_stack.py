@@ -140,13 +140,16 @@ class _Fixed(Parts):
         yield section.may_not(poller, ask.bucket("s3:DeleteBucket s3:PutBucketPolicy s3:ListBucketVersions"), "no more")
         clear, other = ask.put(HANDED_OVER, "aws/s3", algorithm="AES256"), ask.put(HANDED_OVER, self.first.name)
         doubled = ask.put(HANDED_OVER, "double", algorithm="aws:kms:dsse")
-        for request in (clear, other, doubled):
+        bare = ask.put(HANDED_OVER, "aws/s3", names_key=False)
+        for request in (clear, other, doubled, bare):
             yield section.may_not(poller, request, "its own policy: no other key, and not SSE-S3", NO_BUCKET_POLICY)
             for caller in everybody(self.stack):
                 yield section.may_not(caller, request, "the bucket: no other key, and not SSE-S3")
         for caller in everybody(self.stack):
             own = ask.put(HANDED_OVER, "own", algorithm="SSE-C")
             yield section.may_not(caller, own, "the bucket: no key of the caller's own")
+            if caller.role != function.role:
+                yield section.may_not(caller, put, "the bucket: only the function's role, as which Lambda puts")
         yield section.may_not(function, ask.objects(TAKE, HANDED_OVER), "replay takes it from there")
         yield section.may_not(who.administrator, encrypt, "nobody else writes under the key")
 

@@ -51,6 +51,7 @@ class Requests:
         action: str = "s3:PutObject",
         write: Write = "creates",
         algorithm: str = "aws:kms",
+        names_key: bool = True,
         secure: bool = True,
         bucket: str = "",
     ) -> Request:
@@ -62,6 +63,7 @@ class Requests:
             key: The name of the key in the header, or the ARN of a foreign one; None sends no header.
             write: On the condition that nothing is there, that it replaces what was seen, or on none.
             algorithm: The encryption header; `AES256` is SSE-S3, `SSE-C` a key of the caller's.
+            names_key: False for the header `aws:kms` without a key, which means the account's managed key.
             secure: False for plain HTTP.
             bucket: Another one.
 
@@ -74,7 +76,7 @@ class Requests:
             context["s3:x-amz-server-side-encryption-customer-algorithm"] = "AES256"
         elif key:
             context["s3:x-amz-server-side-encryption"] = algorithm
-        if key and algorithm == "aws:kms":
+        if key and algorithm == "aws:kms" and names_key:
             context["s3:x-amz-server-side-encryption-aws-kms-key-id"] = self.stack.keys.get(key, key)
             how[0] = f"{key} key" if key in self.stack.keys else "AWS managed key aws/s3"
         if write == "creates":

@@ -47,6 +47,8 @@ class Alarm:
         silence: What missing data means.
         condition: The template's condition for having it; None for always.
         rings_below: True if too little is what is wrong.
+        unless: Metrics, each as namespace, name and dimensions, which explain it: while any of them counts
+            something the alarm counts nothing.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Alarm:
     silence: Literal["notBreaching", "breaching"] = "notBreaching"
     condition: str | None = None
     rings_below: bool = False
+    unless: tuple[tuple[str, str, Mapping[str, Value]], ...] = ()
 
 
 # What stands in for the loss of records: these ring together as "data at risk".
@@ -107,6 +110,21 @@ _AT_RISK = (
         namespace="AWS/Lambda",
         metric="DroppedEventCount",
         dimensions=_MAPPING,
+    ),
+    Alarm(
+        id="PassedOverAlarm",
+        name="passed over",
+        section="passed-over",
+        meaning="A route matches records and delivers none of them, though nothing is being retried",
+        metric="RoutesPassedOver",
+        period_seconds=300,
+        periods=3,
+        breaching=3,
+        condition="IsOnAws",
+        unless=(
+            (NAMESPACE, "InvocationsToRetry", _SERVICE),
+            ("AWS/Lambda", "Errors", _FUNCTION),
+        ),
     ),
     Alarm(
         id="StreamFullAlarm",
@@ -206,8 +224,8 @@ def sections(table: RouteTable) -> set[str]:
 
 def _children() -> list[Any]:
     """Without the grants of these three not even a dead letter can be kept; alarms that are not there ring never."""
-    of_grants = [_grant_alarm_id(name) for name in (dead_letter.ROUTE, *CHECKED_BESIDE_ROUTES)]
     nothing = Ref("AWS::NoValue")
+    of_grants = [_grant_alarm_id(name) for name in (dead_letter.ROUTE, *CHECKED_BESIDE_ROUTES)]
     return [
         *(Sub(f'ALARM("${{{alarm.id}}}")') for alarm in _AT_RISK),
         *(Function(("If", ["ChecksGrants", Sub(f'ALARM("${{{one}}}")'), nothing])) for one in of_grants),
@@ -262,15 +280,10 @@ _ACTIONS = {"AlarmActions": _TOPIC, "OKActions": _TOPIC}
 
 def _resource(alarm: Alarm) -> Block:
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-cw-alarm.html
-    statistic = "ExtendedStatistic" if alarm.statistic.startswith("p") else "Statistic"
     properties = {
         "AlarmName": Sub(f"${{Name}} {alarm.name}"),
         "AlarmDescription": Sub(f"{alarm.meaning}. What to do: ${{RunbookUrl}}#{alarm.section}"),
-        "Namespace": alarm.namespace,
-        "MetricName": alarm.metric,
-        "Dimensions": [{"Name": name, "Value": value} for name, value in alarm.dimensions.items()],
-        statistic: alarm.statistic,
-        "Period": alarm.period_seconds,
+        **(_math(alarm) if alarm.unless else _metric(alarm)),
         "EvaluationPeriods": alarm.periods,
         **({"DatapointsToAlarm": alarm.breaching} if alarm.breaching else {}),
         "Threshold": alarm.threshold,
@@ -280,3 +293,44 @@ def _resource(alarm: Alarm) -> Block:
     }
     condition = {"Condition": alarm.condition} if alarm.condition else {}
     return {"Type": "AWS::CloudWatch::Alarm", **condition, "Properties": properties}
+
+
+def _metric(alarm: Alarm) -> Block:
+    statistic = "ExtendedStatistic" if alarm.statistic.startswith("p") else "Statistic"
+    return {
+        "Namespace": alarm.namespace,
+        "MetricName": alarm.metric,
+        "Dimensions": _dimensions(alarm.dimensions),
+        statistic: alarm.statistic,
+        "Period": alarm.period_seconds,
+    }
+
+
+def _math(alarm: Alarm) -> Block:
+    """The metric as an expression, which is zero while something explains it.
+
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+    """
+    metrics = [(alarm.namespace, alarm.metric, alarm.dimensions), *alarm.unless]
+    explained = " + ".join(f"FILL(m{index}, 0)" for index in range(1, len(metrics)))
+    return {
+        "Metrics": [
+            {"Id": "unexplained", "Expression": f"IF({explained} > 0, 0, FILL(m0, 0))", "Label": alarm.name},
+            *(
+                {
+                    "Id": f"m{index}",
+                    "ReturnData": False,
+                    "MetricStat": {
+                        "Metric": {"Namespace": namespace, "MetricName": name, "Dimensions": _dimensions(dimensions)},
+                        "Period": alarm.period_seconds,
+                        "Stat": alarm.statistic,
+                    },
+                }
+                for index, (namespace, name, dimensions) in enumerate(metrics)
+            ),
+        ]
+    }
+
+
+def _dimensions(dimensions: Mapping[str, Value]) -> list[Block]:
+    return [{"Name": name, "Value": value} for name, value in dimensions.items()]

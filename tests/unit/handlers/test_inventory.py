@@ -23,7 +23,12 @@ def s3() -> MemoryS3:
 
 def inventory(s3: MemoryS3) -> Inventory:
     settings = Settings(
-        bucket="bucket", bucket_owner="111122223333", key_arns={}, checkpoint_table=None, service="ctr-fanout"
+        bucket="bucket",
+        bucket_owner="111122223333",
+        key_arns={},
+        checkpoint_table=None,
+        service="ctr-fanout",
+        stream_arn="arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout",
     )
     return Inventory(cast("Any", s3), settings, TABLE, Inline())
 

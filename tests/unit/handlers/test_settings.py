@@ -11,6 +11,7 @@ GOOD = {
     "BUCKET": "ctr-fanout-111122223333-ap-northeast-1",
     "BUCKET_OWNER": "111122223333",
     "CHECKPOINT_TABLE": "ctr-fanout-checkpoint",
+    "STREAM_ARN": "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout",
     "KEY_ARN_CLAIMS": KEY,
     "KEY_ARN_ALL": KEY,
     "KEY_ARN_SPEECH": KEY,
@@ -32,7 +33,7 @@ def test_checkpoint_can_be_turned_off() -> None:
 
 def test_empty_environment_names_every_problem() -> None:
     with pytest.raises(ConfigurationError) as raised:
-        read_settings({}, table())
+        read_settings({}, table(), needs_mapping=True)
     assert [fault.where for fault in raised.value.faults] == [
         "BUCKET",
         "BUCKET_OWNER",
@@ -42,6 +43,8 @@ def test_empty_environment_names_every_problem() -> None:
         "KEY_ARN_REST",
         "KEY_ARN_DEAD_LETTER",
         "CHECKPOINT_TABLE",
+        "STREAM_ARN",
+        "MAPPING_ID",
     ]
 
 

@@ -1,9 +1,11 @@
 """Batching: cuts between commits, and groups that never mix routes, kinds or dates."""
 
-from routing.batch import group, segments
+import pytest
+from msgspec import structs
+
+from routing.batch import Grouping, first_segment, fitting, group
 from routing.decode import Decoder
 from routing.model import Record, RouteName
-from routing.report import Report
 from routing.routes import Limits
 from tests.builders import agent_event, claim, contact, numbered_event, segment, table
 
@@ -15,15 +17,18 @@ def decoded(*documents: bytes) -> list[Record]:
 
 
 def sizes(records: list[Record], *, count: int = 10_000, plain_bytes: int = 1 << 20) -> list[int]:
-    return [len(cut) for cut in segments(records, Limits(records=count, plain_bytes=plain_bytes))]
+    cuts: list[int] = []
+    while left := records[sum(cuts) :]:
+        cuts.append(len(first_segment(left, Limits(records=count, plain_bytes=plain_bytes))))
+    return cuts
 
 
-def groups(
-    *documents: bytes, watermarks: dict[RouteName, int] | None = None, report: Report | None = None
-) -> list[tuple[str, str, str, list[int]]]:
-    routed = [(record, TABLE.routes_for(record)) for record in decoded(*documents)]
-    made = group(routed, watermarks or {}, report or Report())
-    return [(b.route.name, b.kind, b.date, [r.position for r in b.records]) for b in made]
+def grouped(*documents: bytes, watermarks: dict[RouteName, int] | None = None) -> Grouping:
+    return group([(record, TABLE.routes_for(record)) for record in decoded(*documents)], watermarks or {})
+
+
+def groups(*documents: bytes) -> list[tuple[str, str, str, list[int]]]:
+    return [(b.route.name, b.kind, b.date, [r.position for r in b.records]) for b in grouped(*documents).batches]
 
 
 def test_records_within_the_limits_are_one_segment() -> None:
@@ -70,14 +75,39 @@ def test_groups_are_apart_by_route_kind_and_date_in_stream_order() -> None:
 
 
 def test_records_at_or_below_a_routes_watermark_are_skipped_for_that_route_only() -> None:
-    report = Report()
-    made = groups(claim(), claim(), claim(), watermarks={RouteName("claims"): 2}, report=report)
-    assert [(name, positions) for name, _, _, positions in made] == [("all", [1, 2, 3]), ("claims", [3])]
-    assert report.of(RouteName("claims")).skipped == 2
-    assert (report.attempted, report.pairs) == (3, 6)
+    made = grouped(claim(), claim(), claim(), watermarks={RouteName("claims"): 2})
+    found = [(batch.route.name, [record.position for record in batch.records]) for batch in made.batches]
+    assert found == [("all", [1, 2, 3]), ("claims", [3])]
+    assert made.skipped == {"claims": 2}
+    assert (made.attempted, made.pairs) == (3, 6)
 
 
 def test_records_to_drop_are_counted_by_kind() -> None:
-    report = Report()
-    assert groups(b"{}", b'{"a":1}', report=report) == []
-    assert report.to_drop == {"other": 2}
+    made = grouped(b"{}", b'{"a":1}')
+    assert (made.batches, made.dropped) == ([], {"other": 2})
+
+
+def dated(day: int) -> bytes:
+    return contact(DisconnectTimestamp=f"2026-03-{day:02}T00:00:00Z")
+
+
+def positions_that_fit(records: list[Record], room: int) -> list[int]:
+    made = group([(record, TABLE.routes_for(record)) for record in records], {})
+    return [record.position for record in fitting(records, made, room)]
+
+
+@pytest.mark.parametrize(("room", "count"), [(9, 4), (4, 4), (3, 3), (2, 2), (1, 1), (0, 1)])
+def test_commit_covers_no_more_objects_than_there_is_room_for(room: int, count: int) -> None:
+    records = decoded(*(dated(day) for day in range(1, 5)))
+    assert positions_that_fit(records, room) == list(range(1, count + 1))
+
+
+def test_records_that_make_no_further_object_come_along() -> None:
+    records = decoded(dated(1), dated(2), dated(1), dated(3), dated(1))
+    assert positions_that_fit(records, 2) == [1, 2, 3]
+
+
+def test_one_sequence_number_is_never_cut_by_the_room_either() -> None:
+    first, *others = decoded(dated(1), dated(2), dated(3), dated(4))
+    together = [structs.replace(record, position=first.position) for record in (first, *others[:2])]
+    assert positions_that_fit([*together, others[2]], 2) == [1, 1, 1]

@@ -9,7 +9,6 @@ from routing.decode import Decoder
 from routing.model import FencingToken, ObjectKey, Record, RouteName, Shard
 from routing.reconcile import Balance, reconcile
 from routing.render import render
-from routing.report import Report
 from routing.standing import Standing, read_name, read_standing
 from tests.builders import claim, contact, numbered_event, table
 
@@ -28,7 +27,7 @@ def stream(*documents: bytes, first: int = 100) -> tuple[Shard, Sequence[Record]
 def delivered(shard: Shard, records: Sequence[Record], *, token: FencingToken | None = TOKEN) -> list[Standing]:
     """Return what stands after a delivery of these records."""
     routed = [(record, TABLE.routes_for(record)) for record in records]
-    rendered = [render(batch, shard, token, TABLE.digest) for batch in group(routed, {}, Report())]
+    rendered = [render(batch, shard, token, TABLE.origin) for batch in group(routed, {}).batches]
     names = [(read_name(one.key, TABLE), one.metadata) for one in rendered]
     return [read_standing(name, metadata, ARRIVED) for name, metadata in names if name is not None]
 

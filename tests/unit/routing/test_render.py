@@ -7,7 +7,6 @@ from routing.batch import group
 from routing.decode import Decoder
 from routing.model import FencingToken, RenderedObject
 from routing.render import render
-from routing.report import Report
 from tests.builders import claim, contact, lines_of, numbered_event, table
 
 TABLE = table()
@@ -18,7 +17,7 @@ def rendered(*documents: bytes, token: FencingToken | None = SEVENTH) -> list[Re
     shard, records = Decoder(TABLE.paths).decode(numbered_event(enumerate(documents, start=41)))
     assert shard is not None
     routed = [(record, TABLE.routes_for(record)) for record in records]
-    return [render(batch, shard, token, TABLE.digest) for batch in group(routed, {}, Report())]
+    return [render(batch, shard, token, TABLE.origin) for batch in group(routed, {}).batches]
 
 
 def test_object_is_named_by_prefix_kind_date_stream_shard_and_first_record() -> None:
@@ -40,7 +39,7 @@ def test_metadata_tells_the_range_and_holds_no_value_of_a_record() -> None:
     assert made.metadata == {
         "format-version": "1",
         "fencing-token": "7",
-        "routes": TABLE.digest[:16],
+        "routes": TABLE.routes_digest[:16],
         "route": "all",
         "record-count": "2",
         "first-sequence-number": "41",

@@ -75,7 +75,7 @@ def mutants(attached: Attached, outsiders: Sequence[str], writers: Sequence[str]
             changes += [*_widened(attached, statement), *_loosened(statement), *_extended(statement)]
             changes += _admitting(attached, statement, outsiders)
         else:
-            changes += [*_excepting(statement, writers), *_narrowed(statement)]
+            changes += [*_excepting(attached, statement, writers), *_narrowed(statement)]
         for what, hint, changed in changes:
             yield Mutant(f"{where}: {what}", hint, statement, changed, _with(attached, place, changed))
 
@@ -213,12 +213,22 @@ def _without_principals(statement: Statement) -> Statement:
     return {"Action": _actions(statement), "Condition": conditions}
 
 
-def _excepting(statement: Statement, writers: Sequence[str]) -> Iterator[Change]:
-    """A denial that excepts somebody."""
+def _excepting(attached: Attached, statement: Statement, writers: Sequence[str]) -> Iterator[Change]:
+    """A denial that excepts somebody, whom no other statement denies just the same."""
+    alone = [only for one in attached.document["Statement"] if one != statement and (only := _only(one, statement))]
     for outsider in writers:
+        if any(outsider != only for only in alone):
+            continue
         changed = deepcopy(statement)
         changed.setdefault("Condition", {}).setdefault("ArnNotEquals", {})["aws:PrincipalArn"] = outsider
         yield f"but not {outsider}", outsider, changed
+
+
+def _only(one: Statement, other: Statement) -> str:
+    """Return the one role that a statement does not deny what another statement is about; empty if it is not so."""
+    is_same = all(one.get(element) == other.get(element) for element in ("Effect", "Action", "Resource"))
+    excepted = one.get("Condition", {}).get("ArnNotEquals", {}).get("aws:PrincipalArn", "")
+    return str(excepted) if is_same and len(one.get("Condition", {})) == 1 else ""
 
 
 def _narrowed(statement: Statement) -> Iterator[Change]:

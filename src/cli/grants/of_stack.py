@@ -141,7 +141,9 @@ class _Fixed(Parts):
         clear, other = ask.put(HANDED_OVER, "aws/s3", algorithm="AES256"), ask.put(HANDED_OVER, self.first.name)
         doubled = ask.put(HANDED_OVER, "double", algorithm="aws:kms:dsse")
         bare = ask.put(HANDED_OVER, "aws/s3", names_key=False)
-        for request in (clear, other, doubled, bare):
+        for caller in everybody(self.stack):
+            yield section.may_not(caller, bare, "the bucket: not the account's managed key either")
+        for request in (clear, other, doubled):
             yield section.may_not(poller, request, "its own policy: no other key, and not SSE-S3", NO_BUCKET_POLICY)
             for caller in everybody(self.stack):
                 yield section.may_not(caller, request, "the bucket: no other key, and not SSE-S3")

@@ -221,7 +221,8 @@ def _excepting(attached: Attached, statement: Statement, writers: Sequence[str])
             continue
         changed = deepcopy(statement)
         changed.setdefault("Condition", {}).setdefault("ArnNotEquals", {})["aws:PrincipalArn"] = outsider
-        yield f"but not {outsider}", outsider, changed
+        if changed != statement:
+            yield f"but not {outsider}", outsider, changed
 
 
 def _only(one: Statement, other: Statement) -> str:

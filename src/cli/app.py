@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import boto3
 import typer
@@ -22,6 +22,7 @@ from rich.table import Table
 
 from cli import cost as estimate
 from cli import erase as erasure
+from cli import recover as recovery
 from cli import stack_function
 from cli import status as stack_status
 from cli.check import failing_examples
@@ -40,7 +41,6 @@ from cli.replay import Replay, function_of
 from cli.replay import run as run_replay
 from cli.stack_function import StackFunctionError
 from cli.template import refresh
-from handlers.replay_request import Source
 from handlers.route_file import routes_text, shipped_routes
 from routing.errors import CheckpointError, ConfigurationError, EventError, Fault
 from routing.field_path import show_path
@@ -53,6 +53,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate ctr-
 routes = typer.Typer(no_args_is_help=True, help="Check routes.toml and try records on it.")
 app.add_typer(routes, name="routes")
 
+ReplaySource = Literal["dead-letters", "on-failure", "stream"]
 RoutesFile = Annotated[
     Path | None, typer.Option("--routes", help="A route table to use instead of src/routing/routes.toml.")
 ]
@@ -202,7 +203,9 @@ def doctor(
 
 @app.command()
 def replay(
-    source: Annotated[Source, typer.Argument(help="dead-letters, on-failure (what Lambda gave up on) or stream.")],
+    source: Annotated[
+        ReplaySource, typer.Argument(help="dead-letters, on-failure (what Lambda gave up on) or stream.")
+    ],
     *,
     stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
     apply: Annotated[bool, typer.Option("--apply", help="Do it; without, only tell what would be done.")] = False,
@@ -223,12 +226,16 @@ def replay(
             "what some route has not reached.",
         ),
     ] = False,
+    mapping: Annotated[
+        str | None,
+        typer.Option(help="Of on-failure: the UUID of an event source mapping that the stack had before."),
+    ] = None,
     rate: Annotated[float | None, typer.Option(help="At most so many objects a second.")] = None,
     resume: Annotated[str | None, typer.Option(help="Go on where an interrupted replay stopped.")] = None,
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Deliver dead letters, what Lambda gave up on, or a range of the stream, as far as it does not stand yet.
+    """Deliver dead letters, what Lambda gave up on, or a range of the stream, skipping what is already delivered.
 
     Exits with 1 if something is left where it was, with the reason.
     """
@@ -240,11 +247,32 @@ def replay(
         "reason": reason,
         "shard": shard,
         "first": first,
+        "mapping": mapping,
     }
     request |= {"last": last, "is_settled": settled, "since": _moment(since), "until": _moment(until)}
     slices = Replay(request, resumes_at=resume, things_a_second=rate)
     try:
         code = run_replay(slices, function_of(stack, session.client), _console())
+    except StackFunctionError as err:
+        _fail(str(err))
+    raise typer.Exit(code)
+
+
+@app.command()
+def recover(
+    *,
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    apply: Annotated[bool, typer.Option("--apply", help="Apply the changes. Default: dry run.")] = False,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Make the checkpoint table right after it was restored from a backup or made anew, with the mapping disabled.
+
+    Exits with 1 if a shard is not recovered, with the reason.
+    """
+    session = _session(region, profile)
+    try:
+        code = recovery.run(stack, session.client, _console(), apply=apply)
     except StackFunctionError as err:
         _fail(str(err))
     raise typer.Exit(code)

@@ -6,7 +6,7 @@ Only the function opens dead letters; nothing of a record comes to the machine w
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
@@ -58,15 +58,61 @@ def function_of(stack: str, client: Callable[..., Any]) -> Ask:
     return stack_function.function_of(stack, client, FUNCTION, "deploy with ReplayOperators to have one")
 
 
+@dataclass(slots=True)
+class _Tally:
+    """What the slices of a replay did."""
+
+    objects: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    records: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    left: list[Mapping[str, Any]] = field(default_factory=list)
+    to_come: int = 0
+    waiting: int = 0
+
+    def take(self, thing: Mapping[str, Any]) -> None:
+        """Count one object or range."""
+        kind = (thing["route"] or "(several)", thing["reason"], "left" if thing["left"] else "")
+        self.objects[kind] += 1
+        self.records[kind] += thing["records"]
+        self.left += [thing] if thing["left"] else []
+        self.to_come += thing["to_come"]
+        self.waiting += thing["waiting"]
+
+    def show(self, console: Console, *, applies: bool) -> None:
+        """Print the counts, and why things are left."""
+        if self.to_come:
+            console.print(
+                f"{self.to_come} records are still to come: some route has not reached them, and the function delivers "
+                "them"
+            )
+        if self.waiting:
+            console.print(
+                f"{self.waiting} records wait as dead letters; `ctr-fanout replay dead-letters` delivers them"
+            )
+        console.print(self._table(applies=applies))
+        for thing in self.left[:_MOST_SHOWN]:
+            console.print(f"left: {thing['key']}: {thing['left']}", markup=False, soft_wrap=True)
+        if len(self.left) > _MOST_SHOWN:
+            console.print(f"and {len(self.left) - _MOST_SHOWN} more are left")
+        if not applies:
+            console.print("nothing was changed; --apply does it")
+
+    def _table(self, *, applies: bool) -> Table:
+        title = "replayed" if applies else "would be replayed"
+        shown = Table(box=None, pad_edge=False, title=title, title_justify="left")
+        for heading in ("route", "reason", "objects or ranges", "records", ""):
+            shown.add_column(heading, justify="right" if heading[:7] in {"objects", "records"} else "left")
+        for kind, count in sorted(self.objects.items()):
+            route, reason, state = kind
+            shown.add_row(route, reason, str(count), str(self.records[kind]), state)
+        return shown
+
+
 def run(replay: Replay, ask: Ask, console: Console) -> int:
     """Replay, with progress, and return the exit code: 1 if something is left where it was.
 
     Interrupted, it tells how to go on.
     """
-    counts: Counter[tuple[str, str, str]] = Counter()
-    records: Counter[tuple[str, str, str]] = Counter()
-    left: list[Mapping[str, Any]] = []
-    to_come = 0
+    tally = _Tally()
     after = replay.resumes_at
     columns = (
         TextColumn("{task.description}"),
@@ -79,11 +125,7 @@ def run(replay: Replay, ask: Ask, console: Console) -> int:
             task = progress.add_task(str(replay.request["source"]), total=None)
             for done in replay.slices(ask):
                 for thing in done["things"]:
-                    kind = (thing["route"] or "(several)", thing["reason"], "left" if thing["left"] else "")
-                    counts[kind] += 1
-                    records[kind] += thing["records"]
-                    left += [thing] if thing["left"] else []
-                    to_come += thing["to_come"]
+                    tally.take(thing)
                 progress.advance(task, len(done["things"]))
                 after = done["next"] or after
     except KeyboardInterrupt:
@@ -94,26 +136,5 @@ def run(replay: Replay, ask: Ask, console: Console) -> int:
             raise StackFunctionError(str(err)) from None
         console.print(f"{err}\ngo on with --resume {after}", markup=False, soft_wrap=True)
         return 1
-    if to_come:
-        console.print(
-            f"{to_come} records are still to come: some route has not reached them, and the function delivers them"
-        )
-    applies = bool(replay.request.get("apply"))
-    console.print(_table(counts, records, applies=applies))
-    for thing in left[:_MOST_SHOWN]:
-        console.print(f"left: {thing['key']}: {thing['left']}", markup=False, soft_wrap=True)
-    if len(left) > _MOST_SHOWN:
-        console.print(f"and {len(left) - _MOST_SHOWN} more are left")
-    if not applies:
-        console.print("nothing was changed; --apply does it")
-    return int(bool(left))
-
-
-def _table(counts: Counter[tuple[str, str, str]], records: Counter[tuple[str, str, str]], *, applies: bool) -> Table:
-    shown = Table(box=None, pad_edge=False, title="replayed" if applies else "would be replayed", title_justify="left")
-    for heading in ("route", "reason", "objects or ranges", "records", ""):
-        shown.add_column(heading, justify="right" if heading[:7] in {"objects", "records"} else "left")
-    for kind, count in sorted(counts.items()):
-        route, reason, state = kind
-        shown.add_row(route, reason, str(count), str(records[kind]), state)
-    return shown
+    tally.show(console, applies=bool(replay.request.get("apply")))
+    return int(bool(tally.left))

@@ -1,4 +1,8 @@
-"""The walk of an erasure: every object below every prefix, and its old versions, slice by slice."""
+"""The walk of an erasure: every object below every prefix, and its old versions, slice by slice.
+
+Dead letters and the batches that Lambda gave up on come first. A replay beside the walk takes from there and
+delivers below the prefixes of the routes: what it has taken before the walk came by is found where it is now.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -25,7 +29,7 @@ _SECONDS_FOR_A_FEW = 120
 
 
 class ErasureWalk:
-    """Walks through the bucket in the order of the keys, and erases a contact."""
+    """Walks through the bucket, prefix by prefix in the order of the keys, and erases a contact."""
 
     def __init__(self, *, client: "S3Client", settings: Settings, table: RouteTable, invocation: Invocation) -> None:
         """Take the bucket."""
@@ -53,10 +57,9 @@ class ErasureWalk:
 
     def _versions(self, request: ErasureRequest) -> Iterator[Version]:
         after = request.after or ""
-        prefixes = {f"{route.prefix}/" for route in self._table.routes} | {f"{dead_letter.PREFIX}/", HANDED_OVER}
-        for prefix in sorted(prefixes):
-            if after >= prefix and not after.startswith(prefix):  # the walk has passed it
-                continue
+        prefixes = [f"{dead_letter.PREFIX}/", HANDED_OVER, *sorted(f"{route.prefix}/" for route in self._table.routes)]
+        begun = next((place for place, prefix in enumerate(prefixes) if after.startswith(prefix)), 0)
+        for prefix in prefixes[begun:]:
             for version in self._below(prefix, after, old_too=request.old_versions):
                 if not version.listed.key.rpartition("/")[2].startswith("_") and _is_within(request, version):
                     yield version

@@ -97,10 +97,6 @@ class Inventory:
                     found[listed.name.stream_name, listed.name.shard_id].append(listed.name)
         return found
 
-    def of_shard(self, shard: Shard) -> list[Name]:
-        """Return the names of all objects of a shard, dead letters of objects included."""
-        return self.everything().get((shard.stream_name, shard.shard_id), [])
-
     def between(
         self, names: Iterable[Name], first: int, last: int | None, intents: Collection[ObjectKey]
     ) -> Iterator[Standing]:

@@ -6,9 +6,10 @@ stream, which delivers what is not stored and moves the watermarks (`docs/replay
 to be disabled meanwhile.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 
 from handlers.checkpoint import CheckpointTable, NoCheckpoint
 from handlers.claims import patient_claim, read_only_claim
@@ -18,10 +19,10 @@ from routing.errors import CheckpointError
 from routing.model import FencingToken, SequenceNumber, Shard
 from routing.progress import Claim
 from routing.routes import RouteTable
-from routing.standing import Standing, uncommitted
+from routing.standing import Name, Standing, uncommitted
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Recovery:
     """Recovers the row of one shard after the other; with `applies` false it only reports what it would do.
 
@@ -71,8 +72,13 @@ class Recovery:
         """Return the objects of a shard that reach beyond the watermarks of the backup, or may be named by it."""
         marks = claim.watermarks
         reached = min((marks.get(route, -1) for route in self.table.names), default=-1)
-        names = self.inventory.of_shard(shard)
+        names = self._everything.get((shard.stream_name, shard.shard_id), [])
         return list(self.inventory.between(names, reached + 1, None, claim.intents))
+
+    @cached_property
+    def _everything(self) -> Mapping[tuple[str, str], list[Name]]:
+        """All names, listed once for all shards: a listing by shard would read the same pages."""
+        return self.inventory.everything()
 
     def _has_issued(self, shard: Shard, claim: Claim) -> bool:
         furthest = max(claim.watermarks.values(), default=-1)

@@ -104,12 +104,16 @@ class ReplaySources:
         return ReplaySlice(things=things, next=following)
 
     def _of_checkpoint(self, request: ReplayRequest) -> ReplaySlice:
-        """Recover the row of one shard; `after` is the shard before."""
-        left = [shard_id for shard_id in self._stream.shards() if shard_id > (request.after or "")]
-        if not left:
-            return ReplaySlice(things=[], next=None)
-        done = self._recovery(request).recover(Shard(self._stream.arn, left[0]))
-        return ReplaySlice(things=[asdict(done)], next=left[0] if left[1:] else None)
+        """Recover the rows of shards; `after` is the last one before."""
+        recovery, things, after = self._recovery(request), list[dict[str, Any]](), request.after or ""
+        for shard_id in self._stream.shards():
+            if shard_id <= after:
+                continue
+            if things and self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
+                return ReplaySlice(things=things, next=after)
+            things.append(asdict(recovery.recover(Shard(self._stream.arn, shard_id))))
+            after = shard_id
+        return ReplaySlice(things=things, next=None)
 
     def _start(self, request: ReplayRequest, number: str) -> Start:
         if number:

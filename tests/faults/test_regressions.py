@@ -10,14 +10,20 @@ from typing import Any
 
 import pytest
 
+from handlers.erasure_request import ErasureRequest
 from local.event_source.lane import Batch, GivenUp
+from local.event_source.records import StreamRecord, event_of
+from local.event_source.shard import ShardReader
 from local.event_source.verdict import Answer, Outcome
 from routing.errors import DeliveryError
+from routing.model import ObjectKey, RouteName, Shard
+from routing.progress import Claim
 from routing.reasons import Reason
 from routing.routes import RouteTable
+from routing.sealing import SealContext
 from tests.builders import ROUTES, aggregated, claim, contact, lines_in, table
-from tests.fakes import client_error
-from tests.faults.tables import PROTECTED, TABLE
+from tests.fakes import Crash, MemoryVault, client_error
+from tests.faults.tables import PROTECTED, PROTECTED_NEW_CODE, READS_POISON, RENAMED, TABLE
 from tests.faults.world import STREAM, World
 
 WIDER = table(ROUTES.replace('pattern = { Queue = { Name = [{ prefix = "Claims" }] } }\n', ""))
@@ -321,3 +327,373 @@ def test_late_put_of_a_dead_letter_finds_its_name_taken_after_the_replay(world: 
     world.replay()
     assert not any(key.startswith("dead-letter/") for key in world.s3.objects), "an hour later the name is swept away"
     assert holds(world), world.problems()
+
+
+# --- the edges: partial replays, renames, new code, forged input, restored tables ------------------------------
+
+OTHER_CODE = table(ROUTES, code=READS_POISON)
+"""The same routes with code that reads what was poison."""
+
+
+def lines_below(world: World, prefix: str) -> list[bytes]:
+    """Return what a reader of a prefix sees."""
+    return [
+        line
+        for key, put in sorted(world.s3.objects.items())
+        if key.startswith(prefix)
+        for line in lines_in(put["Body"])
+    ]
+
+
+def test_replay_that_fails_in_part_commits_nothing(world: World) -> None:
+    """Its names would become part of a trial, and the next delivery would empty what the second replay has put."""
+    numbers = world.send(*numbered(claim, 1, 2, 3, 4, 5, 6))
+    give_up(world, *numbers[:2])
+    world.invoke(numbers[2], numbers[5])
+    failing_once(world, "claims/")
+    assert "SlowDown" in world.replay()[0].left
+    assert [thing.left for thing in world.replay()] == [""]
+    world.invoke(numbers[2], numbers[4])
+    assert holds(world), world.problems()
+
+
+@pytest.mark.parametrize("renamed", RENAMED[1:3], ids=["claims", "all"])
+@pytest.mark.parametrize("prefix", ["all/", "claims/"])
+def test_route_renamed_below_its_prefix_between_two_tries_and_named_back(
+    world: World, renamed: RouteTable, prefix: str
+) -> None:
+    numbers = world.send(*numbered(claim, 1, 2, 3, 4))
+    failing_once(world, prefix)
+    assert world.invoke(numbers[0], numbers[3]).payload != {"batchItemFailures": []}
+    world.deploy([renamed])
+    assert world.invoke(numbers[0], numbers[1]).payload == {"batchItemFailures": []}
+    world.deploy([TABLE])
+    for first, last in ((0, 3), (1, 2), (2, 3)):
+        assert world.invoke(numbers[first], numbers[last]).payload == {"batchItemFailures": []}
+    assert holds(world), world.problems()
+
+
+def test_renamed_route_delivers_nothing_again_however_the_batch_is_cut(world: World) -> None:
+    numbers = world.send(*numbered(claim, 1, 2, 3, 4))
+    world.invoke(numbers[0], numbers[3])
+    world.deploy(RENAMED[1:2])
+    world.invoke(numbers[1], numbers[2])
+    world.invoke(numbers[2], numbers[3])
+    assert holds(world), world.problems()
+
+
+def test_record_that_new_code_can_read_goes_to_routes_that_have_passed_it(world: World) -> None:
+    """Poison blocked a shard, a decoder that reads it is deployed, and the route that went ahead lacks it."""
+    poison, last = world.send(b"poison 1", *numbered(claim, 2))
+    failing_once(world, "claims/")
+    assert world.invoke(poison, last).payload != {"batchItemFailures": []}
+    world.deploy([OTHER_CODE])
+    assert world.invoke(poison, last).payload == {"batchItemFailures": []}
+    assert [b'"n":1,' in line for line in lines_below(world, "all/")] == [True, False]
+    assert holds(world), world.problems()
+
+
+def planted(world: World, number: str, *, mapping: str = "mapping", stream: str = STREAM, key: str = "") -> Any:
+    """Plant a batch below `aws/lambda/`, and replay."""
+    event = event_of([StreamRecord(number, claim(n=-1), "key", world.clock)], "shardId-000000000000", stream)
+    message = {
+        "requestContext": {"condition": "RetryAttemptsExhausted"},
+        "KinesisBatchInfo": {"shardId": "shardId-000000000000", "streamArn": stream},
+        "payload": json.dumps(event),
+    }
+    name = f"aws/lambda/{mapping}/shardId-000000000000/2026/03/02/x"
+    world.s3.land(
+        {
+            "Key": name,
+            "Body": json.dumps(message).encode(),
+            "Metadata": {},
+            "SSEKMSKeyId": key or "key-of-dead-letter",
+        }
+    )
+    (told,) = world.replay()
+    assert name in world.s3.objects, "what is refused is not removed"
+    return told
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"mapping": "another"}, "expected a batch of this stack's event source mapping"),
+        ({"key": "aws/s3"}, "expected it under DeadLetterKey"),
+        ({"stream": f"{STREAM}-of-another"}, "of another stream or shard than this stack's"),
+        ({}, "ahead of the stream, which has not issued them"),
+    ],
+    ids=["mapping", "key", "stream", "number"],
+)
+def test_planted_batch_is_refused_and_hides_nothing(world: World, asked: dict[str, str], why: str) -> None:
+    """Numbers of all nines would make every real record look delivered, with success and without an alarm."""
+    one, two = world.send(*numbered(claim, 1, 2))
+    world.invoke(one, one)
+    assert why in planted(world, "9" * 56, **asked).left
+    assert world.invoke(two, two).payload == {"batchItemFailures": []}
+    assert holds(world), world.problems()
+
+
+@pytest.mark.parametrize("stream", [STREAM, f"{STREAM}-of-another"], ids=["ahead", "foreign"])
+def test_invented_event_is_refused_and_hides_nothing(world: World, stream: str) -> None:
+    one, two = world.send(*numbered(claim, 1, 2))
+    world.invoke(one, one)
+    invented = [StreamRecord("9" * 56, claim(n=-1), "key", world.clock)]
+    assert world._invoke(event_of(invented, "shardId-000000000000", stream)).outcome is Outcome.FAILED
+    assert world.calls["refused events"] == 1
+    assert world.invoke(two, two).payload == {"batchItemFailures": []}
+    assert holds(world), world.problems()
+
+
+def test_records_below_a_watermark_that_the_stream_never_issued_are_not_skipped(world: World) -> None:
+    """The stream was made anew under its name, with lower numbers: an error, where success would lose them all."""
+    numbers = world.send(*numbered(claim, 1, 2))
+    world.invoke(numbers[0], numbers[1])
+    shard = world.shards["shardId-000000000000"]
+    shard.records, world.sent, world._number = [], {}, 0
+    world.s3.objects.clear()
+    (again,) = world.send(*numbered(claim, 7))
+    assert world.invoke(again, again).outcome is Outcome.FAILED
+    world.recovery().recover(Shard(STREAM, "shardId-000000000000"))
+    assert world.invoke(again, again).payload == {"batchItemFailures": []}
+    assert holds(world), world.problems()
+
+
+def killed_before_the_commit(world: World, first: int, last: int) -> None:
+    """Let everything land of a try that is killed before it can commit."""
+    with pytest.MonkeyPatch.context() as patch:
+        keep = Claim._keep
+
+        def killing(claim: Claim, progress: Any, *, release: bool) -> None:
+            if release:
+                raise Crash
+            keep(claim, progress, release=release)
+
+        patch.setattr(Claim, "_keep", killing)
+        assert world.invoke(first, last).outcome is Outcome.FAILED
+    world.clock += 600
+
+
+def test_table_restored_from_a_backup_empties_nothing_that_was_committed_since(world: World) -> None:
+    numbers = world.send(*numbered(claim, 1, 2, 3, 4))
+    killed_before_the_commit(world, numbers[0], numbers[1])
+    world.back_up()
+    world.invoke(numbers[0], numbers[1])
+    world.invoke(numbers[2], numbers[2])
+    issued = max(row.version for row in world.rows.values())
+    world.restore()
+    assert min(row.version for row in world.rows.values()) > issued
+    assert world.invoke(numbers[2], numbers[3]).payload == {"batchItemFailures": []}
+    assert holds(world), world.problems()
+
+
+def test_what_an_unfinished_try_has_left_is_found_after_a_restore(world: World) -> None:
+    """Two tries of other cuts stand side by side, and the restored row knows neither."""
+    world.back_up()
+    numbers = world.send(*numbered(claim, 1, 2, 3))
+    killed_before_the_commit(world, numbers[0], numbers[2])
+    killed_before_the_commit(world, numbers[1], numbers[2])
+    world.restore()
+    assert holds(world), world.problems()
+    assert world.invoke(numbers[0], numbers[2]).payload == {"batchItemFailures": []}
+    assert holds(world), world.problems()
+
+
+class RandomVault(MemoryVault):
+    """Seals as the Encryption SDK does: never twice the same."""
+
+    def seal(self, route: RouteName, context: SealContext, text: bytes) -> str:
+        self.scopes.append("sealed")
+        return super().seal(route, context, text + b" " * len(self.scopes))
+
+
+def test_dead_letter_of_a_record_to_a_sealing_route_is_delivered_once_by_two_replays(world: World) -> None:
+    world.table, world.vault = PROTECTED, RandomVault()
+    (one,) = world.send(b"poison 1")
+    world.invoke(one, one)
+    world.table = next(one for one in PROTECTED_NEW_CODE if one.code == READS_POISON)
+    world.clock += 7200
+    failing_once(world, "all/")
+    assert "SlowDown" in world.replay(records=True)[0].left
+    assert [thing.left for thing in world.replay(records=True)] == [""]
+    assert (len(lines_below(world, "claims/")), len(lines_below(world, "all/"))) == (1, 1)
+
+
+@pytest.mark.parametrize("order", ["stream first", "letters first"])
+@pytest.mark.parametrize("source", ["stream", "on-failure"])
+def test_record_that_can_be_read_now_is_delivered_once_whatever_is_replayed_first(
+    world: World, source: str, order: str
+) -> None:
+    numbers = world.send(*numbered(claim, 1), b"poison 2", *numbered(claim, 3))
+    world.invoke(numbers[0], numbers[2])
+    world.deploy([OTHER_CODE])
+    world.clock += 7200
+
+    def replay_the_rest() -> None:
+        if source == "on-failure":
+            give_up(world, *numbers)
+        told = world.replay(stream=source == "stream")
+        assert [thing.left for thing in told] == [""]
+        assert told[0].waiting == (1 if order == "stream first" else 0)
+
+    def replay_letters() -> None:
+        assert {thing.left for thing in world.replay(records=True)} == {""}
+
+    steps = [replay_the_rest, replay_letters]
+    for step in steps if order == "stream first" else reversed(steps):
+        step()
+    assert [b'"n":2,' in line for line in lines_below(world, "all/")].count(True) == 1
+    assert holds(world), world.problems()
+
+
+def test_record_that_waits_as_a_dead_letter_is_not_delivered_twice_to_a_new_route(world: World) -> None:
+    """The new route has no watermark, and a restart brings the record to it; the letter is for the others then."""
+    numbers = world.send(*numbered(claim, 1), b"poison 2")
+    world.invoke(numbers[0], numbers[1])
+    world.deploy([table(ROUTES.replace("[unmatched]", AUDIT + "[unmatched]"), code=READS_POISON)])
+    world.invoke(numbers[0], numbers[1])
+    assert len(lines_below(world, "audit/")) == 2
+    world.clock += 7200
+    assert [thing.left for thing in world.replay(records=True)] == [""]
+    assert (len(lines_below(world, "audit/")), len(lines_below(world, "all/"))) == (2, 2)
+    assert holds(world), world.problems()
+
+
+def letter_beside_its_object(world: World) -> ObjectKey:
+    """Leave a full dead letter beside its delivered object, on a shard that gets no more records."""
+    one, two = world.send(*numbered(claim, 1, 2))
+    world.refused["key-of-claims"] = "AccessDenied"
+    failing_once(world, "all/")
+    assert world.invoke(one, two).payload != {"batchItemFailures": []}
+    world.heal()
+    world.clock += 60
+    world.refused["key-of-dead-letter"] = "AccessDenied"
+    for number in (one, two):
+        assert world.invoke(number, number).payload == {"batchItemFailures": []}
+    world.heal()
+    world.clock += 7200
+    (key,) = (key for key, put in world.s3.objects.items() if key.startswith("dead-letter/") and lines_in(put["Body"]))
+    return ObjectKey(key)
+
+
+def test_full_dead_letter_beside_its_object_is_emptied_by_the_replay(world: World) -> None:
+    key = letter_beside_its_object(world)
+    assert world.replay() == []
+    assert lines_in(world.s3.objects[key]["Body"]) == []
+    assert holds(world), world.problems()
+
+
+def test_full_dead_letter_beside_its_object_can_be_erased(world: World) -> None:
+    key = letter_beside_its_object(world)
+    assert world.erase("c-1")
+    assert lines_in(world.s3.objects[key]["Body"]) == []
+
+
+def test_dead_letter_replayed_beside_an_erasure_is_erased(world: World) -> None:
+    """The prefix of `all` is walked before `claims`; whenever the letter moves, it is found."""
+    for prefix in ("all/contacts", "claims"):
+        for turn in range(4):
+            world = World(Random(turn))
+            (one,) = world.send(claim(n=1, ContactId="contact-1", DisconnectTimestamp="2026-03-02T00:00:00Z"))
+            world.refused[f"key-of-{prefix.partition('/')[0]}"] = "AccessDenied"
+            world.invoke(one, one)
+            world.heal()
+            world.clock += 7200
+            assert erased_beside_a_replay(world, turn), "nothing is left"
+            assert lines_below(world, "") == []
+
+
+def erased_beside_a_replay(world: World, turn: int) -> bool:
+    """Erase object by object, and replay before the one that is given."""
+    after: str | None = None
+    is_done = True
+    for place in range(20):
+        if place == turn:
+            world.replay()
+        request = ErasureRequest(contact_id="contact-1", apply=True, most=1, after=after)
+        done = world._erase_slice(request)
+        is_done = is_done and not any(thing["left"] for thing in done.things)
+        after = done.next
+        if after is None and place >= turn:
+            return is_done
+    raise AssertionError("the erasure does not end")
+
+
+def test_batch_that_makes_more_objects_than_there_is_time_for_ends(world: World) -> None:
+    """Each try would cost a refused put, a look and a put for each object, and commit nothing."""
+    world.seconds_a_request = 1.0  # one invocation lives for less than thirty requests
+    dates = [f"2026-{month:02}-{day:02}T00:00:00Z" for month in (1, 2, 3) for day in range(1, 26)]
+    world.send(*(contact(n=number, DisconnectTimestamp=date) for number, date in enumerate(dates, 1)))
+    poller = world.poller(batch_size=100)
+    (shard,) = world.shards.values()
+    poller.readers[shard.shard_id] = reader = ShardReader(poller.mapping, shard.shard_id)
+    reader.feed(shard.records, world.clock)
+    world.drain(poller)
+    assert world.calls["too long"] > 0, world.calls
+    assert world.calls["invocations"] < 60
+    assert holds(world), world.problems()
+
+
+def test_refused_destination_with_a_longer_earlier_try_shows_its_records_once_when_the_key_is_back(
+    world: World,
+) -> None:
+    numbers = world.send(*numbered(claim, 1, 2, 3, 4, 5))
+    failing_once(world, "all/")
+    assert world.invoke(numbers[0], numbers[4]).payload != {"batchItemFailures": []}
+    world.refused["key-of-claims"] = "AccessDenied"
+    assert world.invoke(numbers[0], numbers[1]).payload == {"batchItemFailures": []}
+    world.heal()
+    world.clock += 60
+    assert world.invoke(numbers[2], numbers[4]).payload == {"batchItemFailures": []}
+    assert [line.count(b'"n"') for line in lines_below(world, "claims/")] == [1, 1, 1], "nothing is there twice"
+    world.clock += 7200
+    world.replay()
+    assert len(lines_below(world, "claims/")) == 5
+    world.send(*numbered(contact, 6))
+    world.drain(world.poller())
+    assert holds(world), world.problems()
+
+
+def test_replay_removes_only_what_it_has_read(world: World) -> None:
+    """An object that was replaced while it was being replayed stays; S3 compares its ETag."""
+    one, two = world.send(*numbered(claim, 1, 2))
+    give_up(world, one, two)
+    (key,) = (key for key in world.s3.objects if key.startswith("aws/lambda/"))
+
+    def replaced(request: dict[str, Any]) -> None:
+        if request.get("Key") == key and "IfMatch" in request and "Body" not in request:
+            world.s3.land({**world.s3.objects[key], "IfNoneMatch": None})
+
+    world.before_request = replaced
+    (told,) = world.replay()
+    assert told.left == "DeleteObject failed with PreconditionFailed"
+    assert key in world.s3.objects
+    world.before_request = lambda _: None
+    assert [thing.left for thing in world.replay()] == [""]
+    assert holds(world), world.problems()
+
+
+def test_two_puts_of_the_same_records_never_have_the_same_bytes(world: World) -> None:
+    """Whatever S3 makes ETags of, a replacement that is still under way finds another one."""
+    one, two = world.send(*numbered(claim, 1, 2))
+    bodies: list[bytes] = []
+    world.before_request = lambda request: bodies.append(request["Body"]) if is_put_of_all(request) else None
+    for prefix in ("claims/", "claims/"):
+        before = world.before_request
+        failing_once(world, prefix)
+        failing = world.before_request
+        world.before_request = lambda request, before=before, failing=failing: (before(request), failing(request))  # type: ignore[misc]
+        world.invoke(one, two)
+        world.deploy([OTHER_CODE if world.table is TABLE else TABLE])  # what went ahead is taken back and put again
+        world.before_request = before
+    world.invoke(one, two)
+    assert len(bodies) >= 3
+    assert len(set(bodies)) == len(bodies)
+    assert {gzip.decompress(body) for body in bodies} == {gzip.decompress(bodies[0])}
+
+
+def is_put_of_all(request: dict[str, Any]) -> bool:
+    return "Body" in request and str(request["Key"]).startswith("all/")
+
+
+AUDIT = '[[routes]]\nname = "audit"\nabout = "All again"\nkinds = ["contact_record"]\nprefix = "audit"\n\n'

@@ -200,7 +200,7 @@ class MemoryS3:
     def delete_object(self, **request: Any) -> None:
         self.before(request)
         there = self.objects.get(request["Key"])
-        if there is not None and there["ETag"] != request["IfMatch"]:
+        if there is not None and request.get("IfMatch", there["ETag"]) != there["ETag"]:
             raise client_error("PreconditionFailed", "DeleteObject")
         self.objects.pop(request["Key"], None)
         self.after(request)

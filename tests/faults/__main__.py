@@ -19,7 +19,11 @@ def main(first: int, last: int | None, *, families: tuple[str, ...] | None, has_
     if last is None:
         _tell()
     for seed in range(first, first + 1 if last is None else last):
-        schedule = run(seed, has_checkpoint=has_checkpoint, families=families)
+        try:
+            schedule = run(seed, has_checkpoint=has_checkpoint, families=families)
+        except AssertionError as err:
+            sys.stdout.write(f"seed {seed}: {err}\n")
+            return 1
         if found := [one for one in schedule.world.problems() if has_checkpoint or "times" not in one]:
             sys.stdout.write(f"{schedule}\n  " + "\n  ".join(found) + "\n")
             return 1

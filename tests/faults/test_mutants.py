@@ -43,9 +43,9 @@ MUTANTS = [
     Mutant(
         "watermarks move after the puts",
         "routing/pipeline.py",
-        "                    settlement.take(deliver(objects, table, sink, claim.intend, refused))\n",
-        "                    claim.commit(_ahead(claim.watermarks, segment[-1], table.names), release=False)\n"
-        "                    settlement.take(deliver(objects, table, sink, claim.intend, refused))\n",
+        "                if grouping.skipped and not grouping.batches:\n",
+        "                claim.commit(_ahead(claim.watermarks, segment[-1], table.names), release=False)\n"
+        "                if grouping.skipped and not grouping.batches:\n",
     ),
     Mutant(
         "names are made of the records alone, never of a clock",
@@ -63,8 +63,8 @@ MUTANTS = [
     Mutant(
         "each route has a watermark of its own",
         "routing/progress.py",
-        "watermarks = {**self.watermarks, **delivered}\n",
-        "watermarks = dict.fromkeys({**self.watermarks, **delivered}, max(delivered.values(), default=-1))\n",
+        "watermarks={**self.watermarks, **delivered},\n",
+        "watermarks=dict.fromkeys({**self.watermarks, **delivered}, max(delivered.values(), default=-1)),\n",
     ),
     Mutant(
         "what the watermark has passed is skipped",
@@ -81,13 +81,13 @@ MUTANTS = [
     Mutant(
         "names are written down before they are put",
         "routing/deliver.py",
-        "intend({rendered.key: rendered.owner for rendered in (*objects, *letters)})",
+        "intend([rendered.key for rendered in (*objects, *letters)])",
         "pass",
     ),
     Mutant(
         "names of dead letters are written down before they are put",
         "routing/deliver.py",
-        "intend({letter.key: letter.owner for letter in letters})",
+        "intend([letter.key for letter in letters])",
         "pass",
         among="keys,kill",
     ),
@@ -102,12 +102,14 @@ MUTANTS = [
         "handlers/s3_sink.py",
         'request["IfMatch"] = there["ETag"]',
         "pass",
+        among="kill,fail,restart",
     ),
     Mutant(
         "the same content is put again",
         "handlers/s3_sink.py",
-        'del request["IfNoneMatch"]',
-        'if there["Metadata"]["plain-crc32"] == rendered.metadata["plain-crc32"]: return\n        del request["IfNoneMatch"]',
+        'request["IfMatch"] = there["ETag"]',
+        'if there["Metadata"]["plain-crc32"] == rendered.metadata["plain-crc32"]: return\n'
+        '        request["IfMatch"] = there["ETag"]',
         among="kill,second poller,fail",
     ),
     Mutant(
@@ -119,7 +121,7 @@ MUTANTS = [
     Mutant(
         "an invocation that has outlived its claim replaces nothing",
         "handlers/s3_sink.py",
-        'if int(there["Metadata"].get(FENCING, -1)) > int(mine):',
+        'if int(there["Metadata"].get(FENCING, -1)) > int(mine or -1):',
         "if False:",
         among="skew,second poller",
     ),
@@ -146,28 +148,28 @@ MUTANTS = [
     Mutant(
         "a name that cannot be emptied is kept",
         "routing/pipeline.py",
-        "kept = settlement.kept | _out_of_reach(claim, table)",
-        "kept = _out_of_reach(claim, table)",
+        "return settlement.kept.union(",
+        "return frozenset[ObjectKey]().union(",
         is_told=True,
     ),
     Mutant(
         "a name that a dead letter has filled is not emptied",
         "routing/deliver.py",
-        "is_open = rendered.key not in filled",
-        "is_open = True",
+        "if rendered.key in filled",
+        "if False",
         among="keys",
     ),
     Mutant(
         "a name that a dead letter fills is not emptied beside it",
         "routing/deliver.py",
-        "asked = [rendered for rendered in asked if rendered.key not in filling]",
-        "pass",
+        "asked = [rendered for rendered in plan.asked if rendered.key not in filling]",
+        "asked = plan.asked",
         among="kill,keys,fail,restart",
     ),
     Mutant(
         "without a checkpoint nothing is replaced",
         "routing/render.py",
-        'content = f"-{checksum:08x}" if token is None else ""',
+        """content = f"-{name_suffix or f'{checksum:08x}'}" if token is None else "" """.strip(),
         'content = ""',
         among="off",
     ),
@@ -193,10 +195,162 @@ MUTANTS = [
     Mutant(
         "a dead letter is removed after it is delivered",
         "handlers/replaying.py",
-        "        if left := self._move(letter, claim.token):\n",
-        "        self._remove(letter.name.key) if is_old else None\n"
-        "        if left := self._move(letter, claim.token):\n",
+        "        left, etag = self._move(letter, claim.token)\n",
+        "        self._client.delete_object(Key=letter.name.key, IfMatch=letter.etag) if is_old else None\n"
+        "        left, etag = self._move(letter, claim.token)\n",
         among="keys,fail,replay",
+    ),
+    Mutant(
+        "a replay that settles only in part commits nothing",
+        "routing/pipeline.py",
+        "            if not settlement.unsettled:\n"
+        "                names = table.names if moves_watermarks else ()\n"
+        "                delivered = _ahead(claim.watermarks, segment[-1], names)\n"
+        "                claim.commit(delivered, _kept(claim, table, settlement), release=False)\n",
+        "            delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - settlement.unsettled)\n"
+        "            is_partial = bool(settlement.unsettled)\n"
+        "            claim.commit(delivered, _kept(claim, table, settlement), is_partial=is_partial, release=False)\n",
+        is_told=True,
+    ),
+    Mutant(
+        "a prefix tells how far its route is, whatever its name",
+        "routing/progress.py",
+        "max(watermarks.get(route, -1), by_prefix.get(prefix, -1))",
+        "watermarks.get(route, -1)",
+        is_told=True,
+    ),
+    Mutant(
+        "the prefix of a name tells its owner",
+        "routing/routes.py",
+        '            if intended.startswith(f"{prefix}/"):\n                return route\n',
+        '            if intended.startswith(f"{route}/"):\n                return route\n',
+        is_told=True,
+    ),
+    Mutant(
+        "the code is part of what guards a trial",
+        "routing/routes.py",
+        'RoutesDigest(f"{routes_digest}{code}")',
+        "routes_digest",
+        is_told=True,
+    ),
+    Mutant(
+        "no two puts have the same bytes",
+        "routing/render.py",
+        "_HEADER_WITH_TOKEN + _TOKEN.pack(token)",
+        "_HEADER_WITH_TOKEN + _TOKEN.pack(0)",
+        is_told=True,
+    ),
+    Mutant(
+        "a batch is of this stack's mapping",
+        "handlers/replaying.py",
+        "if mapping not in self._mappings:",
+        "if False:",
+        is_told=True,
+    ),
+    Mutant(
+        "a batch is under the dead-letter key",
+        "handlers/replaying.py",
+        "if got.key_arn != self._settings.key_arns[dead_letter.ROUTE]:",
+        "if False:",
+        is_told=True,
+    ),
+    Mutant(
+        "a batch is of this stack's stream",
+        "handlers/replaying.py",
+        "if shard.stream_arn != self._stream.arn or",
+        "if",
+        is_told=True,
+    ),
+    Mutant(
+        "a batch is not ahead of the stream",
+        "handlers/replaying.py",
+        "if is_issued is False:",
+        "if False:",
+        is_told=True,
+    ),
+    Mutant(
+        "an event is of what the stream has issued",
+        "routing/pipeline.py",
+        "        admit(shard, records[-1].sequence_number)\n",
+        "",
+        is_told=True,
+    ),
+    Mutant(
+        "a watermark is of what the stream has issued",
+        "routing/pipeline.py",
+        "                    admit(shard, _furthest(claim.watermarks, records[-1]))\n",
+        "                    pass\n",
+        is_told=True,
+    ),
+    Mutant(
+        "a recovery drops what a backup intends",
+        "routing/progress.py",
+        "intents=frozenset(intents), trial=None), release=False",
+        "intents=self.intents, trial=None), release=False",
+        is_told=True,
+    ),
+    Mutant(
+        "a recovery finds what unfinished tries have left",
+        "handlers/recovery.py",
+        "left = uncommitted(found)",
+        "left = frozenset()",
+        is_told=True,
+    ),
+    Mutant(
+        "a dead letter is not delivered where its record is",
+        "routing/standing.py",
+        "        if is_by(one, table):\n            return False\n",
+        "",
+        is_told=True,
+    ),
+    Mutant(
+        "a replayed dead letter keeps its name",
+        "handlers/replaying.py",
+        "report = self._redeliver(beside, shard, list(together), table, name_suffix=suffix)",
+        "report = self._redeliver(beside, shard, list(together), table)",
+        is_told=True,
+    ),
+    Mutant(
+        "an intent that its route has passed belongs to no batch",
+        "routing/progress.py",
+        "return key in self.intents and not (has_passed and trial is None)",
+        "return key in self.intents",
+        is_told=True,
+    ),
+    Mutant(
+        "dead letters are erased first",
+        "handlers/erasure_walk.py",
+        'prefixes = [f"{dead_letter.PREFIX}/", HANDED_OVER, *sorted(',
+        "prefixes = [HANDED_OVER, *sorted(",
+        is_told=True,
+    ),
+    Mutant(
+        "a batch that is too long is split",
+        "routing/pipeline.py",
+        "report.is_too_long = _is_out_of_time(settlement)",
+        "report.is_too_long = False",
+        is_told=True,
+    ),
+    Mutant(
+        "a refused object's earlier try is emptied when its key is back",
+        "routing/report.py",
+        "(outcome.is_refused and outcome.rendered.may_exist)",
+        "False",
+        is_told=True,
+    ),
+    Mutant(
+        "a replay removes only what it has read",
+        "handlers/replaying.py",
+        "Key=key, IfMatch=etag,",
+        "Key=key,",
+        is_told=True,
+    ),
+    Mutant(
+        "names to empty hold up no batch when time runs out",
+        "routing/deliver.py",
+        "elif error.reason is Reason.OUT_OF_TIME and not rendered.record_count:",
+        "elif False:",
+        is_told=True,
     ),
 ]
 

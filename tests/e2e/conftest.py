@@ -1,5 +1,6 @@
 """The emulator with the project's own template deployed, once for all tests of this folder."""
 
+import base64
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from handlers.route_file import shipped_routes
 from local.comparable import Comparable
 from local.deployment import Deployed, build, deploy, mend
 from local.emulator import Emulator, emulator
+from local.event_source import EventSource
 from local.reconcile import Reconciliation, Standing, reconcile, standing_objects
 from routing.routes import RouteTable
 
@@ -43,6 +45,15 @@ class Stack:
     def invoke(self, event: Event) -> Any:
         answer = self.emulator.client("lambda").invoke(FunctionName=self.deployed.function, Payload=json.dumps(event))
         return json.loads(answer["Payload"].read())
+
+    def deliver(self, event: Event) -> None:
+        """Put the records of an event into the stream, and deliver them: the function takes no others."""
+        records = [
+            {"Data": base64.b64decode(one["kinesis"]["data"]), "PartitionKey": one["kinesis"]["partitionKey"]}
+            for one in event["Records"]
+        ]
+        self.emulator.client("kinesis").put_records(StreamName=self.deployed.stream, Records=records)
+        EventSource(self.emulator.client, self.deployed.mapping).drain()
 
     def role(self, logical_id: str) -> str:
         """Return the ARN of a role of the stack."""

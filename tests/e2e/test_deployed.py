@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.lambda_event import event_in
+from cli.lambda_event import event_in, lambda_event
 from local.connect import ConnectStandIn
 from local.deployment import aliases
 from local.event_source import EventSource
@@ -40,7 +40,7 @@ def test_nothing_but_our_event_source_reads_the_stream(stack: Stack) -> None:
 def test_reconciliation_sees_a_lost_and_a_duplicated_record(stack: Stack) -> None:
     """The proof is worth something only if it can fail."""
     documents = [(EVENTS / "records" / "contact-chat.json").read_bytes()]
-    stack.invoke(event_in(documents[0])[0])
+    stack.deliver(event_in(documents[0])[0])
     objects = stack.objects()
     assert stack.reconcile(documents, objects).holds
     assert stack.reconcile(documents * 2, objects).lost == 1
@@ -50,15 +50,16 @@ def test_reconciliation_sees_a_lost_and_a_duplicated_record(stack: Stack) -> Non
 
 def test_batch_that_comes_again_is_a_counted_non_event(stack: Stack) -> None:
     batch = event_in((EVENTS / "lambda" / "mixed-kinds.json").read_bytes())[0]
-    assert stack.invoke(batch) == {"batchItemFailures": []}
+    stack.deliver(batch)
     before = stack.objects()
-    assert stack.invoke(batch) == {"batchItemFailures": []}
+    EventSource(stack.emulator.client, stack.deployed.mapping).drain(nothing)  # a poller that has read nothing yet
     assert stack.objects() == before
+    assert sum(len(found.lines) for found in before) > 0
 
 
 @pytest.mark.parametrize("name", ["poison-record.json", "empty-gzip-foreign.json", "kpl-aggregated.json"])
 def test_poison_does_not_block_its_neighbours(stack: Stack, name: str) -> None:
-    assert stack.invoke(event_in((EVENTS / "lambda" / name).read_bytes())[0]) == {"batchItemFailures": []}
+    stack.deliver(event_in((EVENTS / "lambda" / name).read_bytes())[0])
     routes = Counter(found.route for found in stack.objects() for _ in found.lines)
     assert routes["dead-letter"] > 0
     assert routes["analytics"] > 0
@@ -67,6 +68,29 @@ def test_poison_does_not_block_its_neighbours(stack: Stack, name: str) -> None:
 def test_malformed_event_is_a_function_error_with_one_clear_message(stack: Stack) -> None:
     answer = stack.invoke({"Records": [{"eventSource": "aws:sqs"}]})
     assert answer["errorMessage"].endswith("Object missing required field `kinesis` - at `$.Records[0]`")
+
+
+def test_sample_event_sent_to_the_deployed_function_is_refused(stack: Stack) -> None:
+    """It would stand among the real records, and its numbers would hide them."""
+    event = event_in((EVENTS / "lambda" / "one-contact-record.json").read_bytes())[0]
+    answer = stack.invoke(event)
+    assert answer["errorType"] == "EventError"
+    assert (
+        "expected records of arn:aws:kinesis:" in answer["errorMessage"] or "has not issued" in answer["errorMessage"]
+    )
+    assert [found for found in stack.objects() if found.lines] == []
+
+
+def test_invented_event_of_the_stacks_own_stream_is_refused_and_hides_nothing(stack: Stack) -> None:
+    document = (EVENTS / "records" / "contact-chat.json").read_bytes()
+    stack.deliver(event_in(document)[0])
+    invented = lambda_event([("9" * 30, document, "key", 1_772_413_962.0)])
+    for record in invented["Records"]:
+        record["eventSourceARN"] = stack.deployed.target.stream_arn
+    answer = stack.invoke(invented)
+    assert "has not issued sequence number" in answer["errorMessage"]
+    stack.deliver(event_in(document)[0])
+    assert stack.reconcile([document] * 2).holds
 
 
 def test_every_route_has_its_own_key_and_alias(stack: Stack) -> None:

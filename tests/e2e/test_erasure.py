@@ -44,7 +44,7 @@ def forget_versions(stack: Stack) -> None:
 
 def test_contact_goes_from_every_prefix_and_nothing_else_does(enforced: Stack) -> None:
     forget_versions(enforced)
-    assert enforced.invoke(event_of_documents(documents())) == {"batchItemFailures": []}
+    enforced.deliver(event_of_documents(documents()))
     before = {found.key: found for found in enforced.objects()}
     assert {found.route for found in before.values()} == {"orders", "japan", "analytics", "workforce", "dead-letter"}
     code, text = erase(enforced, apply=False)

@@ -3,12 +3,15 @@
 import json
 from collections.abc import Callable
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from cli.lambda_event import event_in
 from cli.reconcile import Balances, Range, as_lines, balances, holds, show
+from cli.recover import run as recover
 from cli.replay import Replay, function_of, run
 from cli.stack_function import StackFunctionError
 from local.connect import ConnectStandIn
@@ -77,6 +80,37 @@ def test_dead_letters_are_moved_once_and_twice_is_once(delivered: Stack) -> None
     found = compared(delivered)
     assert holds(found), list(as_lines(found))
     assert {by_route[RouteName("orders")].dead_lettered for by_route in found.values()} == {0}
+
+
+def test_restored_checkpoint_table_is_recovered(delivered: Stack) -> None:
+    """A backup from before the last records: what was delivered since stands once, and the next ones follow."""
+    replay(delivered, "dead-letters", apply=True)
+    dynamodb, table = delivered.emulator.client("dynamodb"), delivered.deployed.resources["CheckpointTable"]
+    backup = dynamodb.scan(TableName=table)["Items"]
+    more = ConnectStandIn(delivered.emulator, delivered.deployed.stream, seed=4, role=CONNECT).send(50, nothing)
+    EventSource(delivered.emulator.client, delivered.deployed.mapping).drain()
+    for row in backup:
+        dynamodb.put_item(TableName=table, Item=row)
+    text = StringIO()
+    code = recover(STACK, delivered.client, Console(file=text, width=200), apply=True)
+    assert (code, "the checkpoint is recovered" in text.getvalue()) == (0, True), text.getvalue()
+    more += ConnectStandIn(delivered.emulator, delivered.deployed.stream, seed=5, role=CONNECT).send(50, nothing)
+    EventSource(delivered.emulator.client, delivered.deployed.mapping).drain()
+    result = delivered.reconcile(delivered.sent + more)
+    assert result.holds, str(result)
+
+
+def test_planted_batch_is_refused(delivered: Stack) -> None:
+    """The administrator of the account can do what no role can."""
+    event = event_in(Path("events/records/contact-chat.json").read_bytes())[0]
+    body = json.dumps({"requestContext": {"condition": "x"}, "payload": json.dumps(event)})
+    delivered.emulator.client("s3").put_object(
+        Bucket=delivered.deployed.bucket, Key="aws/lambda/another-mapping/shardId-000000000000/x", Body=body.encode()
+    )
+    code, text = replay(delivered, "on-failure", apply=True)
+    assert code == 1
+    assert "expected a batch of this stack's event source mapping" in text
+    assert delivered.reconcile(delivered.sent).duplicated == 0
 
 
 def test_filters_choose_what_is_moved(delivered: Stack) -> None:

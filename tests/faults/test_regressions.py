@@ -658,7 +658,7 @@ def test_names_to_empty_that_do_not_fit_into_the_time_are_emptied_try_by_try(wor
     numbers = world.send(*(contact(n=number, DisconnectTimestamp=date) for number, date in enumerate(dates, 1)))
     killed_before_the_commit(world, numbers[0], numbers[-1])
     world.seconds_a_request = 1.0
-    answers = []
+    answers: list[Answer] = []
     while not answers or answers[-1].payload != {"batchItemFailures": []}:
         answers.append(world.invoke(numbers[0], numbers[0]))
         world.clock += 600
@@ -717,7 +717,7 @@ def test_two_puts_of_the_same_records_never_have_the_same_bytes(world: World) ->
         before = world.before_request
         failing_once(world, prefix)
         failing = world.before_request
-        world.before_request = lambda request, before=before, failing=failing: (before(request), failing(request))  # type: ignore[misc]
+        world.before_request = lambda request, before=before, failing=failing: (before(request), failing(request))  # type: ignore[assignment, misc]
         world.invoke(one, two)
         world.deploy([OTHER_CODE if world.table is TABLE else TABLE])  # what went ahead is taken back and put again
         world.before_request = before

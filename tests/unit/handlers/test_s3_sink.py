@@ -1,6 +1,7 @@
 """The sink: what each put asks for, what it does with an object that is there, and whom it blames."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -64,6 +65,29 @@ def test_put_names_bucket_owner_key_checksum_and_condition() -> None:
             "IfNoneMatch": "*",
         }
     ]
+
+
+def test_name_that_an_earlier_try_has_intended_is_looked_at_first() -> None:
+    """A refused put, a look and a put, each time, would keep a long batch from ever getting further."""
+    s3 = MemoryS3()
+    sink(s3).put_all([rendered(token=2)])
+    s3.requests.clear()
+    assert sink(s3).put_all([replace(rendered(token=3, count="5"), may_exist=True)]) == [None]
+    assert [("IfMatch" in request, "IfNoneMatch" in request) for request in s3.requests] == [(True, False)]
+
+
+@pytest.mark.parametrize("code", ["404", "403"])
+def test_intended_name_that_does_not_exist_is_created(code: str) -> None:
+    """Without `s3:ListBucket` S3 answers 403 where nothing is."""
+    s3 = MemoryS3()
+    s3.head_object = lambda **_: (_ for _ in ()).throw(client_error(code, "HeadObject"))  # type: ignore[method-assign]
+    assert sink(s3).put_all([replace(rendered(), may_exist=True)]) == [None]
+    assert [request["IfNoneMatch"] for request in s3.requests] == ["*"]
+
+
+@pytest.mark.parametrize(("seconds", "room"), [(5.0, 0), (0.0, 0), (6.0, 16), (10.5, 88), (900.0, 1000)])
+def test_room_is_what_fits_into_the_time_that_is_left(seconds: float, room: int) -> None:
+    assert sink(MemoryS3(), remaining_seconds=lambda: seconds).room() == room
 
 
 def test_each_route_is_put_under_its_own_key() -> None:

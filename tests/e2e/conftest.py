@@ -88,7 +88,9 @@ class Stack:
         kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
         kinesis.create_stream(StreamName=name, ShardCount=_SHARDS)
         kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=_RETENTION_HOURS)
-        kinesis.start_stream_encryption(StreamName=name, EncryptionType="KMS", KeyId=self.key("stream"))
+        kinesis.start_stream_encryption(
+            StreamName=name, EncryptionType="KMS", KeyId=self.deployed.resources["StreamKey"]
+        )
 
 
 @pytest.fixture(scope="session")

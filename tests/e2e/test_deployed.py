@@ -74,7 +74,6 @@ def test_sample_event_sent_to_the_deployed_function_is_refused(stack: Stack) -> 
     """It would stand among the real records, and its numbers would hide them."""
     event = event_in((EVENTS / "lambda" / "one-contact-record.json").read_bytes())[0]
     answer = stack.invoke(event)
-    assert answer["errorType"] == "EventError"
     assert (
         "expected records of arn:aws:kinesis:" in answer["errorMessage"] or "has not issued" in answer["errorMessage"]
     )

@@ -646,7 +646,9 @@ class World:
             everywhere = set().union(*by_table)
             # A dead letter obeys the rules of the day on which it is replayed, also those of a route of another name.
             others = (
-                lines_by_rules(self.sent[place], place[1], place[0], table) for table in dict.fromkeys(self.tables)
+                lines_by_rules(self.sent[place], place[1], place[0], table)
+                for table in dict.fromkeys(self.tables)
+                if any(route.rules for route in table.routes)
             )
             owners |= dict.fromkeys(everywhere.union(*others), place)
             if _names(self.sent[place], self.asked_to_erase):
@@ -757,10 +759,15 @@ def lines_of(document: bytes, number: int, shard_id: str, table: RouteTable) -> 
 
 
 @cache
+def newest_decoder_of(table: RouteTable) -> Decoder:
+    return ReadsPoison(table.paths)
+
+
+@cache
 def lines_by_rules(document: bytes, number: int, shard_id: str, table: RouteTable) -> set[tuple[str, bytes]]:
     """Return the lines that one record makes by the rules of every route that has some, whether it takes it or not."""
     event = event_of([StreamRecord(str(number), document, "key", 1_772_413_962.0)], shard_id, STREAM)
-    _, (record,) = ReadsPoison(table.paths).decode(event)
+    _, (record,) = newest_decoder_of(table).decode(event)
     if record.failure is not None:
         return set()
     return {(route.prefix, protector().line(route, record.kind, record.data)) for route in table.routes if route.rules}

@@ -22,7 +22,8 @@ def test_without_the_checkpoint_nothing_is_lost_and_some_records_stand_twice() -
     for seed in range(1000):
         schedule = run(seed, has_checkpoint=False)
         found = schedule.world.problems()
-        lost = [problem for problem in found if "times:" not in problem]
+        # What Lambda sends again is delivered again, also what was erased.
+        lost = [problem for problem in found if "times:" not in problem and not problem.startswith("erased")]
         assert not lost, f"{schedule}: {lost[:3]}"
         duplicated += len(found)
     assert duplicated > 0
@@ -35,7 +36,8 @@ def test_schedules_meet_every_kind_of_trouble() -> None:
         calls.update(run(seed).world.calls)
     for name in (
         "Killed", "given up", "failed requests", "Unavailable", "CheckpointUnavailable", "ClaimedElsewhere",
-        "AccessDenied", "KmsKeyDisabled", "KmsKeyInvalidState", "NotJson",
+        "AccessDenied", "KmsKeyDisabled", "KmsKeyInvalidState", "NotJson", "OutOfTime", "refused events", "forged",
+        "restored", "erased", "done erasures",
     ):  # fmt: skip
         assert calls[name] > 0, name
 

@@ -491,7 +491,9 @@ class World:
             request = ErasureRequest(contact_id=contact_id, apply=True, most=self.random.randint(1, 3), after=after)
             done = self._erase_slice(request)
             is_done = is_done and not any(thing["left"] for thing in done.things)
+            self.calls["erased"] += len(done.things)
             if done.next is None:
+                self.calls["done erasures"] += is_done
                 return is_done
             after = done.next
             if self.random.random() < 0.3:

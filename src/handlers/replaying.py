@@ -361,8 +361,8 @@ class Replayer:
         numbers = {id(record): index for index, record in enumerate(records)}
         return Narrowed(self._table, lambda record, route: (route.name, numbers[id(record)]) in lacking)
 
-    def _deliver_beside(self, shard: Shard, records: Sequence[Record], table: RouteTable, key: ObjectKey) -> str:
-        """Deliver each position as objects of its own; return why records are left, if any are."""
+    def _deliver_beside(self, shard: Shard, records: Sequence[Record], table: RouteTable, key: str) -> str:
+        """Deliver each position as objects of its own, named by a key; return why records are left, if any are."""
         beside = Claim(Progress(), table, lambda _progress, _release: None, None)
         suffix = f"{zlib.crc32(key.encode()):08x}"
         for _, together in groupby(records, key=attrgetter("position")):
@@ -455,7 +455,14 @@ class Replayer:
             stored = Stored(
                 self._around(shard, records, claim), records, self._table, self._waiting(shard, records, claim)
             )
-            missing = Narrowed(self._table, lambda r, route: not (stored.waits(r) or stored.holds(r, route)))
+
+            def is_missing(record: Record, route: Route) -> bool:
+                return not (stored.waits(record) or stored.holds(record, route))
+
+            missing = Narrowed(self._table, is_missing)
+            # An object of a delivery holds all of a position: where a part of an aggregate waits, the others stay apart.
+            divided = {record.position for record in records if stored.waits(record)}
+            whole = Narrowed(self._table, lambda r, route: r.position not in divided and is_missing(r, route))
             doubtful = sum(
                 stored.is_unsure(record, route)
                 for record in records
@@ -476,8 +483,11 @@ class Replayer:
             )
             if not self._applies:
                 return replayed
-            for run in runs(records, self._table, missing):
-                report = self._redeliver(claim, shard, run, missing, moves_watermarks=moves_watermarks)
+            parts = [record for record in records if record.position in divided]
+            if left := self._deliver_beside(shard, parts, missing, shard.shard_id):
+                return replace(replayed, left=left)
+            for run in runs(records, self._table, whole):
+                report = self._redeliver(claim, shard, run, whole, moves_watermarks=moves_watermarks)
                 if report.failed_from:
                     return replace(replayed, left=_left(report))
             return replayed

@@ -5,6 +5,7 @@ number, as long as its name is not among the intents of its shard: then nobody h
 """
 
 import re
+import zlib
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -217,9 +218,17 @@ class Stored:
             waiting: Position and bytes of records that wait as dead letters, although they can be decoded now.
         """
         self._waiting = frozenset(waiting)
+        # A line that its route shows as it is can be told by its CRC-32 from the others of an aggregate.
+        shown = {route.name for route in table.all_routes if not route.rules}
+        self._lines: set[tuple[Place, int, str]] = set()
         self._singles: Counter[tuple[Place, int]] = Counter()
+        self._beside: Counter[tuple[Place, int]] = Counter()
         for one in objects:
             if one.is_single:
+                self._beside[one.name.place, one.name.first] += one.record_count
+            if one.is_single and one.record_count == 1 and one.name.place[0] in shown:
+                self._lines.add((one.name.place, one.name.first, one.checksum))
+            elif one.is_single:
                 self._singles[one.name.place, one.name.first] += one.record_count
         places = ((place_of(r, route), r.position) for r in records for route in table.routes_for(r))
         self._totals = Counter(places)
@@ -234,20 +243,27 @@ class Stored:
 
     def holds(self, record: Record, route: Route) -> bool:
         """Return True if a record is stored at its place on a route, or if nobody can tell (`is_unsure`)."""
-        place = place_of(record, route)
-        return self._coverage.covers(place, record.position) or self._singles[place, record.position] > 0
+        place, position = place_of(record, route), record.position
+        is_beside = self._is_line(record, place) or self._singles[place, position] > 0
+        return is_beside or self._coverage.covers(place, position)
 
     def is_unsure(self, record: Record, route: Route) -> bool:
         """Return True if names and metadata do not tell whether a record is stored."""
         place, position = place_of(record, route), record.position
+        if self._is_line(record, place):
+            return False
         if self._coverage.covers(place, position):
             return self._unsure.covers(place, position)
-        return 0 < self._singles[place, position] < self._totals[place, position]
+        return self._singles[place, position] > 0 and self._beside[place, position] < self._totals[place, position]
 
     def _is_of_deliveries(self, record: Record, place: Place) -> bool:
         """Return False for what is stored beside the objects of deliveries: as a dead letter, or replayed from one."""
         where = (place, record.position)
-        return not self.waits(record) and not 0 < self._totals[where] <= self._singles[where]
+        is_beside = self._is_line(record, place) or 0 < self._totals[where] <= self._beside[where]
+        return not (self.waits(record) or is_beside)
+
+    def _is_line(self, record: Record, place: Place) -> bool:
+        return (place, record.position, f"{zlib.crc32(record.data + b'\n'):08x}") in self._lines
 
 
 class LetterDoubtError(CtrFanoutError):

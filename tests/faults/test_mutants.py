@@ -304,6 +304,13 @@ MUTANTS = [
         is_told=True,
     ),
     Mutant(
+        "where a part of an aggregate waits, the others are delivered apart",
+        "handlers/replaying.py",
+        "divided = {record.position for record in records if stored.waits(record)}",
+        "divided = set()",
+        is_told=True,
+    ),
+    Mutant(
         "a replayed dead letter keeps its name",
         "handlers/replaying.py",
         "report = self._redeliver(beside, shard, list(together), table, name_suffix=suffix)",

@@ -565,6 +565,24 @@ def test_record_that_can_be_read_now_is_delivered_once_whatever_is_replayed_firs
     assert holds(world), world.problems()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_part_of_an_aggregate_that_was_replayed_is_told_from_the_others(seed: int) -> None:
+    """They share a sequence number and a place; the one stands as a replayed dead letter, the other nowhere."""
+    world = World(Random(seed))  # draws what is replayed first
+    (one,) = world.send([b"poison 1", contact(n=2, DisconnectTimestamp="2026-03-01T00:00:00Z")])
+    failing_once(world, "all/")
+    assert world.invoke(one, one).payload != {"batchItemFailures": []}
+    give_up(world, one)
+    (two,) = world.send(*numbered(contact, 3))
+    world.invoke(two, two)
+    world.deploy([OTHER_CODE])
+    world.clock += 7200
+    assert {thing.left for thing in world.replay(records=True)} == {""}
+    assert {thing.left for thing in world.replay(stream=True)} == {""}
+    assert sorted(line.count(b'"n":2,') for line in lines_below(world, "all/")) == [0, 0, 1]
+    assert holds(world), world.problems()
+
+
 def test_record_that_waits_as_a_dead_letter_is_not_delivered_twice_to_a_new_route(world: World) -> None:
     """The new route has no watermark, and a restart brings the record to it; the letter is for the others then."""
     numbers = world.send(*numbered(claim, 1), b"poison 2")

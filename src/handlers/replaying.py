@@ -460,8 +460,14 @@ class Replayer:
                 return not (stored.waits(record) or stored.holds(record, route))
 
             missing = Narrowed(self._table, is_missing)
-            # An object of a delivery holds all of a position: where a part of an aggregate waits, the others stay apart.
-            divided = {record.position for record in records if stored.waits(record)}
+            # An object of a delivery holds all of a position. Where a part of an aggregate waits, the others are put
+            # beside it, and so is what an object reaches over without holding it.
+            divided = {
+                record.position
+                for record in records
+                if stored.waits(record)
+                or any(stored.is_hole(record, route) for route in self._table.routes_for(record))
+            }
             whole = Narrowed(self._table, lambda r, route: r.position not in divided and is_missing(r, route))
             doubtful = sum(
                 stored.is_unsure(record, route)

@@ -10,7 +10,8 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import accumulate, combinations, groupby
+from math import comb
 from operator import attrgetter
 
 from routing import dead_letter
@@ -24,6 +25,7 @@ _NAME = re.compile(
     r"(?P<kind>\w+)/date=(?P<date>\d{4}-\d{2}-\d{2})/"
     r"(?P<stream>[a-zA-Z0-9_.-]+)-(?P<shard>shardId-\d+)-(?P<first>\d+)(?P<content>-[0-9a-f]{8})?\.ndjson\.gz"
 )
+_MOST_COMBINATIONS = 2000
 _LETTERS = f"{dead_letter.OBJECTS_PREFIX}/"
 _KINDS: Mapping[str, Kind | Reason] = {str(kind): kind for kind in (*Kind, *Reason)}
 
@@ -158,25 +160,67 @@ def settled(objects: Iterable[Standing], intents: Collection[ObjectKey]) -> list
 def is_gapless(one: Standing, records: Sequence[Record], table: RouteTable) -> bool:
     """Return True if an object holds every record of its place between its first and its last, by this table.
 
-    What the same table has chosen under a claim does, but for records that the code of then could not decode; of
-    anything else count and CRC-32 of the sequence numbers have to be those of the records.
+    What the deployed routes and code have chosen under a claim does; of anything else count and CRC-32 of the
+    sequence numbers have to be those of the records, as far as these reach.
 
     Args:
         one: The object.
         records: What a shard holds in a range, without gaps.
         table: The deployed routes.
     """
-    if one.routes == table.origin["routes"] and not one.is_content_named:
+    if is_by(one, table) and not one.is_content_named:
         return True
-    if not records or one.name.first < records[0].position or one.last > records[-1].position:
+    if not _is_within(one, records):  # what reaches beyond cannot be compared
+        return one.routes == table.origin["routes"] and not one.is_content_named
+    held = _in_range(one, records, table)
+    return (len(held), checksum_of_numbers(held)) == (one.record_count, one.numbers)
+
+
+def holes(one: Standing, records: Sequence[Record], table: RouteTable, *, is_shown: bool) -> list[Record]:
+    """Return the records that an object of the same routes and other code reaches over and does not hold.
+
+    The other code could not decode them, and could not set them aside either. Which they are is told by count and
+    CRC-32s, if there are few.
+
+    Args:
+        one: The object.
+        records: What a shard holds in a range, without gaps.
+        table: The deployed routes.
+        is_shown: True if the object's lines are the records as they came.
+
+    Returns:
+        None if the object holds all of them, or if nobody can tell: there would be too many combinations to try.
+    """
+    if is_by(one, table) or one.is_content_named or one.routes != table.origin["routes"]:
+        return []
+    held = _in_range(one, records, table) if _is_within(one, records) else []
+    lacking = len(held) - one.record_count
+    if lacking <= 0 or comb(len(held), lacking) > _MOST_COMBINATIONS:
+        return []
+    found = [left_out for left_out in combinations(held, lacking) if _is_rest(one, held, left_out, is_shown=is_shown)]
+    return list(found[0]) if len(found) == 1 else []
+
+
+def _is_rest(one: Standing, held: Sequence[Record], left_out: Sequence[Record], *, is_shown: bool) -> bool:
+    """Return True if an object holds some records without those that are left out."""
+    rest = [record for record in held if not any(record is one_of for one_of in left_out)]
+    if checksum_of_numbers(rest) != one.numbers:
         return False
-    held = [
+    return not is_shown or one.is_erased or one.checksum == f"{zlib.crc32(b''.join(r.data + b'\n' for r in rest)):08x}"
+
+
+def _is_within(one: Standing, records: Sequence[Record]) -> bool:
+    return bool(records) and records[0].position <= one.name.first and one.last <= records[-1].position
+
+
+def _in_range(one: Standing, records: Sequence[Record], table: RouteTable) -> list[Record]:
+    """Return the records that an object holds if it holds every one of its place and range."""
+    return [
         record
         for record in records
         if one.name.first <= record.position <= one.last
         and any(place_of(record, route) == one.name.place for route in table.routes_for(record))
     ]
-    return (len(held), checksum_of_numbers(held)) == (one.record_count, one.numbers)
 
 
 class Coverage:
@@ -235,7 +279,16 @@ class Stored:
         delivered = [one for one in objects if not one.is_single]
         mine = {one.name.place: [r for r in records if self._is_of_deliveries(r, one.name.place)] for one in delivered}
         self._coverage = Coverage(delivered)
-        self._unsure = Coverage(one for one in delivered if not is_gapless(one, mine[one.name.place], table))
+        self._holes = {
+            (one.name.place, record.position, record.data)
+            for one in delivered
+            for record in holes(one, mine[one.name.place], table, is_shown=one.name.place[0] in shown)
+        }
+        filled = {
+            place: [r for r in of_place if (place, r.position, r.data) not in self._holes]
+            for place, of_place in mine.items()
+        }
+        self._unsure = Coverage(one for one in delivered if not is_gapless(one, filled[one.name.place], table))
 
     def waits(self, record: Record) -> bool:
         """Return True if a record waits as a dead letter, whose replay delivers it."""
@@ -244,13 +297,18 @@ class Stored:
     def holds(self, record: Record, route: Route) -> bool:
         """Return True if a record is stored at its place on a route, or if nobody can tell (`is_unsure`)."""
         place, position = place_of(record, route), record.position
-        is_beside = self._is_line(record, place) or self._singles[place, position] > 0
-        return is_beside or self._coverage.covers(place, position)
+        if self._is_line(record, place) or self._singles[place, position] > 0:
+            return True
+        return self._coverage.covers(place, position) and not self.is_hole(record, route)
+
+    def is_hole(self, record: Record, route: Route) -> bool:
+        """Return True if an object reaches over a record without holding it: other code could not decode it."""
+        return (place_of(record, route), record.position, record.data) in self._holes
 
     def is_unsure(self, record: Record, route: Route) -> bool:
         """Return True if names and metadata do not tell whether a record is stored."""
         place, position = place_of(record, route), record.position
-        if self._is_line(record, place):
+        if self._is_line(record, place) or self.is_hole(record, route):
             return False
         if self._coverage.covers(place, position):
             return self._unsure.covers(place, position)

@@ -306,8 +306,8 @@ MUTANTS = [
     Mutant(
         "where a part of an aggregate waits, the others are delivered apart",
         "handlers/replaying.py",
-        "divided = {record.position for record in records if stored.waits(record)}",
-        "divided = set()",
+        "                if stored.waits(record)\n                or any(",
+        "                if any(",
         is_told=True,
     ),
     Mutant(

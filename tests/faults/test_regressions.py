@@ -583,6 +583,24 @@ def test_part_of_an_aggregate_that_was_replayed_is_told_from_the_others(seed: in
     assert holds(world), world.problems()
 
 
+@pytest.mark.parametrize("parts", [1, 2], ids=["records", "an aggregate"])
+def test_record_that_other_code_could_neither_read_nor_set_aside_is_found_missing(world: World, parts: int) -> None:
+    """Its dead letter was refused until Lambda gave up; an object of the other routes reaches over it."""
+    documents: list[Any] = [*numbered(claim, 1), b"poison 2", *numbered(claim, 3)]
+    numbers = world.send(*documents) if parts == 1 else world.send(documents)
+    world.refused["key-of-dead-letter"] = "AccessDenied"
+    assert world.invoke(numbers[0], numbers[-1]).payload != {"batchItemFailures": []}
+    world.heal()
+    give_up(world, *numbers)
+    (later,) = world.send(*numbered(claim, 4))
+    world.invoke(later, later)
+    world.deploy([OTHER_CODE])
+    for _ in range(2):
+        assert {thing.left for thing in world.replay(stream=True)} == {""}
+        assert sorted(line.count(b'"n":2,') for line in lines_below(world, "all/")) == [0, 0, 0, 1]
+    assert holds(world), world.problems()
+
+
 def test_record_that_waits_as_a_dead_letter_is_not_delivered_twice_to_a_new_route(world: World) -> None:
     """The new route has no watermark, and a restart brings the record to it; the letter is for the others then."""
     numbers = world.send(*numbered(claim, 1), b"poison 2")

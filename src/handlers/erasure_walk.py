@@ -1,7 +1,8 @@
 """The walk of an erasure: every object below every prefix, and its old versions, slice by slice.
 
-Dead letters and the batches that Lambda gave up on come first. A replay beside the walk takes from there and
-delivers below the prefixes of the routes: what it has taken before the walk came by is found where it is now.
+It goes the way that a replay beside it moves records: from the batches that Lambda gave up on to dead letters of
+records and of objects, and to the prefixes of the routes. What is moved before the walk comes by is found where it
+is now.
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from routing.standing import read_name
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_LETTERS = (f"{dead_letter.RECORDS_PREFIX}/", f"{dead_letter.OBJECTS_PREFIX}/")
 # What a few objects of 64 MB at once may need, and the wait for a claim.
 _SECONDS_FOR_A_FEW = 120
 
@@ -57,7 +59,7 @@ class ErasureWalk:
 
     def _versions(self, request: ErasureRequest) -> Iterator[Version]:
         after = request.after or ""
-        prefixes = [f"{dead_letter.PREFIX}/", HANDED_OVER, *sorted(f"{route.prefix}/" for route in self._table.routes)]
+        prefixes = [HANDED_OVER, *_LETTERS, *sorted(f"{route.prefix}/" for route in self._table.routes)]
         begun = next((place for place, prefix in enumerate(prefixes) if after.startswith(prefix)), 0)
         for prefix in prefixes[begun:]:
             for version in self._below(prefix, after, old_too=request.old_versions):

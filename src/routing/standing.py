@@ -44,6 +44,7 @@ class Name:
         stream_name: Where they come from.
         shard_id: Likewise.
         first: Sequence number of its first record, as a number.
+        has_suffix: True if a suffix tells it from the objects of deliveries under claims.
     """
 
     key: ObjectKey
@@ -52,6 +53,7 @@ class Name:
     stream_name: str
     shard_id: str
     first: int
+    has_suffix: bool = False
 
     def shard_beside(self, stream_arn: str) -> Shard:
         """Return the shard that its records come from; its stream is in the account and Region of another."""
@@ -123,6 +125,7 @@ def read_name(key: str, table: RouteTable) -> Name | None:
             stream_name=match["stream"],
             shard_id=match["shard"],
             first=int(match["first"]),
+            has_suffix=match["content"] is not None,
         )
     return None
 
@@ -136,7 +139,7 @@ def read_standing(name: Name, metadata: Mapping[str, str], modified_at: float, e
         checksum=metadata.get("plain-crc32", ""),
         numbers=metadata.get("numbers-crc32", ""),
         reason=metadata["reason"] if "intended-key" in metadata else None,
-        is_content_named=FENCING not in metadata,
+        is_content_named=name.has_suffix,  # an erasure or a move gives it a fencing token
         token=int(metadata.get(FENCING, "-1")),
         routes=metadata.get("routes", ""),
         code=metadata.get("code", ""),

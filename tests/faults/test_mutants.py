@@ -327,7 +327,7 @@ MUTANTS = [
     Mutant(
         "dead letters are erased first",
         "handlers/erasure_walk.py",
-        'prefixes = [f"{dead_letter.PREFIX}/", HANDED_OVER, *sorted(',
+        "prefixes = [HANDED_OVER, *_LETTERS, *sorted(",
         "prefixes = [HANDED_OVER, *sorted(",
         is_told=True,
     ),

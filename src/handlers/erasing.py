@@ -7,6 +7,7 @@ and `ctr-fanout reconcile` still know what was delivered there, and nothing come
 
 import gzip
 import json
+import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
@@ -107,6 +108,7 @@ class Eraser:
         checkpoint: CheckpointTable | NoCheckpoint,
         workers: Executor,
         stream_arn: str,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Take whose records go, and what a delivery takes.
 
@@ -121,6 +123,7 @@ class Eraser:
         self._checkpoint = checkpoint
         self._workers = workers
         self._stream_arn = stream_arn
+        self._sleep = sleep
         self._applies = request.apply
         self._deletes_old_versions = request.old_versions
         self._ids = {
@@ -243,7 +246,7 @@ class Eraser:
         )
 
     def _held(self, name: Name) -> AbstractContextManager[Claim]:
-        return patient_claim(self._checkpoint, name.shard_beside(self._stream_arn), self._table)
+        return patient_claim(self._checkpoint, name.shard_beside(self._stream_arn), self._table, self._sleep)
 
     def _sees(self, route: Route, protector: Protector, contact_id: str) -> bool:
         """Tell whether what a route shows of a contact's record tells whose it is."""

@@ -282,7 +282,7 @@ class Replayer:
         """
         leftovers = {
             key: owner
-            for key in claim.intents
+            for key in sorted(claim.intents)
             if key != moved
             and (owner := self._table.owner_of(key)) is not None
             and (name := read_name(key, self._table)) is not None

@@ -261,7 +261,7 @@ def _strays(claim: Claim, objects: Iterable[RenderedObject], table: RouteTable) 
     made = {rendered.key for rendered in objects}
     return [
         render_empty(key, owner, claim.token)
-        for key in claim.intents
+        for key in sorted(claim.intents)
         if key not in made and (owner := table.owner_of(key)) is not None
     ]
 

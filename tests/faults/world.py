@@ -513,6 +513,7 @@ class World:
                 checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
                 workers=Inline(),
                 stream_arn=STREAM,
+                sleep=self._wait,
             )
             patient = Invocation(invocation.id, lambda: 900.0, now=invocation.now)
             return ErasureWalk(client=client, settings=settings_of(table), table=table, invocation=patient).run(

@@ -137,6 +137,9 @@ class MemoryCheckpoint:
             raise
         self._let_go(row)
 
+    def version(self, shard: Shard) -> FencingToken:
+        return FencingToken(self.rows[shard].version if shard in self.rows else 0)
+
     def look(self, shard: Shard) -> Progress:
         return self.rows[shard].progress if shard in self.rows else Progress()
 

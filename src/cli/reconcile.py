@@ -137,7 +137,7 @@ def balances(client: Any, target: Target, table: RouteTable, range_: Range) -> B
         for shard, known in progress.items():
             records = _records(stream, shard.shard_id, range_, decoder)
             first = next(records, None)
-            names = listed[shard.stream_name, shard.shard_id]
+            names = [one.name for one in listed[shard.stream_name, shard.shard_id] if one.name is not None]
             found[shard.shard_id] = reconcile(
                 records if first is None else chain([first], records),
                 [] if first is None else list(inventory.between(names, first.position, None, known.intents)),

@@ -1,13 +1,13 @@
 """The checkpoint: one DynamoDB row per shard, which keeps its progress and who holds it.
 
 The row is `{"shard": "<stream ARN>/<shard id>", "watermarks": {"<route>": "<number padded to 128>"},
-"prefixes": {"<route>": "<its prefix then>"}, "intents": <gzip of lines `<object key>`>, "trial": {"routes": <digest>,
+"prefix_watermarks": {"<prefix>": <as above>}, "intents": <gzip of lines `<object key>`>, "trial": {"routes": <digest>,
 "watermarks": as above, "settled": as intents}, "version": <ms since 1970 of the last claim, plus one with each
 change>, "claim": "<request id>", "claim_until": <ms since 1970>, "expires_at": <s since 1970>}`.
 """
 
 import gzip
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from handlers.invocation import Invocation
 from routing.errors import CheckpointError
 from routing.model import FencingToken, ObjectKey, RouteName, RoutesDigest, Shard
-from routing.progress import Claim, Progress, Routes, Trial, Watermarks
+from routing.progress import Claim, Progress, Routes, Trial
 from routing.reasons import Reason
 
 if TYPE_CHECKING:
@@ -107,12 +107,23 @@ class CheckpointTable:
         Raises:
             CheckpointError: The table cannot be read.
         """
+        return _progress_in(self._row(shard))
+
+    def version(self, shard: Shard) -> FencingToken:
+        """Read the version of a row: milliseconds since 1970 of about its last change; 0 if there is no row.
+
+        Raises:
+            CheckpointError: The table cannot be read.
+        """
+        return FencingToken(int(self._row(shard).get("version", {"N": "0"})["N"]))
+
+    def _row(self, shard: Shard) -> dict[str, Any]:
         try:
             answer = self._client.get_item(TableName=self._table, Key=_key(shard), ConsistentRead=True)
         except (ClientError, BotoCoreError) as err:
             message = f"checkpoint: read failed with {type(err).__name__}"
             raise CheckpointError(Reason.CHECKPOINT_UNAVAILABLE, message) from err
-        return _progress_in(answer.get("Item", {}))
+        return answer.get("Item", {})
 
     def _save(self, key: dict[str, Any], version: int, progress: Progress, *, release: bool) -> None:
         """Write the progress of a shard that this invocation holds.
@@ -190,6 +201,10 @@ class NoCheckpoint:
         """Know nothing."""
         return Progress()
 
+    def version(self, shard: Shard) -> FencingToken:  # noqa: ARG002 - likewise
+        """Return the version of what does not exist."""
+        return FencingToken(0)
+
 
 def _key(shard: Shard) -> dict[str, Any]:
     return {"shard": {"S": f"{shard.stream_arn}/{shard.shard_id}"}}
@@ -200,7 +215,7 @@ def _kept(progress: Progress) -> dict[str, dict[str, Any] | None]:
     trial = progress.trial
     return {
         "watermarks": _marks(progress.watermarks),
-        "prefixes": {"M": {route: {"S": prefix} for route, prefix in progress.prefixes.items()}},
+        "prefix_watermarks": _marks(progress.prefix_watermarks),
         "intents": {"B": _packed(progress.intents)} if progress.intents else None,
         "trial": None
         if trial is None
@@ -208,6 +223,7 @@ def _kept(progress: Progress) -> dict[str, dict[str, Any] | None]:
             "M": {
                 "routes": {"S": trial.routes},
                 "watermarks": _marks(trial.watermarks),
+                "prefix_watermarks": _marks(trial.prefix_watermarks),
                 "settled": {"B": _packed(trial.settled)},
             }
         },
@@ -218,25 +234,26 @@ def _progress_in(row: Mapping[str, Any]) -> Progress:
     """Read a row as DynamoDB answers it; an empty one tells nothing."""
     trial = row.get("trial", {}).get("M")
     return Progress(
-        watermarks=_read_marks(row.get("watermarks", {"M": {}})),
-        prefixes={RouteName(name): one["S"] for name, one in row.get("prefixes", {"M": {}})["M"].items()},
+        watermarks=_read_marks(row.get("watermarks"), RouteName),
+        prefix_watermarks=_read_marks(row.get("prefix_watermarks"), str),
         intents=_unpacked(row["intents"]) if "intents" in row else frozenset(),
         trial=None
         if trial is None
         else Trial(
             routes=RoutesDigest(trial["routes"]["S"]),
-            watermarks=_read_marks(trial["watermarks"]),
+            watermarks=_read_marks(trial["watermarks"], RouteName),
+            prefix_watermarks=_read_marks(trial.get("prefix_watermarks"), str),
             settled=_unpacked(trial["settled"]),
         ),
     )
 
 
-def _marks(watermarks: Watermarks) -> dict[str, Any]:
-    return {"M": {route: {"S": str(position).zfill(_WIDTH)} for route, position in watermarks.items()}}
+def _marks(watermarks: Mapping[RouteName, int] | Mapping[str, int]) -> dict[str, Any]:
+    return {"M": {name: {"S": str(position).zfill(_WIDTH)} for name, position in watermarks.items()}}
 
 
-def _read_marks(attribute: Mapping[str, Any]) -> dict[RouteName, int]:
-    return {RouteName(route): int(mark["S"]) for route, mark in attribute["M"].items()}
+def _read_marks[T: str](attribute: Mapping[str, Any] | None, name: Callable[[str], T]) -> dict[T, int]:
+    return {name(key): int(mark["S"]) for key, mark in attribute["M"].items()} if attribute else {}
 
 
 def _packed(names: Iterable[ObjectKey]) -> bytes:

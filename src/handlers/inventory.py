@@ -88,13 +88,13 @@ class Inventory:
         )
         return list(self.between(names, first, last, intents))
 
-    def everything(self) -> dict[tuple[str, str], list[Name]]:
-        """List every prefix as a whole; return the names by stream name and shard id."""
-        found: dict[tuple[str, str], list[Name]] = defaultdict(list)
+    def everything(self) -> dict[tuple[str, str], list[Listed]]:
+        """List every prefix as a whole; return what has a name by stream name and shard id."""
+        found: dict[tuple[str, str], list[Listed]] = defaultdict(list)
         for prefix in (*(route.prefix for route in self._table.all_routes), dead_letter.OBJECTS_PREFIX):
             for listed in self.below(f"{prefix}/"):
                 if listed.name is not None:
-                    found[listed.name.stream_name, listed.name.shard_id].append(listed.name)
+                    found[listed.name.stream_name, listed.name.shard_id].append(listed)
         return found
 
     def between(

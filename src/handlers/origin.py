@@ -36,7 +36,9 @@ class Origin:
             code = err.response["Error"]["Code"] if isinstance(err, ClientError) else type(err).__name__
             raise StreamError(f"stream: reading it failed with {code}; Lambda sends again") from err
         if not is_issued:
+            found = "it has not" if is_issued is False else "it holds no record any more to tell"
             raise EventError(
-                f"event: {shard.shard_id} has not issued sequence number {number}: the event is invented, or the "
-                "stream was made anew under its name; see the runbook, section `function-errors`"
+                f"event: expected {shard.shard_id} to have issued sequence number {number}, {found}: the event is "
+                "invented, or expired, or the stream was made anew under its name; see the runbook, section "
+                "`function-errors`"
             )

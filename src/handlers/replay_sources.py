@@ -106,7 +106,7 @@ class ReplaySources:
     def _of_checkpoint(self, request: ReplayRequest) -> ReplaySlice:
         """Recover the rows of shards; `after` is the last one before."""
         recovery, things, after = self._recovery(request), list[dict[str, Any]](), request.after or ""
-        for shard_id in self._stream.shards():
+        for shard_id in recovery.shards():
             if shard_id <= after:
                 continue
             if things and self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:

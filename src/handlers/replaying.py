@@ -61,13 +61,18 @@ _OF_A_LETTER = frozenset({"reason", "intended-key", FENCING, PROTECTION})
 class Stream(Protocol):
     """The stream whose records are replayed."""
 
-    arn: str
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+
+    def shards(self) -> list[str]:
+        """Return the ids of the shards that can still be read."""
 
     def has_issued(self, shard_id: str, sequence_number: str) -> bool | None:
         """Return whether a shard has issued a sequence number; None if the stream no longer tells."""
 
-    def width(self, shard_id: str) -> int:
-        """Return how many digits the sequence numbers of a shard have; 0 if it holds no record to tell."""
+    def oldest(self, shard_id: str) -> str | None:
+        """Return the first sequence number that a shard still holds; None if it holds none, or is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,22 +335,46 @@ class Replayer:
         key, got = letter.name.key, self._get(letter.name.key)
         lines = [dead_letter.read_line(line) for line in gzip.decompress(got.body).splitlines()]
         told = Replayed(key=key, reason=str(letter.name.place[1]), records=len(lines))
-        if not lines:  # all of it was erased
-            return told
         if any(line.shard != shard for line in lines):
             return replace(told, left="its lines name another shard than its key; look at it by hand")
         try:
-            records = [self._decoder.decode_letter(line) for line in lines]
+            records = [r for line in lines if not line.is_erased for r in self._decoder.decode_letter(line)]
         except RecordError as err:
             return replace(told, left=f"still {err.reason}: {err}")
+        if not records:  # all of it was erased
+            return replace(told, records=0)
         missing = self._lacking(letter, shard, records, claim)
         told = replace(told, records=sum(len(missing.routes_for(record)) for record in records))
         if not self._applies:
             return told
         left = self._deliver_beside(shard, records, missing, key)
         if not left:
-            self._remove(key, got.etag)
+            self._remove_letter(letter, got, claim.token)
         return replace(told, left=left)
+
+    def _remove_letter(self, letter: Standing, got: _Got, token: FencingToken | None) -> None:
+        """Remove a dead letter whose records are delivered, but for the lines of those that were erased.
+
+        Raises:
+            DeliveryError: Another object stands there now, or its key refuses.
+        """
+        lines = [line for line in gzip.decompress(got.body).splitlines() if dead_letter.read_line(line).is_erased]
+        if not lines:
+            self._remove(letter.name.key, got.etag)
+            return
+        body, _, checksum = gzipped(lines, token)
+        fencing = {} if token is None else {FENCING: str(token)}
+        rest = RenderedObject(
+            route=dead_letter.ROUTE,
+            kind=letter.name.place[1],
+            key=letter.name.key,
+            body=body,
+            metadata={**got.metadata, "plain-crc32": f"{checksum:08x}", **fencing},
+            record_count=len(lines),
+            plain_bytes=0,
+            oldest_arrived_at=0.0,
+        )
+        self._sink.replace(rest, got.etag)
 
     def _lacking(self, letter: Standing, shard: Shard, records: Sequence[Record], claim: Claim) -> RouteTable:
         """Return the routes that still lack records of a dead letter.
@@ -401,7 +430,7 @@ class Replayer:
             if is_issued is False:
                 left = "its records are ahead of the stream, which has not issued them; look at it by hand"
                 return Replayed(key=listed.key, reason=condition, left=left)
-            done = self._deliver(shard, records, listed.key, is_settled=True, moves_watermarks=is_issued is True)
+            done = self._deliver(shard, records, listed.key, is_settled=True, is_issued=is_issued is True)
             told.append(replace(done, reason=condition))
             if self._applies and not told[-1].left:
                 self._remove(listed.key, got.etag)
@@ -442,9 +471,12 @@ class Replayer:
         return told[-1] if told else Replayed(key=where)
 
     def _deliver(
-        self, shard: Shard, records: Sequence[Record], where: str, *, is_settled: bool, moves_watermarks: bool = True
+        self, shard: Shard, records: Sequence[Record], where: str, *, is_settled: bool, is_issued: bool = True
     ) -> Replayed:
-        """Deliver what is not stored yet, under the claim of the shard."""
+        """Deliver what is not stored yet, under the claim of the shard.
+
+        Where nobody can tell whether the stream has issued the records, no watermark goes beyond the furthest.
+        """
         with self._held(shard) as claim:
             to_come = 0
             if not is_settled:
@@ -454,12 +486,14 @@ class Replayer:
             if not records:
                 return Replayed(key=where, to_come=to_come)
             claim.begin_replay(records[0].position, records[-1].position)
-            stored = Stored(
-                self._around(shard, records, claim), records, self._table, self._waiting(shard, records, claim)
-            )
+            around = self._around(shard, records, claim)
+            stored = Stored(around, records, self._table, *self._waiting(shard, records, claim))
+
+            def is_beside(record: Record) -> bool:
+                return stored.waits(record) or stored.is_erased(record)
 
             def is_missing(record: Record, route: Route) -> bool:
-                return not (stored.waits(record) or stored.holds(record, route))
+                return not (is_beside(record) or stored.holds(record, route))
 
             missing = Narrowed(self._table, is_missing)
             # An object of a delivery holds all of a position. Where a part of an aggregate waits, the others are put
@@ -467,14 +501,13 @@ class Replayer:
             divided = {
                 record.position
                 for record in records
-                if stored.waits(record)
-                or any(stored.is_hole(record, route) for route in self._table.routes_for(record))
+                if is_beside(record) or any(stored.is_hole(record, route) for route in self._table.routes_for(record))
             }
             whole = Narrowed(self._table, lambda r, route: r.position not in divided and is_missing(r, route))
             doubtful = sum(
                 stored.is_unsure(record, route)
                 for record in records
-                if not stored.waits(record)
+                if not is_beside(record)
                 for route in self._table.routes_for(record)
             )
             replayed = Replayed(
@@ -494,8 +527,9 @@ class Replayer:
             parts = [record for record in records if record.position in divided]
             if left := self._deliver_beside(shard, parts, missing, shard.shard_id):
                 return replace(replayed, left=left)
-            for run in runs(records, self._table, whole):
-                report = self._redeliver(claim, shard, run, whole, moves_watermarks=moves_watermarks)
+            limit = None if is_issued else max(claim.watermarks.values(), default=-1)
+            for run in runs(records, self._table, whole, around):
+                report = self._redeliver(claim, shard, run, whole, watermark_limit=limit)
                 if report.failed_from:
                     return replace(replayed, left=_left(report))
             return replayed
@@ -511,22 +545,27 @@ class Replayer:
         first, last = records[0].position, records[-1].position
         return settled(self._inventory.around(shard, places, first, last, claim.intents), claim.intents)
 
-    def _waiting(self, shard: Shard, records: Sequence[Record], claim: Claim) -> set[tuple[int, bytes]]:
-        """Return position and bytes of records that wait as dead letters although they can be decoded now.
+    def _waiting(
+        self, shard: Shard, records: Sequence[Record], claim: Claim
+    ) -> tuple[set[tuple[int, bytes]], set[int]]:
+        """Return what can be decoded now and is, or was, a dead letter: position and bytes; positions of the erased.
 
         Names do not tell which records a dead letter holds, so it is read.
         """
         dates = {DEAD_LETTER_ROUTE.partition.date_of(record) for record in records if record.failure is None}
         places = {(dead_letter.ROUTE, reason, date) for reason in UNDECODABLE for date in dates}
-        waiting = set()
+        waiting: set[tuple[int, bytes]] = set()
+        erased: set[int] = set()
         for letter in self._settled(shard, places, records, claim) if places else ():
             if is_by(letter, self._table):  # the deployed code cannot decode them
                 continue
-            for line in gzip.decompress(self._get(letter.name.key).body).splitlines():
+            for line in map(dead_letter.read_line, gzip.decompress(self._get(letter.name.key).body).splitlines()):
+                if line.is_erased:
+                    erased.add(int(line.sequence_number))
+                    continue
                 with suppress(RecordError):
-                    record = self._decoder.decode_letter(dead_letter.read_line(line))
-                    waiting.add((record.position, record.data))
-        return waiting
+                    waiting.update((record.position, record.data) for record in self._decoder.decode_letter(line))
+        return waiting, erased
 
     # --- the rest ---------------------------------------------------------------------------------------------
 
@@ -537,7 +576,7 @@ class Replayer:
         records: Sequence[Record],
         table: RouteTable,
         *,
-        moves_watermarks: bool = True,
+        watermark_limit: int | None = None,
         name_suffix: str = "",
     ) -> Report:
         return redeliver(
@@ -547,7 +586,7 @@ class Replayer:
             table=table,
             protector=self._protector,
             sink=self._sink,
-            moves_watermarks=moves_watermarks,
+            watermark_limit=watermark_limit,
             name_suffix=name_suffix,
         )
 

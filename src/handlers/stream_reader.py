@@ -88,9 +88,9 @@ class StreamReader:
         """
         try:
             # A number that has expired is followed by the oldest record that is left.
-            if self._has_records(shard_id, Start("AT_SEQUENCE_NUMBER", sequence_number)):
+            if self._first(shard_id, Start("AT_SEQUENCE_NUMBER", sequence_number)):
                 return True
-            return False if self._has_records(shard_id, Start("TRIM_HORIZON")) else None
+            return False if self._first(shard_id, Start("TRIM_HORIZON")) else None
         except ClientError as err:
             code = err.response["Error"]["Code"]
             if code == "InvalidArgumentException":  # "it did not come from this stream"
@@ -99,14 +99,17 @@ class StreamReader:
                 return None
             raise
 
-    def width(self, shard_id: str) -> int:
-        """Return how many digits the sequence numbers of a shard have; 0 if it holds no record to tell."""
-        answer = self._client.get_shard_iterator(StreamARN=self.arn, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON")
-        page = self._client.get_records(ShardIterator=answer["ShardIterator"], Limit=1, StreamARN=self.arn)
-        return len(page["Records"][0]["SequenceNumber"]) if page["Records"] else 0
+    def oldest(self, shard_id: str) -> str | None:
+        """Return the first sequence number that a shard still holds; None if it holds none, or is gone."""
+        try:
+            return self._first(shard_id, Start("TRIM_HORIZON"))
+        except ClientError as err:
+            if err.response["Error"]["Code"] == "ResourceNotFoundException":
+                return None
+            raise
 
-    def _has_records(self, shard_id: str, start: Start) -> bool:
-        """Return True if a shard holds a record from a position on; an answer may be empty although it does.
+    def _first(self, shard_id: str, start: Start) -> str | None:
+        """Return the first sequence number from a position on; an answer may hold none although there is one.
 
         Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
         """
@@ -115,11 +118,11 @@ class StreamReader:
         while iterator:
             page = self._client.get_records(ShardIterator=iterator, Limit=1, StreamARN=self.arn)
             if page["Records"]:
-                return True
+                return page["Records"][0]["SequenceNumber"]
             if not page.get("MillisBehindLatest"):
-                return False
+                return None
             iterator = page.get("NextShardIterator")
-        return False
+        return None
 
     def _event(self, records: list["RecordTypeDef"], shard_id: str) -> dict[str, Any]:
         """Make of stream records what the decoder reads of Lambda's event."""

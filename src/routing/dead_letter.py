@@ -61,13 +61,17 @@ class RecordLetter:
         shard: Where the record came from.
         sequence_number: Its own, or that of the aggregate that held it.
         arrived_at: Seconds since 1970.
-        raw: Its bytes.
+        raw: Its bytes; none if it was erased.
+        reason: Why it could not be decoded.
+        is_erased: True if a contact was taken out of it. Its line remains, so that nothing brings it back.
     """
 
     shard: Shard
     sequence_number: SequenceNumber
     arrived_at: float
     raw: bytes
+    reason: str
+    is_erased: bool = False
 
 
 def read_line(line: bytes) -> RecordLetter:
@@ -86,15 +90,29 @@ def read_line(line: bytes) -> RecordLetter:
         sequence_number=SequenceNumber(read.sequence_number),
         arrived_at=read.arrival_timestamp / 1000,
         raw=raw,
+        reason=read.error_code,
+        is_erased=read.erased,
     )
 
 
+def without_record(line: bytes) -> bytes:
+    """Return a line of `from_record` without its record: `rawData` is empty, and `erased` is true.
+
+    Raises:
+        ValueError: It is no such line.
+    """
+    read_line(line)
+    return msgspec.json.encode({**msgspec.json.decode(line), "rawData": "", "erased": True})
+
+
 class _Line(msgspec.Struct, rename="camel"):
+    error_code: str
     stream_arn: str
     shard_id: str
     sequence_number: str
     arrival_timestamp: int
     raw_data: str
+    erased: bool = False
 
 
 def key_for(intended: ObjectKey) -> ObjectKey:

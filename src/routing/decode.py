@@ -108,15 +108,18 @@ class Decoder:
                     records.append(Record(self._kind(fields), data, fields, number, position, arrived_at))
         return shard, records
 
-    def decode_letter(self, letter: RecordLetter) -> Record:
-        """Decode the record in a dead letter again, by this version.
+    def decode_letter(self, letter: RecordLetter) -> list[Record]:
+        """Decode the record in a dead letter again, by this version; an aggregate comes to several.
 
         Raises:
-            RecordError: It still cannot be processed.
+            RecordError: It, or a part of it, still cannot be processed.
         """
-        data, fields = self._read(letter.raw)
+        parts = aggregate.user_records(letter.raw) if letter.reason == Reason.BAD_AGGREGATE else [letter.raw]
         number = letter.sequence_number
-        return Record(self._kind(fields), data, fields, number, int(number), letter.arrived_at)
+        read = map(self._read, parts)
+        return [
+            Record(self._kind(fields), data, fields, number, int(number), letter.arrived_at) for data, fields in read
+        ]
 
     def _read(self, raw: bytes) -> tuple[bytes, Node]:
         """Return the bytes to deliver and the named fields of one JSON document.

@@ -57,18 +57,24 @@ def deliver(
     letters = _letters(plan.refused)
     # Objects that are put together land in any order, so a name that a letter fills is not emptied beside it.
     filling = {letter.key for letter in letters}
-    asked = [rendered for rendered in plan.asked if rendered.key not in filling]
+    records = [rendered for rendered in plan.asked if rendered.record_count]
+    empty = [rendered for rendered in plan.asked if not rendered.record_count and rendered.key not in filling]
     intend([rendered.key for rendered in (*objects, *letters)])
-    verdicts = sink.put_all([*asked, *letters]) if asked or letters else ()
+    verdicts = _put_all(sink, [*records, *letters])
     outcomes = [*plan.outcomes, *(Outcome(rendered) for rendered in plan.asked if rendered.key in filling)]
-    outcomes += _settled_letters(plan.refused, verdicts[len(asked) :])
-    landing = _settle(asked, verdicts[: len(asked)], blocking)
+    outcomes += _settled_letters(plan.refused, verdicts[len(records) :])
+    # Names to empty come last: they may be many, and no record shall wait for them.
+    landing = _settle([*records, *empty], [*verdicts[: len(records)], *_put_all(sink, empty)], blocking)
     outcomes += landing.outcomes
     if landing.refused:
         letters = _letters(landing.refused)
         intend([letter.key for letter in letters])
         outcomes += _settled_letters(landing.refused, sink.put_all(letters))
     return outcomes + _settled_empty(landing.refused_empty, outcomes)
+
+
+def _put_all(sink: Sink, objects: Sequence[RenderedObject]) -> Sequence[DeliveryError | None]:
+    return sink.put_all(objects) if objects else ()
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ class Erased:
 
     Attributes:
         lines: What is left.
-        records: How many lines are gone.
+        records: How many records are gone.
         entries: How many objects are gone from lines that are left.
         mentions: How many lines still name it: as another contact's predecessor, or in a text.
         sealed: How many lines hold it beside a sealed message, which would not fit any more; they are as they were.
@@ -72,14 +72,17 @@ def erased(lines: Collection[bytes], ids: Collection[str]) -> Erased:
 
 
 def erased_letters(lines: Collection[bytes], ids: Collection[str]) -> Erased:
-    """Take dead letters of records out that name a contact anywhere: nobody can tell whose an unreadable record is.
+    """Take records that name a contact anywhere out of dead letters: nobody can tell whose an unreadable record is.
+
+    The line of each remains without the record. It tells a replay of the stream what not to bring back.
 
     Raises:
         ValueError: A line is no dead letter.
     """
     raw = [dead_letter.read_line(line).raw for line in lines]
-    kept = [line for line, data in zip(lines, raw, strict=True) if not any(one.encode() in data for one in ids)]
-    return Erased(lines=kept, records=len(lines) - len(kept))
+    gone = [any(one.encode() in data for one in ids) for data in raw]
+    made = [dead_letter.without_record(line) if is_gone else line for line, is_gone in zip(lines, gone, strict=True)]
+    return Erased(lines=made, records=sum(gone))
 
 
 def _check(line: bytes) -> None:

@@ -140,7 +140,7 @@ def redeliver(
     table: RouteTable,
     protector: Protector,
     sink: Sink,
-    moves_watermarks: bool = True,
+    watermark_limit: int | None = None,
     name_suffix: str = "",
 ) -> Report:
     """Deliver records again under a claim that is held, whatever its watermarks have passed.
@@ -156,7 +156,8 @@ def redeliver(
         table: Which routes they take; it leaves out where they are already.
         protector: Leaves of each record what its route may see.
         sink: Puts.
-        moves_watermarks: False if the mapping may still send these records, or others before them.
+        watermark_limit: The position behind which no watermark moves, if the mapping may still send records before
+            these; None if it sends none.
         name_suffix: Identifies the objects beside those of the shard's deliveries; without one they are named as
             a delivery names them.
 
@@ -174,8 +175,7 @@ def redeliver(
             grouping, claim, report, shard=shard, table=table, protector=protector, sink=sink, name_suffix=name_suffix
         ) as settlement:
             if not settlement.unsettled:
-                names = table.names if moves_watermarks else ()
-                delivered = _ahead(claim.watermarks, segment[-1], names)
+                delivered = _ahead(claim.watermarks, segment[-1], table.names, watermark_limit)
                 claim.commit(delivered, _kept(claim, table, settlement), release=False)
         if settlement.unsettled or settlement.has_postponed:
             report.failed_from = first
@@ -269,11 +269,12 @@ def _strays(claim: Claim, objects: Iterable[RenderedObject], table: RouteTable) 
 def _kept(claim: Claim, table: RouteTable, settlement: Settlement) -> frozenset[ObjectKey]:
     """Return the intents that outlive a commit.
 
-    They are those of routes that have not settled, those that their key refuses to write, and those of prefixes
-    that no route has any more, which wait for a table that has them.
+    They are those of routes that have not settled, but for what has been emptied; those that their key refuses to
+    write; and those of prefixes that no route has any more, which wait for a table that has them.
     """
     waiting = {*settlement.unsettled, None}
-    return settlement.kept.union(key for key in claim.intents if table.owner_of(key) in waiting)
+    unfinished = claim.intents - settlement.emptied
+    return settlement.kept.union(key for key in unfinished if table.owner_of(key) in waiting)
 
 
 def _is_out_of_time(settlement: Settlement) -> bool:
@@ -287,6 +288,9 @@ def _furthest(watermarks: Watermarks, beside: Record) -> SequenceNumber:
     return SequenceNumber(str(max(watermarks.values())).zfill(len(beside.sequence_number)))
 
 
-def _ahead(watermarks: Watermarks, last: Record, names: Iterable[RouteName]) -> dict[RouteName, SequenceNumber]:
+def _ahead(
+    watermarks: Watermarks, last: Record, names: Iterable[RouteName], limit: int | None = None
+) -> dict[RouteName, SequenceNumber]:
     """Return the new watermarks, of the routes only that move forward: a batch may come from long ago."""
-    return {name: last.sequence_number for name in names if last.position > watermarks.get(name, -1)}
+    position = last.position if limit is None else min(last.position, limit)
+    return {name: SequenceNumber(str(position)) for name in names if position > watermarks.get(name, -1)}

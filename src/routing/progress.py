@@ -36,11 +36,13 @@ class Trial:
     Attributes:
         routes: The digest of the deployment by which some routes went ahead.
         watermarks: As they were before.
+        prefix_watermarks: Likewise.
         settled: The names of the objects that the routes ahead have put.
     """
 
     routes: RoutesDigest
     watermarks: Watermarks
+    prefix_watermarks: Mapping[str, int] = field(default_factory=dict)
     settled: frozenset[ObjectKey]
 
 
@@ -50,14 +52,15 @@ class Progress:
 
     Attributes:
         watermarks: By the names that the routes had when they were committed.
-        prefixes: The prefix that each of these routes had then.
+        prefix_watermarks: By the prefixes that these routes had then. None is ever forgotten, so that a prefix
+            keeps its watermark whichever routes own it over time.
         intents: Names that may exist in the bucket without having been committed. The prefix of a name
             tells its owner: a route that is renamed goes on where it was.
         trial: None if no route lags behind.
     """
 
     watermarks: Watermarks = field(default_factory=dict)
-    prefixes: Mapping[RouteName, str] = field(default_factory=dict)
+    prefix_watermarks: Mapping[str, int] = field(default_factory=dict)
     intents: frozenset[ObjectKey] = frozenset()
     trial: Trial | None = None
 
@@ -74,20 +77,26 @@ class Progress:
             return self
         if first > furthest:  # Lambda has given up on what the routes behind still lack; a replay brings it
             return replace(self, trial=None)
-        return replace(self, watermarks=self.trial.watermarks, intents=self.trial.settled | self.intents, trial=None)
+        return replace(
+            self,
+            watermarks=self.trial.watermarks,
+            prefix_watermarks=self.trial.prefix_watermarks,
+            intents=self.trial.settled | self.intents,
+            trial=None,
+        )
 
     def watermarks_of(self, prefixes: Mapping[RouteName, str]) -> dict[RouteName, int]:
         """Return how far each deployed route is: as far as its name or its prefix was.
 
         A route that is renamed, or moved to another prefix, does not deliver again what it has delivered.
         """
-        return _marks_of(self.watermarks, self.prefixes, prefixes)
+        return _marks_of(self, prefixes)
 
     def is_before_trial(self, last: int, prefixes: Mapping[RouteName, str]) -> bool:
         """Return True if every route had settled the records up to a position before some went ahead."""
         if self.trial is None:
             return False
-        marks = _marks_of(self.trial.watermarks, self.prefixes, prefixes)
+        marks = _marks_of(self.trial, prefixes)
         return last <= min(marks.get(route, -1) for route in prefixes)
 
     def intending(self, names: Collection[ObjectKey]) -> "Progress":
@@ -106,26 +115,29 @@ class Progress:
             is_partial: True if some route lags behind, so that the others may have to be taken back.
         """
         left = self.intents.intersection(kept)
+        by_prefix = {routes.prefixes[route]: mark for route, mark in delivered.items()}
         moved = replace(
             self,
             watermarks={**self.watermarks, **delivered},
-            prefixes={**self.prefixes, **{route: routes.prefixes[route] for route in delivered}},
+            prefix_watermarks={**self.prefix_watermarks, **by_prefix},
             intents=left,
         )
         if not is_partial:
             return replace(moved, trial=None if delivered else self.trial)
-        earlier = self.trial or Trial(routes=routes.digest, watermarks=self.watermarks, settled=frozenset())
+        earlier = self.trial or Trial(
+            routes=routes.digest,
+            watermarks=self.watermarks,
+            prefix_watermarks=self.prefix_watermarks,
+            settled=frozenset(),
+        )
         return replace(moved, trial=replace(earlier, settled=earlier.settled | (self.intents - left)))
 
 
-def _marks_of(
-    watermarks: Watermarks, then: Mapping[RouteName, str], now: Mapping[RouteName, str]
-) -> dict[RouteName, int]:
-    by_prefix: dict[str, int] = {}
-    for route, mark in watermarks.items():
-        prefix = then.get(route, "")
-        by_prefix[prefix] = max(mark, by_prefix.get(prefix, -1))
-    marks = {route: max(watermarks.get(route, -1), by_prefix.get(prefix, -1)) for route, prefix in now.items()}
+def _marks_of(then: Progress | Trial, now: Mapping[RouteName, str]) -> dict[RouteName, int]:
+    marks = {
+        route: max(then.watermarks.get(route, -1), then.prefix_watermarks.get(prefix, -1))
+        for route, prefix in now.items()
+    }
     return {route: mark for route, mark in marks.items() if mark >= 0}
 
 

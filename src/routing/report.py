@@ -131,6 +131,13 @@ class Settlement:
         )
 
     @property
+    def emptied(self) -> frozenset[ObjectKey]:
+        """The names that hold no record of an earlier try any more; a dead letter may be to fill one instead."""
+        filled = {dead_letter.key_for(one.rendered.key) for one in self.outcomes if one.rendered.record_count}
+        empty = (one for one in self.outcomes if one.trouble is None and not one.rendered.record_count)
+        return frozenset(one.rendered.key for one in empty) - filled
+
+    @property
     def has_postponed(self) -> bool:
         """True if names are still to be emptied for which there was no time."""
         return any(outcome.is_postponed for outcome in self.outcomes)

@@ -6,7 +6,7 @@ number, as long as its name is not among the intents of its shard: then nobody h
 
 import re
 import zlib
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -255,6 +255,7 @@ class Stored:
         records: Sequence[Record],
         table: RouteTable,
         waiting: Collection[tuple[int, bytes]] = (),
+        erased: Collection[int] = (),
     ) -> None:
         """Compare objects with records.
 
@@ -263,8 +264,10 @@ class Stored:
             records: What a shard holds in a range, without gaps.
             table: The deployed routes.
             waiting: Position and bytes of records that wait as dead letters, although they can be decoded now.
+            erased: Positions of records that an erasure has taken out of dead letters.
         """
         self._waiting = frozenset(waiting)
+        self._erased = frozenset(erased)
         # A line that its route shows as it is can be told by its CRC-32 from the others of an aggregate.
         shown = {route.name for route in table.all_routes if not route.rules}
         self._lines: set[tuple[Place, int, str]] = set()
@@ -297,6 +300,10 @@ class Stored:
         """Return True if a record waits as a dead letter, whose replay delivers it."""
         return (record.position, record.data) in self._waiting
 
+    def is_erased(self, record: Record) -> bool:
+        """Return True if a record was a dead letter and has been erased from it."""
+        return record.position in self._erased
+
     def holds(self, record: Record, route: Route) -> bool:
         """Return True if a record is stored at its place on a route, or if nobody can tell (`is_unsure`)."""
         place, position = place_of(record, route), record.position
@@ -321,7 +328,7 @@ class Stored:
         """Return False for what is stored beside the objects of deliveries: as a dead letter, or replayed from one."""
         where = (place, record.position)
         is_beside = self._is_line(record, place) or 0 < self._totals[where] <= self._beside[where]
-        return not (self.waits(record) or is_beside)
+        return not (self.waits(record) or self.is_erased(record) or is_beside)
 
     def _is_line(self, record: Record, place: Place) -> bool:
         return (place, record.position, f"{zlib.crc32(record.data + b'\n'):08x}") in self._lines
@@ -365,23 +372,32 @@ def is_by(one: Standing, table: RouteTable) -> bool:
     return (one.routes, one.code) == (table.origin["routes"], table.origin.get("code", ""))
 
 
-def uncommitted(objects: Iterable[Standing]) -> frozenset[ObjectKey]:
-    """Return the names that an unfinished try has left, as far as objects tell it without the shard's row.
+def uncommitted(objects: Iterable[Standing]) -> list[tuple[Standing, bool]]:
+    """Return what an unfinished try has left, as far as objects tell it without the shard's row.
 
-    Objects of one place and shard that were put under claims never overlap once they are committed; where they
-    do, the one with the lower fencing token is older and was to be emptied.
+    Objects of one place and shard that were put under claims never overlap once they are committed, whether they
+    are in their place or wait as dead letters. Where they do, the one with the lower fencing token is older and was
+    to be emptied. Below a dead letter that is newer it stays: the dead letter will replace it.
+
+    Returns:
+        The objects, each with whether a later one reaches to its end.
     """
-    kept: dict[tuple[Place, bool], list[Standing]] = defaultdict(list)
-    left: set[ObjectKey] = set()
+    kept: dict[Place, list[Standing]] = defaultdict(list)
+    left: list[tuple[Standing, bool]] = []
     for one in sorted(objects, key=lambda one: -one.token):
         if not one.record_count or one.is_content_named:
             continue
-        beside = kept[one.name.place, one.is_letter]
-        if any(one.name.first <= other.last and other.name.first <= one.last for other in beside):
-            left.add(one.name.key)
+        beside = kept[one.name.place]
+        if any(_overlap(one, other) for other in beside):
+            left.append((one, any(other.last >= one.last for other in beside)))
         else:
             beside.append(one)
-    return frozenset(left)
+    return left
+
+
+def _overlap(older: Standing, newer: Standing) -> bool:
+    is_to_be_replaced = newer.is_letter and newer.name.intended == older.name.key
+    return not is_to_be_replaced and older.name.first <= newer.last and newer.name.first <= older.last
 
 
 def place_of(record: Record, route: Route) -> Place:
@@ -408,25 +424,37 @@ class Narrowed(RouteTable):
         return tuple(route for route in super().routes_for(record) if self._keeps(record, route))
 
 
-def runs(records: Sequence[Record], table: RouteTable, missing: RouteTable) -> Iterator[Sequence[Record]]:
+def runs(
+    records: Sequence[Record], table: RouteTable, missing: RouteTable, objects: Iterable[Standing] = ()
+) -> Iterator[Sequence[Record]]:
     """Cut records so that no object of the missing ones would reach over an object that stands.
 
     Args:
         records: Of one shard, in stream order, without gaps.
         table: All routes that they take.
         missing: Those that they still have to go to.
+        objects: Those that stand: other routes may have chosen what they hold.
     """
     run: list[Record] = []
-    begun: set[Place] = set()
+    begun: dict[Place, int] = {}
     passed: set[Place] = set()
-    for _, parts in groupby(records, key=attrgetter("position")):  # the records of one aggregate share a name
+    firsts: dict[Place, list[int]] = defaultdict(list)
+    for one in objects:
+        if not one.is_single:
+            insort(firsts[one.name.place], one.name.first)
+
+    def is_over_another(place: Place, position: int) -> bool:
+        between = firsts.get(place, [])
+        return place in begun and bisect_right(between, begun[place]) < bisect_right(between, position)
+
+    for position, parts in groupby(records, key=attrgetter("position")):  # the records of one aggregate share a name
         together = list(parts)
         to_go = {place_of(record, route) for record in together for route in missing.routes_for(record)}
-        if to_go & passed:
+        if to_go & passed or any(is_over_another(place, position) for place in to_go):
             yield run
-            run, begun, passed = [], set(), set()
+            run, begun, passed = [], {}, set()
         run += together
-        begun |= to_go
+        begun = dict.fromkeys(to_go, position) | begun
         places = {place_of(record, route) for record in together for route in table.routes_for(record)}
-        passed |= begun & (places - to_go)
+        passed |= begun.keys() & (places - to_go)
     yield run

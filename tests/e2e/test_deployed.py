@@ -75,7 +75,7 @@ def test_sample_event_sent_to_the_deployed_function_is_refused(stack: Stack) -> 
     event = event_in((EVENTS / "lambda" / "one-contact-record.json").read_bytes())[0]
     answer = stack.invoke(event)
     assert (
-        "expected records of arn:aws:kinesis:" in answer["errorMessage"] or "has not issued" in answer["errorMessage"]
+        "expected records of arn:aws:kinesis:" in answer["errorMessage"] or "to have issued" in answer["errorMessage"]
     )
     assert [found for found in stack.objects() if found.lines] == []
 
@@ -87,7 +87,7 @@ def test_invented_event_of_the_stacks_own_stream_is_refused_and_hides_nothing(st
     for record in invented["Records"]:
         record["eventSourceARN"] = stack.deployed.target.stream_arn
     answer = stack.invoke(invented)
-    assert "has not issued sequence number" in answer["errorMessage"]
+    assert "to have issued sequence number" in answer["errorMessage"]
     stack.deliver(event_in(document)[0])
     assert stack.reconcile([document] * 2).holds
 

@@ -25,7 +25,7 @@ from tests.faults.world import CONTACTS, Poller, World
 FAMILIES = (
     "kill", "slow", "fail", "keys", "bucket", "table", "restart", "second poller", "reshard", "skew", "deploy",
     "give up", "age", "destination", "replay", "vault", "rename", "code", "erase", "md5", "restore", "crowd", "forge",
-    "redeliver",
+    "redeliver", "expire",
 )  # fmt: skip
 _TICKS = (3, 28)
 
@@ -119,6 +119,8 @@ def _troubles(world: World, families: tuple[str, ...], pollers: list[Poller]) ->
 
 def _actions(world: World, families: tuple[str, ...], pollers: list[Poller]) -> list[Callable[[], object]]:
     """Return what may happen between two invocations."""
+    # What Lambda could not hand over is in the stream only; of an expired shard nobody can tell what is forged.
+    may_expire = {"destination", "forge"}.isdisjoint(families)
     named: list[tuple[str, Callable[[], object]]] = [
         ("restart", lambda: world.restart(pollers[0])),
         ("second poller", lambda: pollers.append(world.poller(retries=pollers[0].mapping.retries))),
@@ -134,6 +136,7 @@ def _actions(world: World, families: tuple[str, ...], pollers: list[Poller]) -> 
         ("forge", world.forge),
         ("restore", world.back_up),
         ("restore", world.restore),
+        ("expire", lambda: world.expire(pollers[0]) if may_expire else None),
         ("erase", lambda: _try(lambda: world.erase(f"contact-{world.random.randrange(CONTACTS)}"))),
         ("age", lambda: setattr(world, "clock", world.clock + 200)),
         ("replay", lambda: _try_to_replay(world)),
@@ -153,8 +156,10 @@ def _first_table(random: Random, families: tuple[str, ...]) -> RouteTable:
 def _tables(families: tuple[str, ...]) -> list[RouteTable]:
     if "vault" in families:
         return [PROTECTED, *PROTECTED_CHANGED]
+    # A restored row knows nothing of a route that was not deployed when it was recovered (ADR 5).
+    changed = CHANGED if "restore" not in families else [one for one in CHANGED if one.names == TABLE.names]
     is_replayed = not {"give up", "age", "destination", "replay", "erase", "restore"}.isdisjoint(families)
-    return [TABLE, *CHANGED, *([] if is_replayed else [REPARTITIONED])]
+    return [TABLE, *changed, *([] if is_replayed else [REPARTITIONED])]
 
 
 def _poll_any(world: World, pollers: list[Poller]) -> None:

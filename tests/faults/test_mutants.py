@@ -162,8 +162,8 @@ MUTANTS = [
     Mutant(
         "a name that a dead letter fills is not emptied beside it",
         "routing/deliver.py",
-        "asked = [rendered for rendered in plan.asked if rendered.key not in filling]",
-        "asked = plan.asked",
+        "not rendered.record_count and rendered.key not in filling]",
+        "not rendered.record_count]",
         among="kill,keys,fail,restart",
     ),
     Mutant(
@@ -204,19 +204,11 @@ MUTANTS = [
         "a replay that settles only in part commits nothing",
         "routing/pipeline.py",
         "            if not settlement.unsettled:\n"
-        "                names = table.names if moves_watermarks else ()\n"
-        "                delivered = _ahead(claim.watermarks, segment[-1], names)\n"
+        "                delivered = _ahead(claim.watermarks, segment[-1], table.names, watermark_limit)\n"
         "                claim.commit(delivered, _kept(claim, table, settlement), release=False)\n",
         "            delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - settlement.unsettled)\n"
         "            is_partial = bool(settlement.unsettled)\n"
         "            claim.commit(delivered, _kept(claim, table, settlement), is_partial=is_partial, release=False)\n",
-        is_told=True,
-    ),
-    Mutant(
-        "a prefix tells how far its route is, whatever its name",
-        "routing/progress.py",
-        "max(watermarks.get(route, -1), by_prefix.get(prefix, -1))",
-        "watermarks.get(route, -1)",
         is_told=True,
     ),
     Mutant(
@@ -292,8 +284,8 @@ MUTANTS = [
     Mutant(
         "a recovery finds what unfinished tries have left",
         "handlers/recovery.py",
-        "left = uncommitted(found)",
-        "left = frozenset()",
+        "left, doubtful = _unfinished(found, oldest)",
+        "left, doubtful = set(), []",
         is_told=True,
     ),
     Mutant(
@@ -306,8 +298,8 @@ MUTANTS = [
     Mutant(
         "where a part of an aggregate waits, the others are delivered apart",
         "handlers/replaying.py",
-        "                if stored.waits(record)\n                or any(",
-        "                if any(",
+        "if is_beside(record) or any(",
+        "if any(",
         is_told=True,
     ),
     Mutant(
@@ -350,6 +342,83 @@ MUTANTS = [
         "handlers/replaying.py",
         "Key=key, IfMatch=etag,",
         "Key=key,",
+        is_told=True,
+    ),
+    Mutant(
+        "a recovery looks at the shards that only objects name",
+        "handlers/recovery.py",
+        "return sorted({*self.stream.shards(), *(shard for stream, shard in self._everything if stream == name)})",
+        "return self.stream.shards()",
+        is_told=True,
+    ),
+    Mutant(
+        "a recovery compares dead letters with objects",
+        "routing/standing.py",
+        "        beside = kept[one.name.place]\n",
+        "        beside = kept[one.name.place, one.is_letter]\n",
+        is_told=True,
+    ),
+    Mutant(
+        "a recovery keeps names that were to be emptied",
+        "handlers/recovery.py",
+        "                left |= self._leftovers(found, claim, version)\n",
+        "",
+        is_told=True,
+    ),
+    Mutant(
+        "a recovery leaves what the stream cannot bring again",
+        "handlers/recovery.py",
+        "        if is_reached or (oldest",
+        "        if True or (oldest",
+        is_told=True,
+    ),
+    Mutant(
+        "a replay of the stream reaches over no object of other routes",
+        "routing/standing.py",
+        "if to_go & passed or any(is_over_another(place, position) for place in to_go):",
+        "if to_go & passed:",
+        is_told=True,
+    ),
+    Mutant(
+        "a route is as far as its prefix was, whatever its name",
+        "routing/progress.py",
+        "max(then.watermarks.get(route, -1), then.prefix_watermarks.get(prefix, -1))",
+        "then.watermarks.get(route, -1)",
+        is_told=True,
+    ),
+    Mutant(
+        "what was erased from a dead letter is not delivered again",
+        "handlers/replaying.py",
+        "return stored.waits(record) or stored.is_erased(record)",
+        "return stored.waits(record)",
+        is_told=True,
+    ),
+    Mutant(
+        "the line of what was erased outlives the replay of its dead letter",
+        "handlers/replaying.py",
+        "        if not lines:\n            self._remove(letter.name.key, got.etag)\n            return\n",
+        "        self._remove(letter.name.key, got.etag)\n        return\n",
+        is_told=True,
+    ),
+    Mutant(
+        "the batch of an expired shard ends its trial",
+        "handlers/replaying.py",
+        "limit = None if is_issued else max(claim.watermarks.values(), default=-1)",
+        "limit = None if is_issued else -1",
+        is_told=True,
+    ),
+    Mutant(
+        "the batch of an expired shard moves no watermark ahead",
+        "handlers/replaying.py",
+        "limit = None if is_issued else max(claim.watermarks.values(), default=-1)",
+        "limit = None",
+        is_told=True,
+    ),
+    Mutant(
+        "what was emptied is not emptied again",
+        "routing/pipeline.py",
+        "unfinished = claim.intents - settlement.emptied",
+        "unfinished = claim.intents",
         is_told=True,
     ),
     Mutant(

@@ -565,8 +565,9 @@ def test_record_that_can_be_read_now_is_delivered_once_whatever_is_replayed_firs
     assert holds(world), world.problems()
 
 
+@pytest.mark.parametrize("order", ["stream first", "letters first"])
 @pytest.mark.parametrize("seed", range(4))
-def test_part_of_an_aggregate_that_was_replayed_is_told_from_the_others(seed: int) -> None:
+def test_part_of_an_aggregate_that_was_replayed_is_told_from_the_others(seed: int, order: str) -> None:
     """They share a sequence number and a place; the one stands as a replayed dead letter, the other nowhere."""
     world = World(Random(seed))  # draws what is replayed first
     (one,) = world.send([b"poison 1", contact(n=2, DisconnectTimestamp="2026-03-01T00:00:00Z")])
@@ -577,8 +578,10 @@ def test_part_of_an_aggregate_that_was_replayed_is_told_from_the_others(seed: in
     world.invoke(two, two)
     world.deploy([OTHER_CODE])
     world.clock += 7200
-    assert {thing.left for thing in world.replay(records=True)} == {""}
-    assert {thing.left for thing in world.replay(stream=True)} == {""}
+    for is_of_stream in (False, True) if order == "letters first" else (True, False):
+        told = world.replay(stream=is_of_stream, records=not is_of_stream)
+        assert {thing.left for thing in told} == {""}
+    assert len(lines_below(world, "all/")) == 3
     assert sorted(line.count(b'"n":2,') for line in lines_below(world, "all/")) == [0, 0, 1]
     assert holds(world), world.problems()
 
@@ -699,6 +702,9 @@ def test_names_to_empty_that_do_not_fit_into_the_time_are_emptied_try_by_try(wor
         answers.append(world.invoke(numbers[0], numbers[0]))
         world.clock += 600
         assert len(answers) < 10, "no try gets further than the one before"
+        assert {row.watermarks[RouteName("all")] for row in world.rows.values()} == {numbers[0]}, (
+            "records wait for no empty name"
+        )
     assert len(answers) > 1
     world.seconds_a_request = 0.01
     world.invoke(numbers[1], numbers[-1])
@@ -768,3 +774,158 @@ def is_put_of_all(request: dict[str, Any]) -> bool:
 
 
 AUDIT = '[[routes]]\nname = "audit"\nabout = "All again"\nkinds = ["contact_record"]\nprefix = "audit"\n\n'
+
+OTHER_QUEUES = table(ROUTES.replace('prefix = "Claims"', 'prefix = "Other"'))
+"""`claims` takes what it did not take, and not what it took."""
+
+
+# --- found by a model of its own: expired shards, nested objects, moved prefixes, what an erasure leaves -----------
+
+
+def test_shard_that_the_stream_no_longer_lists_is_recovered(world: World) -> None:
+    numbers = world.send(*numbered(claim, 1, 2, 3))
+    killed_before_the_commit(world, numbers[0], numbers[1])
+    world.back_up()
+    world.invoke(numbers[0], numbers[1])
+    give_up(world, numbers[2])
+    world.shards["shardId-000000000000"].is_expired = True
+    world.restore()
+    assert [thing.left for thing in world.replay()] == [""]
+    assert holds(world), world.problems()
+
+
+def test_recovery_knows_an_object_by_the_dead_letter_that_holds_its_records(world: World) -> None:
+    """The earlier try began one record later; its name is not the one that the dead letter will replace."""
+    numbers = world.send(*numbered(claim, 1, 2, 3))
+    world.back_up()
+    killed_before_the_commit(world, numbers[1], numbers[2])
+    world.refused["key-of-claims"] = "AccessDenied"
+    world.invoke(numbers[0], numbers[2])
+    world.heal()
+    world.restore()
+    world.clock += 7200
+    world.replay()
+    assert holds(world), world.problems()
+
+
+def test_recovery_keeps_a_name_that_was_to_be_emptied_and_was_not_used_since(world: World) -> None:
+    """Its route had passed it, and the key refused every put; nothing overlaps it."""
+    one, two = world.send(*numbered(contact, 1), *numbered(claim, 2))
+    failing_once(world, "all/")
+    assert world.invoke(one, two).payload != {"batchItemFailures": []}
+    world.deploy([NO_CLAIMS])
+    world.refused["key-of-claims"] = "AccessDenied"
+    assert world.invoke(one, two).payload == {"batchItemFailures": []}
+    world.back_up()
+    world.heal()
+    world.restore()
+    (three,) = world.send(*numbered(contact, 3))
+    world.invoke(three, three)
+    assert lines_below(world, "claims/") == []
+    assert holds(world), world.problems()
+
+
+def test_recovery_tells_what_the_stream_cannot_bring_again(world: World) -> None:
+    """The later object is shorter, and who knows whether the rest was delivered elsewhere."""
+    numbers = world.send(*numbered(claim, 1, 2, 3))
+    world.back_up()
+    killed_before_the_commit(world, numbers[0], numbers[2])
+    world.before_request = crash_before_it_empties
+    for seed in range(12):
+        world.random.seed(seed)
+        world.invoke(numbers[1], numbers[1])
+        world.clock += 600
+    world.before_request = lambda _: None
+    assert any("2 times" in problem for problem in world.problems())
+    standing = {key: put["Body"] for key, put in world.s3.objects.items()}
+    world.shards["shardId-000000000000"].is_expired = True
+    told = world.recovery().recover(Shard(STREAM, "shardId-000000000000"))
+    assert "objects overlap later ones" in told.left
+    assert told.records == 0
+    assert {key: put["Body"] for key, put in world.s3.objects.items()} == standing
+
+
+def test_replay_of_the_stream_reaches_over_no_object_of_other_routes(world: World) -> None:
+    others = [
+        contact(n=number, Queue={"Name": "Other"}, DisconnectTimestamp="2026-03-02T00:00:00Z") for number in (2, 3)
+    ]
+    documents = [*numbered(claim, 1), *others, *numbered(claim, 4)]
+    numbers = world.send(*documents)
+    world.deploy([OTHER_QUEUES])
+    world.invoke(numbers[0], numbers[3])
+    assert len(lines_below(world, "claims/")) == 2
+    world.deploy([TABLE])
+    (shard,) = world.shards.values()
+    for first in (0, 3, 0):
+        with world.replayer() as replayer:
+            replayer.stream_records(event_of(shard.records[first:], shard.shard_id, STREAM), "", is_settled=True)
+    assert sorted(lines_below(world, "claims/")) == sorted(documents)
+
+
+def test_prefix_keeps_its_watermark_while_another_prefix_has_its_route(world: World) -> None:
+    numbers = world.send(*numbered(claim, 1, 2, 3))
+    world.invoke(numbers[0], numbers[1])
+    world.deploy([table(ROUTES.replace('prefix = "claims"', 'prefix = "elsewhere"'))])
+    world.invoke(numbers[2], numbers[2])
+    world.deploy([RENAMED[1]])
+    world.invoke(numbers[1], numbers[2])
+    assert [line.count(b'"n"') for line in lines_below(world, "claims/")] == [1, 1, 1]
+    assert holds(world), world.problems()
+
+
+@pytest.mark.parametrize("order", ["stream first", "letters first"])
+@pytest.mark.parametrize("others", [0, 1])
+def test_record_that_was_erased_from_a_dead_letter_does_not_come_back(world: World, others: int, order: str) -> None:
+    documents = [b"poison 1", b"poison 2"][: 1 + others]
+    numbers = world.send(*documents, *numbered(claim, 3))
+    world.invoke(numbers[0], numbers[-1])
+    assert world.erase("poison 1")
+    world.deploy([OTHER_CODE])
+    for _ in range(2):
+        world.clock += 7200
+        for is_of_stream in (True, False) if order == "stream first" else (False, True):
+            told = world.replay(stream=is_of_stream, records=not is_of_stream)
+            assert {thing.left for thing in told} == {""}
+        assert len(lines_below(world, "all/")) == 1 + others
+    assert holds(world), world.problems()
+
+
+def test_trial_of_an_expired_shard_ends_with_the_replay_of_its_batch(world: World) -> None:
+    """Nothing else would ever end it, and what went ahead could not be erased or moved."""
+    one, two = world.send(*numbered(claim, 1, 2))
+    failing_once(world, "claims/")
+    assert world.invoke(one, two).payload != {"batchItemFailures": []}
+    give_up(world, one, two)
+    world.shards["shardId-000000000000"].is_expired = True
+    assert [thing.left for thing in world.replay()] == [""]
+    assert [row.progress.trial for row in world.rows.values()] == [None]
+    assert holds(world), world.problems()
+
+
+def test_batch_of_an_expired_shard_moves_no_watermark_beyond_the_furthest(world: World) -> None:
+    one, two, three = world.send(*numbered(claim, 1, 2, 3))
+    world.invoke(one, two)
+    give_up(world, three)
+    world.shards["shardId-000000000000"].is_expired = True
+    assert [thing.left for thing in world.replay()] == [""]
+    assert {mark for row in world.rows.values() for mark in row.watermarks.values()} == {two}
+
+
+def test_what_was_emptied_is_not_emptied_again_by_the_next_try_of_a_route_that_fails(world: World) -> None:
+    dates = [f"2026-01-{day:02}T00:00:00Z" for day in range(1, 21)]
+    numbers = world.send(*(contact(n=number, DisconnectTimestamp=date) for number, date in enumerate(dates, 1)))
+    killed_before_the_commit(world, numbers[0], numbers[-1])
+    emptied: list[str] = []
+
+    def trouble(request: dict[str, Any]) -> None:
+        if "Body" in request and not lines_in(request["Body"]):
+            emptied.append(request["Key"])
+        elif "Body" in request:
+            raise client_error("SlowDown")
+
+    world.deploy([OTHER_CODE])  # so that what stands is put again
+    world.before_request = trouble
+    for _ in range(3):
+        assert world.invoke(numbers[0], numbers[0]).payload != {"batchItemFailures": []}
+        world.clock += 600
+    assert len(emptied) == len(set(emptied)) == len(dates) - 1

@@ -85,6 +85,7 @@ class OpenShard:
     parents: tuple[str, ...] = ()
     records: list[StreamRecord] = field(default_factory=list)
     is_closed: bool = False
+    is_expired: bool = False
 
 
 @dataclass
@@ -98,6 +99,29 @@ class Poller:
 
 class Killed(Crash):
     """The invocation has lived for as long as it may."""
+
+
+@dataclass(frozen=True)
+class ReadableStream:
+    """What a replay asks the stream."""
+
+    known: dict[str, OpenShard]
+    arn: str = STREAM
+
+    def shards(self) -> list[str]:
+        return sorted(shard.shard_id for shard in self.known.values() if not shard.is_expired)
+
+    def has_issued(self, shard_id: str, sequence_number: str) -> bool | None:
+        records = self._records(shard_id)
+        return any(record.position >= int(sequence_number) for record in records) if records else None
+
+    def oldest(self, shard_id: str) -> str | None:
+        records = self._records(shard_id)
+        return records[0].sequence_number if records else None
+
+    def _records(self, shard_id: str) -> list[StreamRecord]:
+        shard = self.known.get(shard_id)
+        return [] if shard is None or shard.is_expired else shard.records
 
 
 class World:
@@ -118,6 +142,7 @@ class World:
         self.s3 = MemoryS3(lambda: self.clock, etags_tell_content=etags_tell_content)
         self.rows: dict[Shard, Row] = {}
         self.shards = {"shardId-000000000000": OpenShard("shardId-000000000000")}
+        self.stream = ReadableStream(self.shards)
         self.sent: dict[tuple[str, int, int], bytes] = {}
         self.clock = 1_772_413_962.0
         self.refused: dict[str, str] = {}
@@ -177,16 +202,14 @@ class World:
             shard_id = f"shardId-{len(self.shards):012}"
             self.shards[shard_id] = OpenShard(shard_id, parents)
 
-    arn = STREAM
+    def expire(self, poller: Poller) -> None:
+        """Let the stream forget the shards that are closed and read to their end."""
+        for shard in self.shards.values():
+            shard.is_expired |= shard.shard_id in poller.closed
 
-    def has_issued(self, shard_id: str, sequence_number: str) -> bool | None:
-        """Return whether a shard has issued a number: the replay asks the stream."""
-        records = self.shards[shard_id].records if shard_id in self.shards else []
-        return any(record.position >= int(sequence_number) for record in records) if records else None
-
-    def width(self, shard_id: str) -> int:
-        """Return how many digits a number has at least."""
-        return 0
+    def readable(self) -> list[OpenShard]:
+        """Return the shards that the stream still lists."""
+        return [shard for shard in self.shards.values() if not shard.is_expired]
 
     # --- Lambda -----------------------------------------------------------------------------------------------
 
@@ -228,7 +251,7 @@ class World:
 
     def restart(self, poller: Poller) -> None:
         """Let a poller go on from any older position of a shard."""
-        shard_id = self.random.choice(list(self.shards))
+        shard_id = self.random.choice([shard.shard_id for shard in self.readable()])
         reader = ShardReader(poller.mapping, shard_id)
         older = [record.sequence_number for record in self.shards[shard_id].records]
         known = poller.readers.get(shard_id)
@@ -280,7 +303,7 @@ class World:
                     protector=protector(self.vault),
                     sink=self._sink(invocation, table),
                     checkpoint=self._checkpoint(invocation),
-                    admit=Origin(cast("Any", self)).admit,
+                    admit=Origin(cast("Any", self.stream)).admit,
                 )
         except EventError:
             self.calls["refused events"] += 1
@@ -445,7 +468,7 @@ class World:
                 sink=self._sink(invocation, table),
                 checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
                 inventory=Inventory(client, settings_of(table), table, Inline()),
-                stream=self,
+                stream=self.stream,
                 mappings={"mapping"},
                 applies=True,
                 sleep=self._wait,
@@ -473,7 +496,7 @@ class World:
                         told.append(replayer.record_letter(listed, STREAM, now=self.clock))
                     elif (one := replayer.object_letter(listed, STREAM, now=self.clock)) is not None:
                         told.append(one)
-        for shard in self.shards.values() if stream else ():
+        for shard in self.readable() if stream else ():
             for start in range(0, len(shard.records), 4):
                 event = event_of(shard.records[start : start + 4], shard.shard_id, STREAM)
                 with self.replayer() as replayer:
@@ -534,12 +557,14 @@ class World:
             self._recover()
 
     def _recover(self) -> None:
-        for shard_id, shard in self.shards.items():
-            self.recovery().recover(Shard(STREAM, shard_id))
+        recovery = self.recovery()
+        for shard_id in recovery.shards():
+            recovery.recover(Shard(STREAM, shard_id))
+        for shard in self.readable():
             for start in range(0, len(shard.records), 4):
-                event = event_of(shard.records[start : start + 4], shard_id, STREAM)
+                event = event_of(shard.records[start : start + 4], shard.shard_id, STREAM)
                 with self.replayer() as replayer:
-                    replayer.stream_records(event, f"{shard_id} from {start}", is_settled=True)
+                    replayer.stream_records(event, f"{shard.shard_id} from {start}", is_settled=True)
 
     @contextmanager
     def _calm(self) -> Iterator[None]:
@@ -558,7 +583,7 @@ class World:
             table=table,
             checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
             inventory=Inventory(client, settings_of(table), table, Inline()),
-            stream=self,
+            stream=self.stream,
             applies=True,
             sleep=self._wait,
         )
@@ -567,7 +592,7 @@ class World:
         """Let somebody plant a batch below `aws/lambda/`, or invoke the function with an invented event."""
         self.calls["forged"] += 1
         # Of a shard without records nobody can tell what it has issued; what is planted there hides nothing.
-        written = [shard_id for shard_id, shard in self.shards.items() if shard.records]
+        written = [shard.shard_id for shard in self.readable() if shard.records]
         if not written:
             return
         number, shard_id = "9" * 56, self.random.choice(written)
@@ -620,6 +645,8 @@ class World:
             if is_pending and key == intended:
                 found[f"unprotected: {key}", b""] += 1
             for line in lines_in(put["Body"]):
+                if prefix == dead_letter.RECORDS_PREFIX and dead_letter.read_line(line).is_erased:
+                    continue
                 found[prefix, self._protected(line, prefix) if is_pending else _sent(line, prefix)] += 1
         return found
 
@@ -648,17 +675,20 @@ class World:
         for place, by_table in self.expected().items():
             everywhere = set().union(*by_table)
             # A dead letter obeys the rules of the day on which it is replayed, also those of a route of another name.
-            others = (
-                lines_by_rules(self.sent[place], place[1], place[0], table)
-                for table in dict.fromkeys(self.tables)
-                if any(route.rules for route in table.routes)
+            others = set().union(
+                *(
+                    lines_by_rules(self.sent[place], place[1], place[0], table)
+                    for table in dict.fromkeys(self.tables)
+                    if any(route.rules for route in table.routes)
+                )
             )
-            owners |= dict.fromkeys(everywhere.union(*others), place)
+            owners |= dict.fromkeys(everywhere | others, place)
             if _names(self.sent[place], self.asked_to_erase):
                 continue
-            stands = {line for line in everywhere if standing[line]}
-            if not any(lines <= stands for lines in by_table):
-                missing = [prefix for prefix, _ in set.intersection(*by_table) - stands]
+            stands = {line[0] for line in everywhere | others if standing[line]}
+            needed = [{prefix for prefix, _ in lines} for lines in by_table]
+            if not any(prefixes <= stands for prefixes in needed):
+                missing = sorted(set.intersection(*needed) - stands)
                 found.append(f"lost: {place} from {missing or 'some route'}")
         found += [
             f"{count} times: {owners.get(line, line)} in {line[0]}" for line, count in standing.items() if count > 1

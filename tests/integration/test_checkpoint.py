@@ -198,7 +198,7 @@ def test_request_that_lands_twice_changes_nothing_the_second_time(aws: Aws) -> N
             aws.dynamodb.update_item(**sent[1])
         claim.commit({A: SequenceNumber("6")}, release=True)
     assert CheckpointTable(aws.dynamodb, TABLE, Invocation("one", lambda: 60.0)).look(SHARD) == Progress(
-        watermarks={A: 6}, prefixes={A: "a"}
+        watermarks={A: 6}, prefix_watermarks={"a": 6}
     )
 
 
@@ -209,7 +209,9 @@ def test_look_tells_progress_without_claiming(aws: Aws) -> None:
         claim.intend({K, L})
         claim.commit({A: SequenceNumber("5")}, {L}, is_partial=True, release=True)
     trial = Trial(routes=ROUTES.digest, watermarks={}, settled=frozenset({K}))
-    assert table.look(SHARD) == Progress(watermarks={A: 5}, prefixes={A: "a"}, intents=frozenset({L}), trial=trial)
+    assert table.look(SHARD) == Progress(
+        watermarks={A: 5}, prefix_watermarks={"a": 5}, intents=frozenset({L}), trial=trial
+    )
 
 
 def test_ten_thousand_names_fit_into_a_row(make: Make) -> None:
@@ -232,7 +234,7 @@ def test_row_is_keyed_by_stream_and_shard_and_padded_and_expires(aws: Aws) -> No
     assert row == {
         "shard": {"S": f"{SHARD.stream_arn}/{SHARD.shard_id}"},
         "watermarks": {"M": {"a": {"S": LONG.zfill(128)}}},
-        "prefixes": {"M": {"a": {"S": "a"}}},
+        "prefix_watermarks": {"M": {"a": {"S": LONG.zfill(128)}}},
         "version": {"N": "1000000001"},
         "expires_at": {"N": str(1_000_000 + 400 * 86_400)},
     }

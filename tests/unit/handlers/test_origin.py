@@ -67,9 +67,12 @@ def test_number_that_the_stream_has_issued_is_admitted() -> None:
     Origin(reader("41")).admit(SHARD, SequenceNumber("41"))
 
 
-@pytest.mark.parametrize(("stream", "number"), [(reader("41"), "99"), (reader(), "41")])
-def test_number_that_the_stream_has_not_issued_is_refused(stream: StreamReader, number: str) -> None:
-    with pytest.raises(EventError, match=f"shardId-000000000000 has not issued sequence number {number}"):
+@pytest.mark.parametrize(
+    ("stream", "number", "found"),
+    [(reader("41"), "99", "it has not"), (reader(), "41", "it holds no record any more to tell")],
+)
+def test_number_that_the_stream_has_not_issued_is_refused(stream: StreamReader, number: str, found: str) -> None:
+    with pytest.raises(EventError, match=f"to have issued sequence number {number}, {found}:"):
         Origin(stream).admit(SHARD, SequenceNumber(number))
 
 
@@ -83,5 +86,5 @@ def test_stream_that_cannot_be_asked_is_asked_again() -> None:
         Origin(reader(refuses="ProvisionedThroughputExceededException")).admit(SHARD, SequenceNumber("1"))
 
 
-def test_width_is_that_of_the_numbers_of_the_shard() -> None:
-    assert (reader("0041").width("s"), reader().width("s")) == (4, 0)
+def test_oldest_is_the_first_number_that_the_shard_holds() -> None:
+    assert (reader("0041", "0042").oldest("s"), reader().oldest("s")) == ("0041", None)

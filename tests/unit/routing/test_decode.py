@@ -5,16 +5,18 @@ import gc
 import hashlib
 import json
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
 from cli.lambda_event import FIRST_SEQUENCE_NUMBER, event_of_documents
+from routing.dead_letter import RecordLetter
 from routing.decode import Decoder, on_one_line
-from routing.errors import EventError
+from routing.errors import EventError, RecordError
 from routing.fields import scalars_at
-from routing.model import Kind, Record
+from routing.model import Kind, Record, SequenceNumber, Shard
 from routing.reasons import Reason
 from tests.builders import agent_event, aggregated, contact, event, numbered_event, segment
 
@@ -214,6 +216,21 @@ def test_aggregate_gives_its_records_in_order_under_one_sequence_number() -> Non
     ]
     assert [r.position - FIRST_SEQUENCE_NUMBER for r in records] == [0, 65536, 65536, 65536, 131072]
     assert base64.b64decode(letter(records[2])["rawData"]) == b"poison"
+
+
+def test_dead_letter_of_an_aggregate_is_taken_apart_by_code_that_can() -> None:
+    parts = [contact(Channel="A"), contact(Channel="B")]
+    letter = RecordLetter(
+        shard=Shard("arn", "s"),
+        sequence_number=SequenceNumber("7"),
+        arrived_at=1.0,
+        raw=aggregated(*parts),
+        reason="BadAggregate",
+    )
+    records = Decoder(()).decode_letter(letter)
+    assert [(record.data, record.position) for record in records] == [(part, 7) for part in parts]
+    with pytest.raises(RecordError):
+        Decoder(()).decode_letter(replace(letter, reason="NotUtf8"))
 
 
 def test_damaged_aggregate_becomes_a_dead_letter_as_a_whole() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from routing.dead_letter import from_record
-from routing.erasure import erased, erased_letters
+from routing.dead_letter import from_record, read_line
+from routing.erasure import Erased, erased, erased_letters
 from routing.errors import RecordError
 from routing.model import SequenceNumber, Shard
 from routing.reasons import Reason
@@ -70,7 +70,10 @@ def test_id_that_is_no_string_is_nobody() -> None:
 def test_dead_letters_that_name_the_contact_anywhere_go() -> None:
     letters = [_letter(b"\xff broken c-1"), _letter(b"\xff broken c-2")]
     made = erased_letters(letters, {GONE})
-    assert (made.lines, made.records) == (letters[1:], 1)
+    assert (made.lines[1:], made.records) == (letters[1:], 1)
+    left = read_line(made.lines[0])
+    assert (left.raw, left.sequence_number, left.is_erased) == (b"", "1", True)
+    assert erased_letters(made.lines, {GONE}) == Erased(lines=made.lines), "the second time nothing is left to erase"
 
 
 def _letter(raw: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ class Deployment:
 
 
 OLD, NEW = Deployment(RoutesDigest("old"), {A: "a", B: "b"}), Deployment(RoutesDigest("new"), {A: "a", B: "b"})
-START = Progress(watermarks={A: 5, B: 5}, prefixes={A: "a", B: "b"})
+START = Progress(watermarks={A: 5, B: 5}, prefix_watermarks={"a": 5, "b": 5})
 
 
 def committed(
@@ -30,17 +31,24 @@ def committed(
     return progress.committed(marks, kept, OLD, is_partial=is_partial)
 
 
+def at(a: int, b: int, **more: Any) -> Progress:
+    """Return a progress of two routes that are so far."""
+    return replace(START, watermarks={A: a, B: b}, prefix_watermarks={"a": a, "b": b}, **more)
+
+
 HALF = committed(START.intending({K, L}), {A: 9}, {L}, is_partial=True)
 BACK = replace(START, intents=frozenset({K, L}))
 
 
 def test_commit_of_all_routes_forgets_every_name() -> None:
-    assert committed(START.intending({K, L}), {A: 9, B: 9}) == replace(START, watermarks={A: 9, B: 9})
+    assert committed(START.intending({K, L}), {A: 9, B: 9}) == at(9, 9)
 
 
 def test_route_that_lags_keeps_its_names_and_what_to_go_back_to() -> None:
-    trial = Trial(routes=OLD.digest, watermarks={A: 5, B: 5}, settled=frozenset({K}))
-    assert replace(START, watermarks={A: 9, B: 5}, intents=frozenset({L}), trial=trial) == HALF
+    trial = Trial(
+        routes=OLD.digest, watermarks={A: 5, B: 5}, prefix_watermarks={"a": 5, "b": 5}, settled=frozenset({K})
+    )
+    assert at(9, 5, intents=frozenset({L}), trial=trial) == HALF
 
 
 def test_same_records_to_the_same_routes_build_on_what_went_ahead() -> None:
@@ -59,7 +67,7 @@ def test_shorter_batch_goes_back_as_well() -> None:
 
 
 def test_trial_ends_when_the_last_route_has_caught_up() -> None:
-    assert committed(HALF, {B: 9}) == replace(START, watermarks={A: 9, B: 9})
+    assert committed(HALF, {B: 9}) == at(9, 9)
 
 
 def test_second_failure_goes_back_to_before_the_first() -> None:
@@ -68,13 +76,13 @@ def test_second_failure_goes_back_to_before_the_first() -> None:
 
 
 def test_name_that_could_not_be_emptied_stays_and_holds_nobody_up() -> None:
-    expected = replace(START, watermarks={A: 9, B: 9}, intents=frozenset({K}))
+    expected = at(9, 9, intents=frozenset({K}))
     assert committed(START.intending({K, L}), {A: 9, B: 9}, {K}) == expected
 
 
 def test_batch_beyond_those_ahead_leaves_them_alone() -> None:
     """Lambda has given up on the records between; what went ahead is delivered, and the rest waits for a replay."""
-    expected = replace(START, watermarks={A: 9, B: 5}, intents=frozenset({L}))
+    expected = at(9, 5, intents=frozenset({L}))
     assert HALF.seen_by(NEW.digest, 10, 12) == expected
 
 
@@ -92,6 +100,18 @@ def test_route_is_as_far_as_its_name_or_its_prefix_was(
     prefixes: dict[RouteName, str], expected: dict[RouteName, int]
 ) -> None:
     assert HALF.watermarks_of(prefixes) == expected
+
+
+def test_prefix_keeps_its_watermark_whichever_routes_own_it() -> None:
+    """`b` moves away and comes back under another name; what its first owner delivered there stands."""
+    away = Deployment(RoutesDigest("away"), {A: "a", B: "elsewhere"})
+    moved = START.committed({A: 9, B: 9}, (), away, is_partial=False)
+    assert moved.watermarks_of({RouteName("other"): "b"}) == {RouteName("other"): 5}
+
+
+def test_trial_goes_back_by_prefix_too() -> None:
+    back = HALF.seen_by(NEW.digest, 6, 9)
+    assert back.watermarks_of({RouteName("renamed"): "a"}) == {RouteName("renamed"): 5}
 
 
 def claim_of(progress: Progress) -> Claim:

@@ -20,18 +20,18 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord
 from isal import igzip
 
-from cli.lambda_event import Event
-from routing.batch import Batch
-from routing.decode import KIND_FIELDS, Decoder
 from routing.errors import DeliveryError
 from routing.fields import node_type
+from routing.lambda_event import Event
 from routing.model import FencingToken, RenderedObject, RouteName, Shard
 from routing.pipeline import process
-from routing.progress import Claim, Progress, Routes
-from routing.protect import Protector
-from routing.route_reader import load_routes
-from routing.routes import RouteTable
-from routing.sealing import SealContext
+from routing.protection.sealing import SealContext
+from routing.stages.batch import Batch
+from routing.stages.decode import KIND_FIELDS, Decoder
+from routing.stages.progress import Claim, Progress, Routes
+from routing.stages.protect import Protector
+from routing.table.reader import load_routes
+from routing.table.routes import RouteTable
 
 ROUTES = load_routes(Path(__file__).with_name("three-routes.toml").read_text())
 

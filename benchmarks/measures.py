@@ -19,22 +19,22 @@ from aws_lambda_powertools.utilities.data_masking import DataMasking
 from botocore.client import BaseClient
 from isal import igzip
 
+from aws.encryption_sdk import Sealer
+from aws.route_file import shipped_routes
+from aws.settings import key_variable
 from benchmarks.contenders import CONTENDERS, NO_KEYS, ROUTES, AsIs, Calls, NoVault, pipeline_with
-from cli.lambda_event import Event, event_of_documents
-from handlers.encryption import Sealer
-from handlers.route_file import shipped_routes
-from handlers.settings import key_variable
 from local.traffic import Traffic
-from routing.batch import group
-from routing.decode import KIND_FIELDS, Decoder
-from routing.field_path import FieldPath
 from routing.fields import node_type
+from routing.lambda_event import Event, event_of_documents
 from routing.model import FencingToken, Kind
-from routing.presets import PRESETS
-from routing.protect import token_maker
-from routing.protection import Action, Protection, Rule
-from routing.render import render
-from routing.sealing import context_of, pack
+from routing.protection.paths import FieldPath
+from routing.protection.presets import PRESETS
+from routing.protection.rules import Action, Protection, Rule
+from routing.protection.sealing import context_of, pack
+from routing.stages.batch import group
+from routing.stages.decode import KIND_FIELDS, Decoder
+from routing.stages.protect import token_maker
+from routing.stages.render import render
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / ".aws-sam" / "build" / "FanOutFunction"
@@ -52,11 +52,11 @@ _WITH_CLIENTS = "from handlers.fan_out import _fan_out; _fan_out._s3, _fan_out._
 # A full batch through the wired function, with S3 and DynamoDB answered in memory.
 _MEMORY = """
 import json, os, re, sys
-from handlers.invocation import Invocation
-from handlers.route_file import shipped_routes
-from handlers.vault import KmsVault
+from aws.invocation import Invocation
+from aws.route_file import shipped_routes
+from aws.kms_vault import KmsVault
 from handlers.wiring import FanOut
-from routing.protect import Protector
+from routing.stages.protect import Protector
 from tests.fakes import MemoryS3
 function = FanOut({**os.environ, "CHECKPOINT_TABLE": "off"}, shipped_routes())
 function._s3, function._dynamodb  # made, so that they count

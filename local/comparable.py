@@ -1,14 +1,14 @@
 """Records and lines of protected routes in a form that can be compared: as they are before they are sealed."""
 
-from cli.lambda_event import ACCOUNT
-from handlers.encryption import Opener, kms_master_key
-from handlers.settings import Settings
-from handlers.vault import KmsVault
+from aws.encryption_sdk import Opener, kms_master_key
+from aws.kms_vault import KmsVault
+from aws.settings import Settings
 from local.deployment import Deployed
 from local.emulator import Emulator
-from routing.protect import Protector
-from routing.routes import HASH_KEY, Route, RouteTable
-from routing.sealing import detach, restore, unpack
+from routing.lambda_event import ACCOUNT
+from routing.protection.sealing import detach, restore, unpack
+from routing.stages.protect import Protector
+from routing.table.routes import HASH_KEY, Route, RouteTable
 
 
 class Comparable:

@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from aws.route_file import shipped_routes
 from cli.reconcile import Range, as_lines, balances, holds
-from handlers.route_file import shipped_routes
 from local.comparable import Comparable
 from local.connect import ConnectStandIn, RefusedError
 from local.deployment import Deployed, DeploymentError, aliases, build, deploy, mend
 from local.emulator import Emulator, EmulatorError, emulator
 from local.event_source import EventSource, EventSourceError, MappingError
 from local.reconcile import UNEXPECTED, Reconciliation, Standing, reconcile, standing_objects
-from routing.routes import RouteTable
+from routing.table.routes import RouteTable
 
 _RECORDS = 5000
 _SEED = 20260302

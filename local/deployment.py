@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cli.lambda_event import ACCOUNT, REGION
 from cli.reconcile import Target
 from local.emulator import ROOT, Emulator
-from routing.routes import RouteTable, logical_id
+from routing.lambda_event import ACCOUNT, REGION
+from routing.table.routes import RouteTable, logical_id
 
 STACK = "ctr-fanout"
 SAM = ROOT / ".venvs" / "sam" / "bin" / "sam"

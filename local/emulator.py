@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from cli.lambda_event import ACCOUNT, REGION
+from routing.lambda_event import ACCOUNT, REGION
 
 ROOT = Path(__file__).parent.parent
 _PROGRAMS = ROOT / ".venvs" / "emulator" / "bin"

@@ -13,11 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from cli.lambda_event import REGION, event_in
-from handlers.route_file import shipped_routes
+from aws.route_file import shipped_routes
 from local.deployment import SAM, DeploymentError, build, deploy, mend
 from local.emulator import ROOT, Emulator, EmulatorError, emulator
 from local.reconcile import standing_objects
+from routing.lambda_event import REGION, event_in
 
 _IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 

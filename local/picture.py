@@ -17,7 +17,6 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from cli.lambda_event import ACCOUNT
 from cli.replay import Replay, function_of
 from local.connect import ConnectStandIn
 from local.deployment import STACK, Deployed, build, deploy, mend
@@ -27,6 +26,7 @@ from local.metric_math import Graphs, Line
 from local.metrics import Counted, of_logs
 from local.resolve import Resolver
 from local.translate import translated
+from routing.lambda_event import ACCOUNT
 
 _STEPS = 24
 _PERIOD_SECONDS = 5.0

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cli.grants.stack import ALARM_KEY, ARCHIVE_KEY, RESULTS_KEY, STREAM_KEY, Stack
-from cli.lambda_event import ACCOUNT
+from grants.stack import ALARM_KEY, ARCHIVE_KEY, RESULTS_KEY, STREAM_KEY, Stack
 from local.resolve import Resolver
 from local.translate import Template
-from routing.routes import RouteTable, logical_id
+from routing.lambda_event import ACCOUNT
+from routing.table.routes import RouteTable, logical_id
 
 type Policy = dict[str, Any]
 

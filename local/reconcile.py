@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cli.lambda_event import event_of_documents
 from local.comparable import Comparable
 from local.deployment import Deployed
 from local.emulator import Emulator
-from routing import dead_letter
-from routing.decode import Decoder
-from routing.routes import RouteTable
+from routing import layout
+from routing.lambda_event import event_of_documents
+from routing.stages.decode import Decoder
+from routing.table.routes import RouteTable
 
 UNEXPECTED = "unexpected"
 """In place of a route: an object that stands below no route's prefix, e.g. one that was refused."""
@@ -98,9 +98,9 @@ def reconcile(
     )
     return Reconciliation(
         received=received,
-        delivered=sum(n for (route, _), n in standing.items() if route != dead_letter.ROUTE),
+        delivered=sum(n for (route, _), n in standing.items() if route != layout.DEAD_LETTER),
         dropped=dropped,
-        dead_lettered=sum(n for (route, _), n in standing.items() if route == dead_letter.ROUTE),
+        dead_lettered=sum(n for (route, _), n in standing.items() if route == layout.DEAD_LETTER),
         lost=(expected - standing).total(),
         duplicated=(standing - expected).total(),
     )
@@ -110,6 +110,6 @@ def _standing(key: str, answer: dict[str, Any], routes: dict[str, str]) -> Stand
     route = next((name for prefix, name in routes.items() if key.startswith(prefix)), UNEXPECTED)
     body = answer["Body"].read()
     lines = gzip.decompress(body).splitlines() if key.endswith(".gz") else [body]
-    if route == dead_letter.ROUTE:
+    if route == layout.DEAD_LETTER:
         lines = [base64.b64decode(json.loads(line)["rawData"]) for line in lines]
     return Standing(route, key, len(body), answer["SSEKMSKeyId"], tuple(lines))

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from cli.lambda_event import ACCOUNT, REGION
 from local.translate import Template
+from routing.lambda_event import ACCOUNT, REGION
 
 _PSEUDO = {
     "AWS::AccountId": ACCOUNT,

@@ -20,10 +20,9 @@ from typing import Any
 
 from rich.console import Console
 
-from cli.lambda_event import ACCOUNT
+from aws.route_file import shipped_routes
 from cli.reconcile import Range, balances, holds, show
 from cli.replay import Replay, function_of
-from handlers.route_file import shipped_routes
 from local.comparable import Comparable
 from local.connect import ConnectStandIn
 from local.deployment import STACK, Deployed, build, deploy, mend
@@ -31,6 +30,7 @@ from local.emulator import ROOT, Emulator, emulator
 from local.event_source import EventSource
 from local.fault_proxy import Fault, Request, fault_proxy, let_claims_run_out
 from local.reconcile import reconcile, standing_objects
+from routing.lambda_event import ACCOUNT
 
 _FIGURES = ROOT / "benchmarks" / "soak.json"
 _SEED = 20260302

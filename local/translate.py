@@ -14,7 +14,7 @@ from cfnlint.decode import decode
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
-from cli.lambda_event import REGION
+from routing.lambda_event import REGION
 
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
 

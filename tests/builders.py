@@ -7,10 +7,10 @@ from typing import Any
 
 from aws_kinesis_agg.aggregator import RecordAggregator
 
-from cli.lambda_event import Event, event_of_documents, lambda_event
+from routing.lambda_event import Event, event_of_documents, lambda_event
 from routing.model import RenderedObject
-from routing.route_reader import load_routes
-from routing.routes import RouteTable
+from routing.table.reader import load_routes
+from routing.table.routes import RouteTable
 
 ROUTES = """
 [[routes]]

@@ -16,10 +16,10 @@ from botocore.exceptions import ClientError
 
 from routing.errors import CheckpointError, DeliveryError
 from routing.model import FencingToken, ObjectKey, RenderedObject, RouteName, Shard
-from routing.progress import Claim, Progress, Routes
-from routing.protect import Protector
+from routing.protection.sealing import SealContext
 from routing.reasons import Reason
-from routing.sealing import SealContext
+from routing.stages.progress import Claim, Progress, Routes
+from routing.stages.protect import Protector
 
 
 class Crash(BaseException):

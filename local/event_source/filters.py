@@ -11,7 +11,7 @@ import msgspec
 
 from routing.errors import Fault
 from routing.fields import Node, node_type
-from routing.pattern import Pattern, compile_pattern
+from routing.table.pattern import Pattern, compile_pattern
 
 
 @dataclass(frozen=True, slots=True)

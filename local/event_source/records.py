@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.lambda_event import Event, lambda_event
+from routing.lambda_event import Event, lambda_event
 
 # Lambda's limit on a synchronous invocation; base64 and envelopes count.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

@@ -20,34 +20,34 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from cli import cost as estimate
+from aws.route_file import routes_text, shipped_routes
 from cli import erase as erasure
 from cli import recover as recovery
 from cli import stack_function
 from cli import status as stack_status
 from cli.check import failing_examples
-from cli.doctor.account import Account
-from cli.doctor.examine import Given, examine
-from cli.doctor.finding import Severity, worst
-from cli.doctor.report import show
-from cli.explain import KIND_HINT, Explanation, explain
-from cli.grants.matrix import matrix
-from cli.grants.stack import example_stack
-from cli.grants.tables import as_object, as_table, is_asked
-from cli.known_fields import unknown_paths
 from cli.reconcile import Range, ReconcileError, as_lines, balances, holds, taking, target_of
 from cli.reconcile import show as show_balances
 from cli.replay import Replay, function_of
 from cli.replay import run as run_replay
 from cli.stack_function import StackFunctionError
-from cli.template import refresh
-from handlers.route_file import routes_text, shipped_routes
+from cost import estimate
+from doctor.account import Account
+from doctor.examine import Given, examine
+from doctor.finding import Severity, worst
+from doctor.report import show
+from grants.matrix import matrix
+from grants.stack import example_stack
+from grants.tables import as_object, as_table, is_asked
+from infrastructure.refresh import refresh
 from routing.errors import CheckpointError, ConfigurationError, EventError, Fault
-from routing.field_path import show_path
+from routing.explain import KIND_HINT, Explanation, explain
 from routing.model import Kind
-from routing.presets import PRESETS
-from routing.route_reader import load_routes
-from routing.routes import RouteTable
+from routing.protection.paths import show_path
+from routing.protection.presets import PRESETS
+from routing.table.reader import load_routes
+from routing.table.routes import RouteTable
+from schema.known_fields import unknown_paths
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate ctr-fanout.")
 routes = typer.Typer(no_args_is_help=True, help="Check routes.toml and try records on it.")
@@ -354,7 +354,7 @@ def cost(
     routes_per_record: Annotated[float, typer.Option(min=0, help="How many routes a record takes, on average.")] = 2.0,
     window: Annotated[int, typer.Option(min=0, max=300, help="BatchWindowSeconds.")] = 60,
     shards: Annotated[int, typer.Option(min=1, help="Open shards of the stream.")] = 4,
-    prices: Annotated[Path | None, typer.Option(help="Prices of yours, in the shape of src/cli/prices.toml.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="Prices of yours, in the shape of src/cost/prices.toml.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     routes_file: RoutesFile = None,
 ) -> None:
@@ -407,8 +407,8 @@ def unseal_(
 
     What is written appears when all of an object is open, or not at all.
     """
+    from aws.encryption_sdk import KeyOfMessage, Opener  # noqa: PLC0415 - likewise
     from cli.unseal import UnsealError, sources, unseal  # noqa: PLC0415 - no other command needs the SDK below it
-    from handlers.encryption import KeyOfMessage, Opener  # noqa: PLC0415 - likewise
 
     session = _session(region, profile)
     opener = Opener(KeyOfMessage(cache(lambda of_key: session.client("kms", region_name=of_key))))

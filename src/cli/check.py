@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cli.lambda_event import event_of_documents
-from routing.decode import Decoder
 from routing.errors import Fault
+from routing.lambda_event import event_of_documents
 from routing.model import Kind
-from routing.routes import Example, Route, RouteTable
+from routing.stages.decode import Decoder
+from routing.table.routes import Example, Route, RouteTable
 
 # What makes a record of its kind; an example gives only the fields that it is about.
 _DISCRIMINATORS = {

@@ -13,15 +13,15 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
-from handlers.checkpoint import CheckpointTable, NoCheckpoint
-from handlers.inventory import Inventory
-from handlers.invocation import Invocation
-from handlers.settings import OFF, Settings
-from handlers.stream_reader import Start, StreamReader
-from routing.decode import Decoder
+from aws.checkpoint import CheckpointTable, NoCheckpoint
+from aws.inventory import Inventory
+from aws.invocation import Invocation
+from aws.settings import OFF, Settings
+from aws.stream_reader import Start, StreamReader
 from routing.model import Record, RouteName, Shard
-from routing.reconcile import Balance, reconcile
-from routing.routes import RouteTable
+from routing.stages.decode import Decoder
+from routing.stored.reconcile import Balance, reconcile
+from routing.table.routes import RouteTable
 
 _MOST_SHOWN = 20
 _PARALLEL_LOOKS = 16

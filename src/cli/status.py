@@ -12,7 +12,7 @@ from rich.text import Text
 
 from handlers.telemetry import NAMESPACE
 from routing.model import RouteName
-from routing.routes import RouteTable
+from routing.table.routes import RouteTable
 
 type Client = Callable[..., Any]
 

@@ -18,8 +18,8 @@ from typing import IO, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.encryption import Opener
-from routing.sealing import (
+from aws.encryption_sdk import Opener
+from routing.protection.sealing import (
     BOUND_TO_CONTACT,
     BOUND_TO_KIND,
     BOUND_TO_ROUTE,

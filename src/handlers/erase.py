@@ -4,10 +4,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from handlers.erasure_request import read_erasure
-from handlers.invocation import Invocation, LambdaContext
-from handlers.route_file import shipped_routes
+from aws.invocation import Invocation, LambdaContext
+from aws.route_file import shipped_routes
 from handlers.wiring import Erase
+from operations.erase.request import read_erasure
 
 _erase = Erase(os.environ, shipped_routes())
 

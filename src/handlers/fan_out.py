@@ -3,10 +3,10 @@
 import os
 from collections.abc import Mapping
 
-from handlers.invocation import Invocation, LambdaContext
-from handlers.route_file import shipped_routes
+from aws.invocation import Invocation, LambdaContext
+from aws.route_file import shipped_routes
 from handlers.wiring import FanOut
-from routing.report import BatchResponse
+from routing.stages.report import BatchResponse
 
 # Wired at import, in Lambda's init phase: a wrong table or environment fails before any record is read.
 _fan_out = FanOut(os.environ, shipped_routes())

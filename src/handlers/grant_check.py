@@ -2,8 +2,8 @@
 
 import os
 
-from handlers.invocation import Invocation, LambdaContext
-from handlers.route_file import shipped_routes
+from aws.invocation import Invocation, LambdaContext
+from aws.route_file import shipped_routes
 from handlers.wiring import GrantCheck
 
 _grant_check = GrantCheck(os.environ, shipped_routes())

@@ -4,10 +4,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from handlers.invocation import Invocation, LambdaContext
-from handlers.replay_request import read_request
-from handlers.route_file import shipped_routes
+from aws.invocation import Invocation, LambdaContext
+from aws.route_file import shipped_routes
 from handlers.wiring import Replay
+from operations.replay.request import read_request
 
 _replay = Replay(os.environ, shipped_routes())
 

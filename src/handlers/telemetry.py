@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from handlers.canary import Check
-from handlers.erasure_request import ErasureRequest, ErasureSlice
-from handlers.invocation import Invocation
-from handlers.replay_request import ReplayRequest, ReplaySlice
-from routing.report import Report, RouteCounts
+from aws.invocation import Invocation
+from operations.erase.request import ErasureRequest, ErasureSlice
+from operations.grant_check.check import Check
+from operations.replay.request import ReplayRequest, ReplaySlice
+from routing.stages.report import Report, RouteCounts
 
 NAMESPACE = "CtrFanout"
 # Linux counts the resident set of getrusage(2) in KiB. Lambda itself has no metric of memory.

@@ -5,30 +5,36 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from handlers.canary import check_checkpoint, check_on_failure, check_protection, check_routes, check_stream
-from handlers.checkpoint import CheckpointTable, NoCheckpoint
-from handlers.clients import dynamodb_client, kinesis_client, kms_client, lambda_client, s3_client
-from handlers.erasing import Eraser
-from handlers.erasure_request import ErasureRequest
-from handlers.erasure_walk import ErasureWalk
-from handlers.inventory import Inventory
-from handlers.invocation import Invocation
-from handlers.origin import Origin
-from handlers.recovery import Recovery
-from handlers.refusals import Refusals
-from handlers.replay_request import ReplayRequest
-from handlers.replay_sources import ReplaySources
-from handlers.replaying import Replayer
-from handlers.s3_sink import S3Sink, make_workers
-from handlers.settings import read_settings
-from handlers.stream_reader import StreamReader
+from aws.checkpoint import CheckpointTable, NoCheckpoint
+from aws.clients import dynamodb_client, kinesis_client, kms_client, lambda_client, s3_client
+from aws.inventory import Inventory
+from aws.invocation import Invocation
+from aws.kms_vault import KmsVault
+from aws.origin import Origin
+from aws.refusals import Refusals
+from aws.s3_sink import S3Sink, make_workers
+from aws.settings import read_settings
+from aws.stream_reader import StreamReader
 from handlers.telemetry import Telemetry
-from handlers.vault import KmsVault
-from routing.decode import Decoder
+from operations.erase.eraser import Eraser
+from operations.erase.request import ErasureRequest
+from operations.erase.walk import ErasureWalk
+from operations.grant_check.check import (
+    check_checkpoint,
+    check_on_failure,
+    check_protection,
+    check_routes,
+    check_stream,
+)
+from operations.replay.recovery import Recovery
+from operations.replay.replayer import Replayer
+from operations.replay.request import ReplayRequest
+from operations.replay.sources import ReplaySources
 from routing.pipeline import process
-from routing.protect import Protector
-from routing.report import BatchResponse
-from routing.routes import RouteTable
+from routing.stages.decode import Decoder
+from routing.stages.protect import Protector
+from routing.stages.report import BatchResponse
+from routing.table.routes import RouteTable
 
 
 class _Wired:

@@ -9,17 +9,17 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
-from routing.batch import Batch, Grouping, first_segment, fitting, group
-from routing.decode import Decoder
-from routing.deliver import Sink, deliver
 from routing.errors import CheckpointError, DeliveryError, StreamError
 from routing.model import ObjectKey, Record, RenderedObject, RouteName, SequenceNumber, Shard
-from routing.progress import Claim, Routes, Watermarks
-from routing.protect import Protector
 from routing.reasons import Reason
-from routing.render import render, render_empty, unprotected
-from routing.report import Report, Settlement
-from routing.routes import RouteTable
+from routing.stages.batch import Batch, Grouping, first_segment, fitting, group
+from routing.stages.decode import Decoder
+from routing.stages.deliver import Sink, deliver
+from routing.stages.progress import Claim, Routes, Watermarks
+from routing.stages.protect import Protector
+from routing.stages.render import render, render_empty, unprotected
+from routing.stages.report import Report, Settlement
+from routing.table.routes import RouteTable
 
 type Admit = Callable[[Shard, SequenceNumber], None]
 """Raises EventError unless a shard of this stack's stream has issued a sequence number; StreamError if it cannot tell."""

@@ -8,16 +8,15 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from cli.analysis.queries import latest_sql
-from cli.analysis.resources import tables_of
-from cli.analysis.schema import columns_of
-from cli.lambda_event import event_of_documents
-from handlers.invocation import Invocation
-from handlers.route_file import shipped_routes
+from aws.invocation import Invocation
+from aws.route_file import shipped_routes
 from handlers.wiring import FanOut
+from infrastructure.analysis.queries import latest_sql
 from local.resolve import Resolver
 from local.traffic import Traffic
 from local.translate import Template, translated
+from routing.lambda_event import event_of_documents
+from schema.columns import columns_of, tables_of
 from tests.analysis.lake import Lake
 from tests.integration.conftest import BUCKET, TABLE, Aws
 

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import sqlglot
 
-from cli.analysis.schema import JSON, Tree
+from schema.columns import JSON, Tree
 
 _TYPES = {"string": "VARCHAR", "bigint": "BIGINT", "double": "DOUBLE", "boolean": "BOOLEAN", JSON: "JSON"}
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from cli.analysis.queries import SAVED_QUERIES, SavedQuery, queries_for, sql_of
-from cli.analysis.resources import tables_of
-from cli.analysis.schema import columns_of
-from handlers.route_file import shipped_routes
+from aws.route_file import shipped_routes
+from infrastructure.analysis.queries import SAVED_QUERIES, SavedQuery, queries_for, sql_of
 from routing.model import Kind
+from schema.columns import columns_of, tables_of
 from tests.analysis.lake import Lake
 
 type Records = list[dict[str, Any]]

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from cli.analysis.schema import athena_type, columns_of, fields_of, hive_type, misfits, paths_in
-from cli.known_fields import is_known
-from cli.lambda_event import event_of_documents
-from handlers.route_file import shipped_routes
-from routing.decode import Decoder
-from routing.field_path import show_path
+from aws.route_file import shipped_routes
+from routing.lambda_event import event_of_documents
 from routing.model import Kind
-from routing.routes import Route
+from routing.protection.paths import show_path
+from routing.stages.decode import Decoder
+from routing.table.routes import Route
+from schema.columns import athena_type, columns_of, fields_of, hive_type, misfits, paths_in
+from schema.known_fields import is_known
 from tests.builders import ROUTES, table
 
 _SAMPLES = sorted(Path("events/records").glob("*.json"))

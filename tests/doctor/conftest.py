@@ -7,10 +7,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from moto import mock_aws
 
-from cli.doctor.account import Account
-from cli.doctor.examine import Given, examine
-from cli.doctor.finding import Finding, Severity
-from handlers.route_file import routes_text, shipped_routes
+from aws.route_file import routes_text, shipped_routes
+from doctor.account import Account
+from doctor.examine import Given, examine
+from doctor.finding import Finding, Severity
 from local.translate import Template, translated
 from tests.doctor.world import STACK, World, healthy
 

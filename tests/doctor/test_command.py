@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.app import app
-from cli.lambda_event import REGION
+from routing.lambda_event import REGION
 from tests.builders import ROUTES
 from tests.doctor.world import World
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from moto.awslambda_simple.models import lambda_simple_backends
 
-from cli.doctor.examine import Given
-from cli.doctor.finding import Severity, worst
-from cli.doctor.permissions import ACTIONS
-from cli.lambda_event import ACCOUNT, REGION
+from doctor.examine import Given
+from doctor.finding import Severity, worst
+from doctor.permissions import ACTIONS
+from routing.lambda_event import ACCOUNT, REGION
 from tests.doctor.conftest import Examine, examine_all
 from tests.doctor.world import CONNECT_ROLE, INSTANCE, INSTANCE_ARN, READER, STACK, STREAM_ARN, World
 

@@ -16,9 +16,9 @@ import boto3
 import botocore.loaders
 import botocore.session
 
-from cli.lambda_event import ACCOUNT, REGION
 from local.resolve import Resolver
 from local.translate import Template
+from routing.lambda_event import ACCOUNT, REGION
 from tests.doctor.connect_api import ConnectApi
 
 INSTANCE = "11111111-2222-4333-8444-555555555555"

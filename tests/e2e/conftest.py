@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from cli.lambda_event import ACCOUNT, Event
-from handlers.route_file import shipped_routes
+from aws.route_file import shipped_routes
 from local.comparable import Comparable
 from local.deployment import Deployed, build, deploy, mend
 from local.emulator import Emulator, emulator
 from local.event_source import EventSource
 from local.reconcile import Reconciliation, Standing, reconcile, standing_objects
-from routing.routes import RouteTable
+from routing.lambda_event import ACCOUNT, Event
+from routing.table.routes import RouteTable
 
 _SHARDS = 2
 _RETENTION_HOURS = 336

@@ -14,7 +14,7 @@ from local.connect import ConnectStandIn
 from local.deployment import STACK
 from local.event_source import EventSource
 from local.reconcile import Reconciliation
-from routing import dead_letter
+from routing import layout
 from tests.e2e.conftest import CONNECT, Stack
 
 _COUNT = 300
@@ -269,8 +269,8 @@ def test_grant_check_names_the_route_whose_grant_is_gone(run: Run) -> None:
 def expected_lines(run: Run) -> Counter[str]:
     """Return how many lines each route would get with every grant."""
     result: Counter[str] = Counter()
-    from cli.lambda_event import event_of_documents  # noqa: PLC0415
-    from routing.decode import Decoder  # noqa: PLC0415
+    from routing.lambda_event import event_of_documents  # noqa: PLC0415
+    from routing.stages.decode import Decoder  # noqa: PLC0415
 
     decoder = Decoder(run.stack.table.paths)
     for document in run.sent:
@@ -289,7 +289,7 @@ def forget_checkpoint(stack: Stack) -> None:
 def waiting(stack: Stack) -> list[str]:
     """Return the keys of rendered objects that wait among the dead letters."""
     listed = stack.emulator.client("s3").list_objects_v2(
-        Bucket=stack.deployed.bucket, Prefix=f"{dead_letter.PREFIX}/objects/"
+        Bucket=stack.deployed.bucket, Prefix=f"{layout.DEAD_LETTER_PREFIX}/objects/"
     )
     return [entry["Key"] for entry in listed.get("Contents", [])]
 

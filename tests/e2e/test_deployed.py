@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.lambda_event import event_in, lambda_event
 from local.connect import ConnectStandIn
 from local.deployment import aliases
 from local.event_source import EventSource
+from routing.lambda_event import event_in, lambda_event
 from tests.e2e.conftest import Stack
 
 EVENTS = Path(__file__).parents[2] / "events"

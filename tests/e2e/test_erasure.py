@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from cli.erase import FUNCTION, run
-from cli.lambda_event import event_of_documents
 from cli.stack_function import StackFunctionError, function_of
 from local.deployment import STACK
+from routing.lambda_event import event_of_documents
 from tests.builders import agent_event, contact
 from tests.e2e.conftest import Stack
 

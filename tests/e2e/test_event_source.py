@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cli.lambda_event import ACCOUNT, REGION
 from local.emulator import Emulator, emulator
 from local.event_source import EventSource
+from routing.lambda_event import ACCOUNT, REGION
 
 # It keeps what it saw in a bucket, and fails on what it is told to.
 _CODE = """

@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
+from aws.route_file import shipped_routes
 from cli.reconcile import Range, as_lines, balances
 from cli.replay import Replay, function_of
-from handlers.route_file import shipped_routes
 from local.deployment import STACK, deploy, mend
 from local.emulator import emulator
 from local.event_source import EventSource

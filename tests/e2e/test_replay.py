@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.lambda_event import event_in
 from cli.reconcile import Balances, Range, as_lines, balances, holds, show
 from cli.recover import run as recover
 from cli.replay import Replay, function_of, run
@@ -17,6 +16,7 @@ from cli.stack_function import StackFunctionError
 from local.connect import ConnectStandIn
 from local.deployment import STACK
 from local.event_source import EventSource
+from routing.lambda_event import event_in
 from routing.model import RouteName
 from tests.e2e.conftest import CONNECT, Stack, role_arn
 from tests.e2e.test_denials import nothing

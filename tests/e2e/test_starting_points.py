@@ -2,7 +2,7 @@
 
 import time
 
-from handlers.route_file import shipped_routes
+from aws.route_file import shipped_routes
 from local.connect import ConnectStandIn
 from local.deployment import deploy, mend
 from local.emulator import Emulator, emulator

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from routing.routes import RouteTable
+from routing.table.routes import RouteTable
 from tests.faults.tables import (
     CHANGED,
     NEW_CODE,

@@ -1,6 +1,6 @@
 """Route tables that replace each other while records are on their way."""
 
-from routing.routes import RouteTable
+from routing.table.routes import RouteTable
 from tests.builders import ROUTES, table
 
 _SEALED = ROUTES.replace(

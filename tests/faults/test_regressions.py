@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from handlers.erasure_request import ErasureRequest
 from local.event_source.lane import Batch, GivenUp
 from local.event_source.records import StreamRecord, event_of
 from local.event_source.shard import ShardReader
 from local.event_source.verdict import Answer, Outcome
+from operations.erase.request import ErasureRequest
 from routing.errors import DeliveryError
 from routing.model import ObjectKey, RouteName, Shard
-from routing.progress import Claim
+from routing.protection.sealing import SealContext
 from routing.reasons import Reason
-from routing.routes import RouteTable
-from routing.sealing import SealContext
+from routing.stages.progress import Claim
+from routing.table.routes import RouteTable
 from tests.builders import ROUTES, aggregated, claim, contact, lines_in, table
 from tests.fakes import Crash, MemoryVault, client_error
 from tests.faults.tables import PROTECTED, PROTECTED_NEW_CODE, READS_POISON, RENAMED, TABLE

@@ -20,33 +20,34 @@ from uuid import UUID
 
 from botocore.exceptions import ClientError
 
-from handlers.checkpoint import CheckpointTable, NoCheckpoint
-from handlers.erasing import Eraser
-from handlers.erasure_request import ErasureRequest
-from handlers.erasure_walk import ErasureWalk
-from handlers.inventory import Inventory
-from handlers.invocation import Invocation
-from handlers.origin import Origin
-from handlers.recovery import Recovery
-from handlers.refusals import Refusals
-from handlers.replaying import Replayed, Replayer
-from handlers.s3_sink import S3Sink
-from handlers.settings import Settings
+from aws.checkpoint import CheckpointTable, NoCheckpoint
+from aws.inventory import Inventory
+from aws.invocation import Invocation
+from aws.origin import Origin
+from aws.refusals import Refusals
+from aws.s3_sink import S3Sink
+from aws.settings import Settings
 from local.event_source.lane import GivenUp
 from local.event_source.mapping import Mapping
 from local.event_source.on_failure import object_for_s3
 from local.event_source.records import StreamRecord, event_of
 from local.event_source.shard import ShardReader
 from local.event_source.verdict import Answer, Outcome
-from routing import dead_letter
-from routing.decode import Decoder
+from operations.erase.eraser import Eraser
+from operations.erase.request import ErasureRequest
+from operations.erase.walk import ErasureWalk
+from operations.replay.recovery import Recovery
+from operations.replay.replayer import Replayed, Replayer
+from routing import layout
 from routing.errors import CheckpointError, DeliveryError, EventError, OutOfTimeError, RecordError
 from routing.fields import Node
 from routing.model import Kind, Shard
 from routing.pipeline import process
 from routing.reasons import Reason
-from routing.render import PENDING, PROTECTION
-from routing.routes import RouteTable
+from routing.stages.decode import Decoder
+from routing.stored import dead_letter
+from routing.stored.object_format import PENDING, PROTECTION
+from routing.table.routes import RouteTable
 from tests.builders import agent_event, aggregated, claim, contact, lines_in, segment
 from tests.fakes import (
     Crash,
@@ -283,7 +284,7 @@ class World:
         if self.is_destination_down:
             return  # what is discarded is still in the stream
         key, body = object_for_s3(mapping, shard_id, given_up, self.clock, UUID(int=self.random.getrandbits(128)))
-        self.s3.land({"Key": key, "Body": body, "Metadata": {}, "SSEKMSKeyId": f"key-of-{dead_letter.ROUTE}"})
+        self.s3.land({"Key": key, "Body": body, "Metadata": {}, "SSEKMSKeyId": f"key-of-{layout.DEAD_LETTER}"})
 
     def invoke(self, first: int, last: int) -> Answer:
         """Send the records of the first shard between two numbers to the function."""
@@ -597,7 +598,7 @@ class World:
             return
         number, shard_id = "9" * 56, self.random.choice(written)
         forged = [StreamRecord(number, claim(n=-1), "key", self.clock)]
-        mapping, stream, key = "mapping", STREAM, f"key-of-{dead_letter.ROUTE}"
+        mapping, stream, key = "mapping", STREAM, f"key-of-{layout.DEAD_LETTER}"
         match self.random.choice(("mapping", "stream", "key", "number", "event", "foreign event")):
             case "mapping":
                 mapping = "another"
@@ -645,7 +646,7 @@ class World:
             if is_pending and key == intended:
                 found[f"unprotected: {key}", b""] += 1
             for line in lines_in(put["Body"]):
-                if prefix == dead_letter.RECORDS_PREFIX and dead_letter.read_line(line).is_erased:
+                if prefix == layout.RECORD_LETTER_PREFIX and dead_letter.read_line(line).is_erased:
                     continue
                 found[prefix, self._protected(line, prefix) if is_pending else _sent(line, prefix)] += 1
         return found
@@ -704,7 +705,7 @@ class World:
                 continue
             name = put["SSEKMSKeyId"].removeprefix("key-of-")
             prefixes = {one.prefix for table in self.tables for one in table.all_routes if one.name == name}
-            prefixes |= {dead_letter.OBJECTS_PREFIX} if name == dead_letter.ROUTE else set()
+            prefixes |= {layout.OBJECT_LETTER_PREFIX} if name == layout.DEAD_LETTER else set()
             if not any(key.startswith(f"{prefix}/") for prefix in prefixes):
                 found.append(f"under the key of {name}: {key}")
             numbers = [int(n) for n in re.findall(rb'(?:"n":|poison )(\d+)', b"\n".join(lines_in(put["Body"])))]
@@ -737,7 +738,7 @@ def _names(line: bytes, contact_ids: set[str]) -> bool:
 
 def _sent(line: bytes, prefix: str) -> bytes:
     """Return what was sent; the dead letter of a record holds it as base64."""
-    return base64.b64decode(json.loads(line)["rawData"]) if prefix == dead_letter.RECORDS_PREFIX else line
+    return base64.b64decode(json.loads(line)["rawData"]) if prefix == layout.RECORD_LETTER_PREFIX else line
 
 
 def _last(shard: OpenShard) -> int:
@@ -784,7 +785,7 @@ def lines_of(document: bytes, number: int, shard_id: str, table: RouteTable) -> 
     event = event_of([StreamRecord(str(number), document, "key", 1_772_413_962.0)], shard_id, STREAM)
     _, (record,) = decoder_of(table).decode(event)
     if record.failure is not None:  # its dead letter tells when it arrived
-        return {(dead_letter.RECORDS_PREFIX, document)}
+        return {(layout.RECORD_LETTER_PREFIX, document)}
     return {
         (route.prefix, protector().line(route, record.kind, record.data) if route.rules else record.data)
         for route in table.routes_for(record)

@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from cli.lambda_event import event_of_documents
-from handlers.route_file import routes_text
-from routing.decode import Decoder
+from aws.route_file import routes_text
 from routing.errors import ConfigurationError, EventError, Fault
 from routing.fields import node_type
-from routing.pattern import compile_pattern
-from routing.route_reader import load_routes
+from routing.lambda_event import event_of_documents
+from routing.stages.decode import Decoder
+from routing.table.pattern import compile_pattern
+from routing.table.reader import load_routes
 
 _TABLE = load_routes(routes_text())
 _DECODER = Decoder(_TABLE.paths)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.grants.bindings import everybody
-from cli.grants.row import Row
-from cli.policy import EVERYTHING, Policy, default_key_policy
+from grants.bindings import everybody
+from grants.policy import EVERYTHING, Policy, default_key_policy
+from grants.row import Row
 from local.policies import Attached, Deployed
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cli.grants.matrix import matrix
-from handlers.route_file import shipped_routes
+from aws.route_file import shipped_routes
+from grants.matrix import matrix
 from local.policies import settings
 from local.translate import translated
 from tests.grants.cases import Cases

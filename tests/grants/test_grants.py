@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from cli.policy import Answer, Request
-from cli.policy import decide as evaluate
-from handlers.route_file import shipped_routes
+from aws.route_file import shipped_routes
+from grants.policy import Answer, Request
+from grants.policy import decide as evaluate
 from tests.grants.cases import Case, Cases
 from tests.grants.mutants import Statement, detached, mutants
 from tests.grants.simulate import decide, decide_by_emulator

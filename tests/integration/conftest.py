@@ -8,10 +8,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from handlers.invocation import Invocation
-from handlers.settings import key_variable
+from aws.invocation import Invocation
+from aws.settings import key_variable
 from handlers.wiring import FanOut
-from routing.routes import HASH_KEY, RouteTable
+from routing.table.routes import HASH_KEY, RouteTable
 from tests.builders import lines_in
 
 BUCKET = "ctr-fanout-111122223333-ap-northeast-1"

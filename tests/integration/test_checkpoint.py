@@ -9,12 +9,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from handlers.checkpoint import CheckpointTable
-from handlers.invocation import Invocation
+from aws.checkpoint import CheckpointTable
+from aws.invocation import Invocation
 from routing.errors import CheckpointError
 from routing.model import ObjectKey, RouteName, RoutesDigest, SequenceNumber, Shard
-from routing.progress import Progress, Trial
 from routing.reasons import Reason
+from routing.stages.progress import Progress, Trial
 from tests.fakes import MemoryCheckpoint
 from tests.integration.conftest import TABLE, Aws
 

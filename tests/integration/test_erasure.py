@@ -12,13 +12,13 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
 
+from aws.invocation import Invocation
 from cli.erase import run
-from cli.lambda_event import FIRST_SEQUENCE_NUMBER, event_of_documents
-from handlers.erasure_request import read_erasure
-from handlers.invocation import Invocation
 from handlers.wiring import Erase, FanOut
+from operations.erase.request import read_erasure
 from routing.errors import EventError
-from routing.routes import RouteTable
+from routing.lambda_event import FIRST_SEQUENCE_NUMBER, event_of_documents
+from routing.table.routes import RouteTable
 from tests.builders import ROUTES, agent_event, claim, contact, lines_in, numbered_event, segment, table
 from tests.integration.conftest import BUCKET, Aws
 

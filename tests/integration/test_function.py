@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cli.lambda_event import event_in
-from handlers.invocation import Invocation
-from handlers.route_file import shipped_routes
+from aws.invocation import Invocation
+from aws.route_file import shipped_routes
 from handlers.wiring import FanOut
+from routing.lambda_event import event_in
 from tests.builders import ROUTES, claim, contact, numbered_event, table
 from tests.integration.conftest import BUCKET, Aws
 

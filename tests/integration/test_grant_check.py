@@ -9,9 +9,9 @@ from botocore.awsrequest import AWSResponse
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from handlers.canary import CHECKED_BESIDE_ROUTES
-from handlers.invocation import Invocation
+from aws.invocation import Invocation
 from handlers.wiring import GrantCheck
+from operations.grant_check.check import CHECKED_BESIDE_ROUTES
 from routing.errors import ConfigurationError
 from tests.builders import ROUTES, table
 from tests.integration.conftest import BUCKET, Aws

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cli.lambda_event import event_of_documents
+from routing.lambda_event import event_of_documents
 from tests.builders import agent_event, claim, contact, segment
 
 ROOT = Path(__file__).parents[2]
@@ -24,10 +24,10 @@ import boto3
 from botocore.exceptions import ClientError
 from moto import mock_aws
 with mock_aws():
-    from handlers.invocation import Invocation
-    from handlers.s3_sink import S3Sink
-    from handlers.replay_request import ReplayRequest
-    from handlers.vault import KmsVault
+    from aws.invocation import Invocation
+    from aws.s3_sink import S3Sink
+    from operations.replay.request import ReplayRequest
+    from aws.kms_vault import KmsVault
     from handlers.wiring import FanOut, Replay
     from tests.builders import ROUTES, lines_in, table
     from tests.integration.conftest import Aws, BUCKET, TABLE
@@ -45,7 +45,7 @@ with mock_aws():
     put, token_key = S3Sink._put, KmsVault.token_key
     if how in ("no-hash-key", "replay"):
         def refuse(self, scope):
-            from handlers.s3_sink import classified
+            from aws.s3_sink import classified
             err = ClientError({"Error": {"Code": "DisabledException", "Message": "about marker-7351"}}, "GenerateMac")
             raise classified("the hash key", "hash", err) from err
         KmsVault.token_key = refuse

@@ -9,9 +9,9 @@ import pytest
 from botocore.client import BaseClient
 from typer.testing import CliRunner
 
+from aws.invocation import Invocation
 from cli.app import app
-from cli.lambda_event import event_of_documents
-from handlers.invocation import Invocation
+from routing.lambda_event import event_of_documents
 from tests.builders import ROUTES, claim, contact, table
 from tests.integration.conftest import BUCKET, Aws
 

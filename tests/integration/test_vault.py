@@ -12,13 +12,13 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from moto import mock_aws
 
-from handlers.encryption import Opener, kms_master_key
-from handlers.settings import Settings
-from handlers.vault import KmsVault
+from aws.encryption_sdk import Opener, kms_master_key
+from aws.kms_vault import KmsVault
+from aws.settings import Settings
 from routing.errors import DeliveryError
 from routing.model import Kind, RouteName
+from routing.protection.sealing import SealError, context_of
 from routing.reasons import Reason
-from routing.sealing import SealError, context_of
 
 CLAIMS, OTHER = RouteName("claims"), RouteName("other")
 

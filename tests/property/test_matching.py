@@ -10,11 +10,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.lambda_event import event_of_documents
-from routing.decode import Decoder
 from routing.errors import EventError, Fault
 from routing.fields import node_type
-from routing.pattern import compile_pattern
+from routing.lambda_event import event_of_documents
+from routing.stages.decode import Decoder
+from routing.table.pattern import compile_pattern
 from tests.builders import ROUTES, event, table
 from tests.property.strategies import json_objects, json_values, patterns
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.errors import ConfigurationError
-from routing.route_reader import load_routes
+from routing.table.reader import load_routes
 from tests.builders import ROUTES
 
 _KEYS = ("name", "about", "kinds", "pattern", "prefix", "partition", "on_key_denied", "examples", "zip")

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from cli import blocks
-from cli.analysis.resources import analysis, analysis_outputs, results_key_statements, work_groups
-from cli.cfn_yaml import cfn_yaml
-from cli.watch.resources import watch
+from infrastructure import blocks
+from infrastructure.analysis.resources import analysis, analysis_outputs, results_key_statements, work_groups
+from infrastructure.cfn_yaml import cfn_yaml
+from infrastructure.monitoring.resources import watch
 from local.resolve import Resolver
 from local.translate import TEMPLATE, translated
-from routing.route_reader import load_routes
-from routing.routes import RouteTable
+from routing.table.reader import load_routes
+from routing.table.routes import RouteTable
 
 _MORE = {
     "analysis": analysis,

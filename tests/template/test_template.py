@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.template import refresh
-from handlers.canary import CHECKED_BESIDE_ROUTES
-from handlers.route_file import routes_text, shipped_routes
-from handlers.settings import read_settings
+from aws.route_file import routes_text, shipped_routes
+from aws.settings import read_settings
 from handlers.telemetry import NAMESPACE
+from infrastructure.refresh import refresh
 from local.resolve import Resolver
 from local.translate import TEMPLATE, Template
+from operations.grant_check.check import CHECKED_BESIDE_ROUTES
 
 type Resources = dict[str, Any]
 

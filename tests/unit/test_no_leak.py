@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 _SRC = Path(__file__).parents[2] / "src"
-FILES = sorted(path for folder in ("routing", "handlers") for path in (_SRC / folder).glob("*.py"))
+FILES = sorted(
+    path
+    for folder in ("routing", "aws", "operations", "handlers")
+    for path in (_SRC / folder).rglob("*.py")
+    if path.name != "__init__.py"
+)
 # What holds a record, or a part of one, by the names that the code gives it.
 _VALUES = {
     "body", "changed", "contact", "data", "document", "documents", "entries", "event", "fields", "kept", "line", "lines",

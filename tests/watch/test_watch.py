@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from cli.lambda_event import event_of_documents
-from cli.watch.alarms import alarms, sections
-from cli.watch.log_queries import LOG_QUERIES
-from handlers.canary import Check
-from handlers.invocation import Invocation
-from handlers.replay_request import ReplayRequest, ReplaySlice
-from handlers.route_file import shipped_routes
+from aws.invocation import Invocation
+from aws.route_file import shipped_routes
 from handlers.telemetry import NAMESPACE, Telemetry
 from handlers.wiring import FanOut
+from infrastructure.monitoring.alarms import alarms, sections
+from infrastructure.monitoring.log_queries import LOG_QUERIES
 from local.resolve import Resolver
 from local.translate import translated
+from operations.grant_check.check import Check
+from operations.replay.request import ReplayRequest, ReplaySlice
+from routing.lambda_event import event_of_documents
 from routing.reasons import Reason
-from routing.report import Report, Trouble
+from routing.stages.report import Report, Trouble
 from tests.builders import claim, contact, table
 from tests.integration.conftest import Aws, aws
 

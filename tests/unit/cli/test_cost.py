@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.cost import Load, invocations_a_month, of_fan_out, of_firehose, read_prices, total
+from cost.estimate import Load, invocations_a_month, of_fan_out, of_firehose, read_prices, total
 from routing.errors import ConfigurationError
 
 MONTH = 30 * 86_400

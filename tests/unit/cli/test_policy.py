@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cli.policy import EVERYTHING, Answer, Policy, Request, decide
+from grants.policy import EVERYTHING, Answer, Policy, Request, decide
 
 ROLE = "arn:aws:iam::111122223333:role/r"
 KEY = "arn:aws:kms:ap-northeast-1:111122223333:key/k"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from cli.known_fields import unknown_paths
-from cli.protection_page import shown
-from handlers.route_file import shipped_routes
-from routing.presets import PRESETS
+from aws.route_file import shipped_routes
+from infrastructure.pages.protection import shown
+from routing.protection.presets import PRESETS
+from schema.known_fields import unknown_paths
 from tests.builders import ROUTES, table
 
 

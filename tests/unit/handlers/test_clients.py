@@ -2,7 +2,7 @@
 
 import pytest
 
-from handlers.clients import PARALLEL_PUTS, dynamodb_client, s3_client
+from aws.clients import PARALLEL_PUTS, dynamodb_client, s3_client
 
 
 @pytest.mark.parametrize("make", [s3_client, dynamodb_client])

@@ -4,8 +4,8 @@ from typing import Any, cast
 
 import pytest
 
-from handlers.inventory import Inventory
-from handlers.settings import Settings
+from aws.inventory import Inventory
+from aws.settings import Settings
 from routing.model import Kind, RouteName, Shard
 from tests.builders import table
 from tests.fakes import Inline, MemoryS3

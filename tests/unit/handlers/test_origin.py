@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from handlers.origin import Origin
-from handlers.stream_reader import StreamReader
+from aws.origin import Origin
+from aws.stream_reader import StreamReader
 from routing.errors import EventError, StreamError
 from routing.model import SequenceNumber, Shard
 from tests.fakes import client_error

@@ -1,6 +1,6 @@
 """Refusals: what is not asked again at once, and for how long."""
 
-from handlers.refusals import Refusals
+from aws.refusals import Refusals
 from routing.errors import DeliveryError
 from routing.model import RouteName
 from routing.reasons import Reason

@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 
-from handlers.invocation import Invocation
-from handlers.s3_sink import S3Sink
-from handlers.settings import read_settings
+from aws.invocation import Invocation
+from aws.s3_sink import S3Sink
+from aws.settings import read_settings
 from routing.model import Kind, ObjectKey, RenderedObject, RouteName
 from routing.reasons import Reason
 from tests.builders import table

@@ -2,7 +2,7 @@
 
 import pytest
 
-from handlers.settings import key_variable, read_settings
+from aws.settings import key_variable, read_settings
 from routing.errors import ConfigurationError
 from tests.builders import table
 

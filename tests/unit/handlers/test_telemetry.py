@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from handlers.invocation import Invocation
+from aws.invocation import Invocation
 from handlers.telemetry import Telemetry
-from routing.decode import Decoder
 from routing.errors import DeliveryError
 from routing.pipeline import process
 from routing.reasons import Reason
+from routing.stages.decode import Decoder
 from tests.builders import agent_event, claim, contact, numbered_event, table
 from tests.fakes import MemoryCheckpoint, MemorySink, protector
 

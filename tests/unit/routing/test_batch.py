@@ -3,10 +3,10 @@
 import pytest
 from msgspec import structs
 
-from routing.batch import Grouping, first_segment, fitting, group
-from routing.decode import Decoder
 from routing.model import Record, RouteName
-from routing.routes import Limits
+from routing.stages.batch import Grouping, first_segment, fitting, group
+from routing.stages.decode import Decoder
+from routing.table.routes import Limits
 from tests.builders import agent_event, claim, contact, numbered_event, segment, table
 
 TABLE = table()

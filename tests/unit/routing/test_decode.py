@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.lambda_event import FIRST_SEQUENCE_NUMBER, event_of_documents
-from routing.dead_letter import RecordLetter
-from routing.decode import Decoder, on_one_line
 from routing.errors import EventError, RecordError
 from routing.fields import scalars_at
+from routing.lambda_event import FIRST_SEQUENCE_NUMBER, event_of_documents
 from routing.model import Kind, Record, SequenceNumber, Shard
 from routing.reasons import Reason
+from routing.stages.decode import Decoder, on_one_line
+from routing.stored.dead_letter import RecordLetter
 from tests.builders import agent_event, aggregated, contact, event, numbered_event, segment
 
 PATHS = [("Channel",), ("Queue", "Name"), ("Attributes", "language")]

@@ -2,11 +2,11 @@
 
 import pytest
 
-from routing.dead_letter import from_record, read_line
-from routing.erasure import Erased, erased, erased_letters
 from routing.errors import RecordError
 from routing.model import SequenceNumber, Shard
 from routing.reasons import Reason
+from routing.stored.dead_letter import from_record, read_line
+from routing.stored.erased_lines import Erased, erased, erased_letters
 from tests.builders import agent_event, contact, segment
 
 GONE = "c-1"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from routing.decode import Decoder
 from routing.errors import Fault
-from routing.partition import compile_partition
+from routing.stages.decode import Decoder
+from routing.table.partition import compile_partition
 from tests.builders import contact, numbered_event
 
 ARRIVAL = "2026-03-02"

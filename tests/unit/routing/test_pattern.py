@@ -9,7 +9,7 @@ import pytest
 
 from routing.errors import Fault
 from routing.fields import Node, node_type
-from routing.pattern import Pattern, compile_pattern
+from routing.table.pattern import Pattern, compile_pattern
 
 CASES = json.loads(Path(__file__).with_name("pattern_cases.json").read_text())
 

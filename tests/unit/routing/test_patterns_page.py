@@ -9,7 +9,7 @@ import pytest
 
 from routing.errors import Fault
 from routing.fields import node_type
-from routing.pattern import compile_pattern
+from routing.table.pattern import compile_pattern
 
 PAGE = Path(__file__).parents[3] / "docs" / "patterns.md"
 ROW = re.compile(r"\| (?P<rule>.+?) \| `(?P<pattern>\{.+?\})` \| `(?P<hit>\{.*?\})` \| `(?P<miss>\{.*?\})` \|")

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from routing import pipeline
-from routing.decode import Decoder
-from routing.deliver import deliver
 from routing.errors import AccountingError, DeliveryError
 from routing.model import ObjectKey, RenderedObject, RouteName, Shard
 from routing.pipeline import process
-from routing.progress import Progress
 from routing.reasons import Reason
-from routing.report import Report
-from routing.routes import RouteTable
+from routing.stages.decode import Decoder
+from routing.stages.deliver import deliver
+from routing.stages.progress import Progress
+from routing.stages.report import Report
+from routing.table.routes import RouteTable
 from tests.builders import ROUTES, agent_event, claim, contact, lines_of, numbered_event, segment, table
 from tests.fakes import MemoryCheckpoint, MemorySink, MemoryVault, Row, protector
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from routing.model import FencingToken, ObjectKey, RouteName, RoutesDigest
-from routing.progress import Claim, Progress, Trial
+from routing.stages.progress import Claim, Progress, Trial
 
 A, B = RouteName("a"), RouteName("b")
 K, L, M = ObjectKey("a/1"), ObjectKey("b/1"), ObjectKey("a/9")

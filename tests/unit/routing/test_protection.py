@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing import masks
-from routing.field_path import read_path
 from routing.model import Kind, RouteName
-from routing.protection import Action, Change, Piece, Protection, Rule
-from routing.sealing import SealError, attach, context_of, detach, pack, restore, unpack
+from routing.protection import masks
+from routing.protection.paths import read_path
+from routing.protection.rules import Action, Change, Piece, Protection, Rule
+from routing.protection.sealing import SealError, attach, context_of, detach, pack, restore, unpack
 from tests.property.strategies import json_objects
 
 OLDER = base64.b64encode(b"\x01\x80\x03\x78" + bytes(100)).decode()

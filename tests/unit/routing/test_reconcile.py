@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from routing.batch import group
-from routing.decode import Decoder
 from routing.model import FencingToken, ObjectKey, Record, RouteName, Shard
-from routing.reconcile import Balance, reconcile
-from routing.render import render
-from routing.standing import Standing, read_name, read_standing
+from routing.stages.batch import group
+from routing.stages.decode import Decoder
+from routing.stages.render import render
+from routing.stored.object_format import read_name
+from routing.stored.reconcile import Balance, reconcile
+from routing.stored.standing import Standing, read_standing
 from tests.builders import claim, contact, numbered_event, table
 
 TABLE = table()

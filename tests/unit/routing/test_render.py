@@ -3,10 +3,10 @@
 import gzip
 import zlib
 
-from routing.batch import group
-from routing.decode import Decoder
 from routing.model import FencingToken, RenderedObject
-from routing.render import render
+from routing.stages.batch import group
+from routing.stages.decode import Decoder
+from routing.stages.render import render
 from tests.builders import claim, contact, lines_of, numbered_event, table
 
 TABLE = table()

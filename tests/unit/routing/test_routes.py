@@ -2,10 +2,10 @@
 
 import pytest
 
-from routing.decode import Decoder
 from routing.errors import ConfigurationError
-from routing.route_reader import load_routes
-from routing.routes import DEAD_LETTER_ROUTE, RouteTable, logical_id
+from routing.stages.decode import Decoder
+from routing.table.reader import load_routes
+from routing.table.routes import DEAD_LETTER_ROUTE, RouteTable, logical_id
 from tests.builders import ROUTES, agent_event, claim, contact, event, segment, table
 
 ROUTE = """

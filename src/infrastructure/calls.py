@@ -1,0 +1,47 @@
+"""What the cog calls in the templates and the documentation may use; `refresh` imports all of it before them."""
+
+from pathlib import Path
+
+from aws.route_file import shipped_routes
+from cost import estimate as cost
+from doctor.permissions import operators_policy
+from grants import tables
+from grants.matrix import matrix
+from grants.stack import example_stack
+from infrastructure import blocks
+from infrastructure.analysis.resources import analysis, analysis_outputs, results_key_statements, work_groups
+from infrastructure.cfn_yaml import cfn_yaml
+from infrastructure.monitoring.resources import watch
+from infrastructure.pages import analysis as analysis_page
+from infrastructure.pages import protection as protection_page
+from infrastructure.pages import readme as docs
+
+__all__ = [
+    "Path",
+    "analysis",
+    "analysis_outputs",
+    "analysis_page",
+    "block",
+    "blocks",
+    "cost",
+    "docs",
+    "example_stack",
+    "matrix",
+    "operators_policy",
+    "protection_page",
+    "results_key_statements",
+    "table",
+    "tables",
+    "watch",
+    "work_groups",
+]
+
+table = shipped_routes()
+"""The routes that are deployed."""
+
+
+def block(value: object, indent: int) -> None:
+    """Write a part of a template, indented by so many spaces."""
+    import cog  # noqa: PLC0415 - each run of cog has its own
+
+    cog.out(cfn_yaml(value, indent))

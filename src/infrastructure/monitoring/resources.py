@@ -1,0 +1,60 @@
+"""The blocks of `template.yaml` that watch a stack, written by cog."""
+
+from typing import Any
+
+from cost.estimate import read_prices
+from infrastructure.cfn_yaml import Function, GetAtt, Ref, Sub, SubText
+from infrastructure.monitoring.alarms import alarm_resources
+from infrastructure.monitoring.dashboard import dashboard_body
+from infrastructure.monitoring.log_queries import log_queries
+from routing.table.routes import RouteTable, logical_id
+
+type Block = dict[str, Any]
+
+
+def watch(table: RouteTable) -> Block:
+    """The rule that notices changes of keys, every alarm, the dashboard and the saved queries."""
+    prices, _ = read_prices()
+    return {
+        **_key_changed(table),
+        **alarm_resources(table),
+        "Dashboard": {
+            "Type": "AWS::CloudWatch::Dashboard",
+            "Properties": {"DashboardName": Ref("Name"), "DashboardBody": SubText(dashboard_body(table, prices))},
+        },
+        **log_queries(),
+    }
+
+
+def _key_changed(table: RouteTable) -> Block:
+    """The rule counts, which is what its alarm looks at, and has the grants tried at once.
+
+    It needs a CloudTrail trail that records management events; the grant check notices by itself within minutes.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/ct-disablekey.html
+    Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
+    """
+    names = [*(route.name for route in table.all_routes), *table.protection_keys]
+    keys: list[object] = [GetAtt(f"{logical_id(name)}Key.Arn") for name in names]
+    keys.append(Function(("If", ["MakesStreamKey", GetAtt("StreamKey.Arn"), Ref("ExistingStreamKeyArn")])))
+    keys.append(Function(("If", ["Analyses", GetAtt("QueryResultsKey.Arn"), Ref("AWS::NoValue")])))
+    keys.append(Function(("If", ["ArchivesStream", GetAtt("ArchiveKey.Arn"), Ref("AWS::NoValue")])))
+    return {
+        "KeyChangedRule": {
+            "Type": "AWS::Events::Rule",
+            "Properties": {
+                "Name": Sub("${Name}-key-changed"),
+                "Description": "A key was disabled, is to be deleted, or has another policy",
+                "EventPattern": {
+                    "source": ["aws.kms"],
+                    "detail-type": ["AWS API Call via CloudTrail"],
+                    "detail": {
+                        "eventSource": ["kms.amazonaws.com"],
+                        "eventName": ["DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy"],
+                        "resources": {"ARN": keys},
+                    },
+                },
+                "Targets": [{"Id": "GrantCheckFunction", "Arn": GetAtt("GrantCheckFunction.Arn")}],
+            },
+        }
+    }

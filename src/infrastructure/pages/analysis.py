@@ -1,0 +1,23 @@
+"""What docs/analysis.md quotes: the tables of the shipped routes, and the saved queries."""
+
+from infrastructure.analysis.queries import SAVED_QUERIES, latest_sql
+from routing.table.routes import RouteTable
+from schema.columns import columns_of, tables_of
+
+
+def tables(table: RouteTable) -> str:
+    """Return a table of the tables."""
+    rows = ["| table | workgroup | columns | view |", "|---|---|---|---|"]
+    for route in table.routes:
+        for kind, name in tables_of(route, table):
+            columns = columns_of(route, kind)
+            view = f"`{name}_latest`" if latest_sql(kind, columns, name) else ""
+            rows.append(f"| `{name}` | `ctr-fanout-{route.name}` | {len(columns) or 1} | {view} |")
+    return "\n".join(rows) + "\n"
+
+
+def queries() -> str:
+    """Return a table of the saved queries."""
+    rows = ["| query | of | what |", "|---|---|---|"]
+    rows += [f"| {query.name} | `{query.kind}` | {query.about} |" for query in SAVED_QUERIES]
+    return "\n".join(rows) + "\n"

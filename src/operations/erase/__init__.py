@@ -1,0 +1,1 @@
+"""Erase: take one contact out of everything that is stored."""

@@ -1,0 +1,278 @@
+"""Erase one contact from what is delivered: each object that holds it is written again without it.
+
+Nothing is written that was not read a moment before: an object is replaced by its ETag, under the claim of
+its shard, so that no delivery runs beside it. Its name and the counts in its metadata stay, so that a replay
+and `ctr-fanout reconcile` still know what was delivered there, and nothing comes back.
+"""
+
+import gzip
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from aws.checkpoint import CheckpointTable, NoCheckpoint
+from aws.inventory import Listed
+from aws.s3_sink import S3Sink
+from aws.settings import Settings
+from operations.claims import patient_claim
+from operations.erase.request import ErasureRequest
+from operations.replay.replayer import HANDED_OVER
+from routing import layout
+from routing.errors import CtrFanoutError
+from routing.model import RenderedObject, RouteName
+from routing.stages.decode import Decoder
+from routing.stages.progress import Claim
+from routing.stages.protect import Protector
+from routing.stored.erased_lines import Erased, erased, erased_letters
+from routing.stored.object_format import ERASED, FENCING, Name, gzipped
+from routing.table.routes import Route, RouteTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_REPLAY_FIRST = (
+    "a batch that Lambda gave up on holds it; replay it (ctr-fanout replay on-failure --apply), then erase again"
+)
+_STILL_TRIED = "its batch is still being tried; erase again when it is settled"
+_NO_SUCH_NAME = "the deployed routes make no such name; deal with it by hand"
+_SEALED = "an agent event or another contact's record holds it beside what is sealed of it; deal with it by hand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One object, or an old version of one.
+
+    Attributes:
+        listed: Its name and when it was put.
+        id: The version; None for what stands.
+    """
+
+    listed: Listed
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """What became of one object that holds the contact.
+
+    Attributes:
+        key: The object.
+        version: Which old version of it; empty for what stands.
+        route: Where its records belong.
+        records: Records of the contact that are gone, or would be.
+        entries: Parts of other records, as of an agent event's snapshot, that are gone, or would be.
+        mentions: Records of others that still name the contact.
+        left: Why something of the contact is still there; empty if nothing is, or would be.
+    """
+
+    key: str
+    version: str = ""
+    route: str = ""
+    records: int = 0
+    entries: int = 0
+    mentions: int = 0
+    left: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An object as it was read."""
+
+    lines: list[bytes]
+    metadata: Mapping[str, str]
+    etag: str
+    version: str
+
+
+class Eraser:
+    """Erases one contact from one object after the other; a rehearsal only tells what it would do."""
+
+    def __init__(
+        self,
+        request: ErasureRequest,
+        *,
+        client: "S3Client",
+        settings: Settings,
+        table: RouteTable,
+        decoder: Decoder,
+        protector: Protector,
+        sink: S3Sink,
+        checkpoint: CheckpointTable | NoCheckpoint,
+        workers: Executor,
+        stream_arn: str,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Take whose records go, and what a delivery takes.
+
+        Raises:
+            DeliveryError: The key of a route's tokens cannot be used, so that nobody can tell whose its records are.
+        """
+        self._client = client
+        self._settings = settings
+        self._table = table
+        self._decoder = decoder
+        self._sink = sink
+        self._checkpoint = checkpoint
+        self._workers = workers
+        self._stream_arn = stream_arn
+        self._sleep = sleep
+        self._applies = request.apply
+        self._deletes_old_versions = request.old_versions
+        self._ids = {
+            route.name: frozenset({request.contact_id, *protector.tokens(route, request.contact_id)})
+            for route in table.routes
+        }
+        self._every_id = frozenset[str]().union(*self._ids.values())
+        self.blind = [route.name for route in table.routes if not self._sees(route, protector, request.contact_id)]
+
+    def erase_all(self, versions: Iterable[Version]) -> list[Erasure]:
+        """Search objects in parallel, and erase the contact from those that hold it, one after the other."""
+        found = [version for version, told in self._workers.map(self._look, versions) if told]
+        return [told for version in found if (told := self._erase(version)) is not None]
+
+    def _look(self, version: Version) -> tuple[Version, bool]:
+        """Tell whether an object is worth a closer look, which then is told."""
+        told = self._telling(version, lambda: self._found(version, self._read(version)))
+        return version, told is not None
+
+    def _erase(self, version: Version) -> Erasure | None:
+        return self._telling(version, lambda: self._erase_or_raise(version))
+
+    def _erase_or_raise(self, version: Version) -> Erasure | None:
+        name = version.listed.name
+        is_of_a_shard = name is not None and not version.listed.key.startswith(HANDED_OVER)
+        if not self._applies or version.id is not None or name is None or not is_of_a_shard:
+            return self._without_a_claim(version)
+        with self._held(name) as claim:
+            read = self._read(version)
+            told = self._found(version, read)
+            if told is None or not (told.records or told.entries):
+                return told
+            if claim.may_change(name.key, RouteName(name.place[0]), name.first):
+                return replace(told, left=_STILL_TRIED)
+            self._rewrite(name, read, claim)
+        # Where the bucket keeps no versions, `null` is what has just been put.
+        if self._deletes_old_versions and read.version not in {"", "null"}:
+            self._delete(name.key, read.version)
+        return told
+
+    def _without_a_claim(self, version: Version) -> Erasure | None:
+        """Tell what a rehearsal finds; delete an old version, which nobody writes any more."""
+        told = self._found(version, self._read(version))
+        if told is not None and self._applies and version.id is not None:
+            self._delete(version.listed.key, version.id)
+        return told
+
+    def _found(self, version: Version, read: _Read) -> Erasure | None:
+        """Return what an object holds of the contact; None if nothing."""
+        key, name = version.listed.key, version.listed.name
+        what = replace(_of(version), route=name.place[0] if name else "")
+        if key.startswith(HANDED_OVER):
+            count = self._given_up(read.lines[0]) if read.lines else 0
+            if not count:
+                return None
+            return replace(what, records=count, left="" if version.id else _REPLAY_FIRST)
+        made = self._erased(name, read.lines)
+        if not (made.is_changed or made.sealed or made.mentions):
+            return None
+        left = _SEALED if made.sealed else _NO_SUCH_NAME if name is None and made.is_changed else ""
+        if version.id is not None:  # it is deleted as a whole
+            left = ""
+        return replace(what, records=made.records, entries=made.entries, mentions=made.mentions, left=left)
+
+    def _erased(self, name: Name | None, lines: list[bytes]) -> Erased:
+        if name is not None and name.place[0] == layout.DEAD_LETTER:
+            return erased_letters(lines, self._every_id)
+        return erased(lines, self._every_id if name is None else self._ids[RouteName(name.place[0])])
+
+    def _given_up(self, message: bytes) -> int:
+        """Return how many records of the contact a batch holds that Lambda gave up on."""
+        payload = json.loads(message).get("payload")
+        _, records = self._decoder.decode(json.loads(payload)) if payload else (None, [])
+        lines = [record.data for record in records if record.failure is None]
+        letters = [record.data for record in records if record.failure is not None]
+        return erased(lines, self._every_id).records + erased_letters(letters, self._every_id).records
+
+    def _rewrite(self, name: Name, read: _Read, claim: Claim) -> None:
+        """Replace what was read by the same without the contact.
+
+        Raises:
+            DeliveryError: Something else stands there now, or its key refuses.
+        """
+        made = self._erased(name, read.lines)
+        body, _, checksum = gzipped(made.lines, claim.token)
+        gone = int(read.metadata.get(ERASED, "0")) + made.records
+        fencing = {} if claim.token is None else {FENCING: str(claim.token)}
+        is_letter = name.key != name.intended
+        rewritten = RenderedObject(
+            route=layout.DEAD_LETTER if is_letter else name.place[0],
+            kind=name.place[1],
+            key=name.key,
+            body=body,
+            metadata={**read.metadata, "plain-crc32": f"{checksum:08x}", ERASED: str(gone), **fencing},
+            record_count=len(made.lines),
+            plain_bytes=0,
+            oldest_arrived_at=0.0,
+        )
+        self._sink.replace(rewritten, read.etag)
+
+    def _read(self, version: Version) -> _Read:
+        asked: dict[str, Any] = {"VersionId": version.id} if version.id else {}
+        answer = self._client.get_object(
+            Bucket=self._settings.bucket,
+            Key=version.listed.key,
+            ExpectedBucketOwner=self._settings.bucket_owner,
+            **asked,
+        )
+        body = answer["Body"].read()
+        is_batch = version.listed.key.startswith(HANDED_OVER)
+        lines = [body] if is_batch else gzip.decompress(body).splitlines()
+        return _Read(lines, answer["Metadata"], answer["ETag"], answer.get("VersionId", ""))
+
+    def _delete(self, key: str, version: str) -> None:
+        self._client.delete_object(
+            Bucket=self._settings.bucket,
+            Key=key,
+            VersionId=version,
+            ExpectedBucketOwner=self._settings.bucket_owner,
+        )
+
+    def _held(self, name: Name) -> AbstractContextManager[Claim]:
+        return patient_claim(self._checkpoint, name.shard_beside(self._stream_arn), self._table, self._sleep)
+
+    def _sees(self, route: Route, protector: Protector, contact_id: str) -> bool:
+        """Tell whether what a route shows of a contact's record tells whose it is."""
+        if not route.rules:
+            return True
+        shown = protector.protection_of(route).apply(json.dumps({"ContactId": contact_id}).encode()).data
+        return bool(erased([shown], self._ids[route.name]).records)
+
+    def _telling(self, version: Version, do: Callable[[], Erasure | None]) -> Erasure | None:
+        """Turn what goes wrong with one object into why it is left, so that the others go on."""
+        what = _of(version)
+        try:
+            return do()
+        except ClientError as err:
+            code = err.response["Error"]["Code"]
+            if code in {"NoSuchKey", "NoSuchVersion", "404"}:  # removed meanwhile
+                return None
+            return replace(what, left=f"{err.operation_name} failed with {code}")
+        except CtrFanoutError as err:
+            return replace(what, left=str(err))
+        except BotoCoreError as err:
+            return replace(what, left=type(err).__name__)
+        except (OSError, EOFError, zlib.error, ValueError, RecursionError, AttributeError, TypeError) as err:
+            return replace(
+                what, left=f"expected what ctr-fanout or Lambda puts here, got {type(err).__name__}; look at it by hand"
+            )
+
+
+def _of(version: Version) -> Erasure:
+    return Erasure(key=version.listed.key, version=version.id or "")

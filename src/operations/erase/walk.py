@@ -1,0 +1,93 @@
+"""The walk of an erasure: every object below every prefix, and its old versions, slice by slice.
+
+It goes the way that a replay beside it moves records: from the batches that Lambda gave up on to dead letters of
+records and of objects, and to the prefixes of the routes. What is moved before the walk comes by is found where it
+is now.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import batched, groupby
+from typing import TYPE_CHECKING, Any
+
+from aws.clients import PARALLEL_PUTS
+from aws.inventory import Listed
+from aws.invocation import Invocation
+from aws.settings import Settings
+from operations.erase.eraser import Eraser, Version
+from operations.erase.request import ErasureRequest, ErasureSlice
+from operations.replay.replayer import HANDED_OVER
+from routing import layout
+from routing.model import ObjectKey
+from routing.stored.object_format import read_name
+from routing.table.routes import RouteTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_LETTERS = (f"{layout.RECORD_LETTER_PREFIX}/", f"{layout.OBJECT_LETTER_PREFIX}/")
+# What a few objects of 64 MB at once may need, and the wait for a claim.
+_SECONDS_FOR_A_FEW = 120
+
+
+class ErasureWalk:
+    """Walks through the bucket, prefix by prefix in the order of the keys, and erases a contact."""
+
+    def __init__(self, *, client: "S3Client", settings: Settings, table: RouteTable, invocation: Invocation) -> None:
+        """Take the bucket."""
+        self._client = client
+        self._settings = settings
+        self._table = table
+        self._invocation = invocation
+
+    def run(self, request: ErasureRequest, eraser: Eraser) -> ErasureSlice:
+        """Erase from one slice; it ends between two keys, so that no version of one is left out."""
+        things: list[dict[str, Any]] = []
+        after, looked_at = request.after or "", 0
+        for few in batched(self._by_key(request), PARALLEL_PUTS, strict=False):
+            if looked_at >= request.most or self._invocation.remaining_seconds() < _SECONDS_FOR_A_FEW:
+                return ErasureSlice(things=things, looked_at=looked_at, blind=eraser.blind, next=after)
+            versions = [version for of_key in few for version in of_key]
+            things += [asdict(told) for told in eraser.erase_all(versions)]
+            looked_at += len(versions)
+            after = few[-1][0].listed.key
+        return ErasureSlice(things=things, looked_at=looked_at, blind=eraser.blind, next=None)
+
+    def _by_key(self, request: ErasureRequest) -> Iterator[list[Version]]:
+        for _, versions in groupby(self._versions(request), key=lambda version: version.listed.key):
+            yield list(versions)
+
+    def _versions(self, request: ErasureRequest) -> Iterator[Version]:
+        after = request.after or ""
+        prefixes = [HANDED_OVER, *_LETTERS, *sorted(f"{route.prefix}/" for route in self._table.routes)]
+        begun = next((place for place, prefix in enumerate(prefixes) if after.startswith(prefix)), 0)
+        for prefix in prefixes[begun:]:
+            for version in self._below(prefix, after, old_too=request.old_versions):
+                if not version.listed.key.rpartition("/")[2].startswith("_") and _is_within(request, version):
+                    yield version
+
+    def _below(self, prefix: str, after: str, *, old_too: bool) -> Iterator[Version]:
+        """List what stands, or every version: the operations tell apart what may read old ones."""
+        name, marker, found = (
+            ("list_object_versions", "KeyMarker", "Versions")
+            if old_too
+            else ("list_objects_v2", "StartAfter", "Contents")
+        )
+        pages = self._client.get_paginator(name).paginate(  # type: ignore[call-overload] # one of two names
+            Bucket=self._settings.bucket,
+            Prefix=prefix,
+            ExpectedBucketOwner=self._settings.bucket_owner,
+            **({marker: after} if after.startswith(prefix) else {}),
+        )
+        for page in pages:
+            for entry in page.get(found, []):
+                key = ObjectKey(entry["Key"])
+                listed = Listed(key, read_name(key, self._table), entry["LastModified"].timestamp())
+                yield Version(listed=listed, id=None if entry.get("IsLatest", True) else entry["VersionId"])
+
+
+def _is_within(request: ErasureRequest, version: Version) -> bool:
+    """Tell whether a date is asked for; what has none is always looked at."""
+    name = version.listed.name
+    date = name.place[2] if name else ""
+    return not date or (request.first_date or "") <= date <= (request.last_date or "9999-99-99")

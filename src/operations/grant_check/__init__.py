@@ -1,0 +1,1 @@
+"""The grant check: try every grant before the next record needs it."""

@@ -1,0 +1,1 @@
+"""Replay: deliver what waits, or is still in the stream."""

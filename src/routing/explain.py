@@ -1,0 +1,76 @@
+"""Explain records: which routes each takes and why not the others, by the function's own code."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from routing.lambda_event import event_in
+from routing.model import Record
+from routing.stages.decode import Decoder
+from routing.table.routes import Route, RouteTable
+
+# What tells a record's kind (routing/stages/decode.py), for people.
+KIND_HINT = (
+    "a contact record has ContactId and AWSContactTraceRecordFormatVersion, "
+    "an agent event EventId, EventType and AgentARN, a segment Version, ContactId and EventType"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What would become of one record; it holds no value of it.
+
+    Attributes:
+        source: Where it was read from, e.g. a file's name.
+        number: Its place there, from 1.
+        kind: The kind of the record; None if it cannot be decoded.
+        routes: The routes that it takes, by name.
+        prefixes: Where its objects would stand, one for each route; `date=(arrival)` if only that decides.
+        misses: By name of each other route, what keeps the record from it.
+        is_dropped: True if the `unmatched` policy drops it.
+        reason: Of a record that would be dead-lettered, the reason code.
+        detail: Likewise, what is wrong with it.
+    """
+
+    source: str
+    number: int
+    kind: str | None
+    routes: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    misses: dict[str, tuple[str, ...]]
+    is_dropped: bool
+    reason: str | None
+    detail: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as a JSON object."""
+        return asdict(self)
+
+
+def explain(data: bytes, source: str, table: RouteTable) -> Iterator[Explanation]:
+    """Explain a single record, JSON Lines, or a whole Lambda event.
+
+    Raises:
+        EventError: It is a Lambda event, but not one of a Kinesis shard.
+    """
+    event, has_arrivals = event_in(data)
+    _, records = Decoder(table.paths).decode(event)
+    for number, record in enumerate(records, start=1):
+        takes = table.routes_for(record)
+        taken = [route for route in table.all_routes if route in takes]
+        others = [route for route in table.routes if route.kinds and route not in takes and not record.failure]
+        yield Explanation(
+            source=source,
+            number=number,
+            kind=None if record.failure else record.kind,
+            routes=tuple(route.name for route in taken),
+            prefixes=tuple(_prefix(route, record, has_arrivals=has_arrivals) for route in taken),
+            misses={route.name: route.misses(record.kind, record.fields) for route in others},
+            is_dropped=not taken,
+            reason=record.kind if record.failure else None,
+            detail=record.failure,
+        )
+
+
+def _prefix(route: Route, record: Record, *, has_arrivals: bool) -> str:
+    day = route.partition.date_of(record) if has_arrivals else route.partition.own_date_of(record) or "(arrival)"
+    return f"{route.prefix}/{record.kind}/date={day}/"

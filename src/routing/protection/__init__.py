@@ -1,0 +1,1 @@
+"""Protection rules: what each route may see of a record."""

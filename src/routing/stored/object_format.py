@@ -1,0 +1,152 @@
+"""The format of a stored object: its key, its metadata and its body, written and read in one place.
+
+A key is `<prefix>/<kind>/date=<date>/<stream>-<shard>-<first sequence number>[-<8 hex digits>].ndjson.gz`, of a dead
+letter of an object with `dead-letter/objects/` before it. The body is gzipped newline-delimited JSON.
+"""
+
+import gzip
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from isal import isal_zlib
+
+from routing.layout import OBJECT_LETTER_PREFIX
+from routing.model import FencingToken, Kind, ObjectKey, Record, RouteName, Shard
+from routing.reasons import Reason
+from routing.table.routes import RouteTable
+
+FORMAT_VERSION = "1"
+FENCING = "fencing-token"
+PROTECTION = "protection"
+PENDING = "pending"
+RULES = "rules"
+NAMED_BY = "named-by"
+ERASED = "erased-count"
+# ISA-L's best level but one: ten times as fast as zlib and somewhat larger (docs/benchmarks.md shows both).
+_GZIP_LEVEL = 2
+_RAW_DEFLATE = -15  # window bits without a header: ours holds the fencing token
+# A gzip header without time and name (https://www.rfc-editor.org/rfc/rfc1952). With a claim it has one extra
+# field, which readers skip: the subfield `cf`, the fencing token. No two puts have the same bytes then, so that no
+# two have the same ETag, however S3 makes ETags.
+_HEADER = b"\x1f\x8b\x08\x00\0\0\0\0\0\xff"
+_HEADER_WITH_TOKEN = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff" + struct.pack("<H2sH", 12, b"cf", 8)
+_TOKEN = struct.Struct("<Q")
+_TRAILER = struct.Struct("<LL")  # CRC-32 and size of what is packed, modulo 2**32
+_LINES_AT_ONCE = 64
+_NAME = re.compile(
+    r"(?P<kind>\w+)/date=(?P<date>\d{4}-\d{2}-\d{2})/"
+    r"(?P<stream>[a-zA-Z0-9_.-]+)-(?P<shard>shardId-\d+)-(?P<first>\d+)(?P<content>-[0-9a-f]{8})?\.ndjson\.gz"
+)
+_LETTERS = f"{OBJECT_LETTER_PREFIX}/"
+_KINDS: Mapping[str, Kind | Reason] = {str(kind): kind for kind in (*Kind, *Reason)}
+
+type Place = tuple[RouteName, Kind | Reason, str]
+"""Route, kind and date: what becomes one object of an invocation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """What an object's key tells.
+
+    Attributes:
+        key: The key itself.
+        intended: Where its content belongs; differs from the key for a dead letter of an object.
+        place: Route, kind and date of its records.
+        stream_name: Where they come from.
+        shard_id: Likewise.
+        first: Sequence number of its first record, as a number.
+        has_suffix: True if a suffix tells it from the objects of deliveries under claims.
+    """
+
+    key: ObjectKey
+    intended: ObjectKey
+    place: Place
+    stream_name: str
+    shard_id: str
+    first: int
+    has_suffix: bool = False
+
+    def shard_beside(self, stream_arn: str) -> Shard:
+        """Return the shard that its records come from; its stream is in the account and Region of another."""
+        return Shard(f"{stream_arn.rpartition('/')[0]}/{self.stream_name}", self.shard_id)
+
+    def is_of(self, shard: Shard) -> bool:
+        """Tell whether its records come from a shard."""
+        return (self.stream_name, self.shard_id) == (shard.stream_name, shard.shard_id)
+
+
+def object_key(prefix: str, kind: Kind | Reason, date: str, shard: Shard, suffix: str) -> ObjectKey:
+    """Return the key of an object.
+
+    Args:
+        prefix: That of its route.
+        kind: Of its records.
+        date: Likewise.
+        shard: Where they come from.
+        suffix: The first sequence number, and what follows it in the name.
+    """
+    return ObjectKey(f"{prefix}/{kind}/date={date}/{shard.stream_name}-{shard.shard_id}-{suffix}.ndjson.gz")
+
+
+def read_name(key: str, table: RouteTable) -> Name | None:
+    """Read a key; None if this table makes no such name."""
+    intended = key.removeprefix(_LETTERS)
+    for route in table.all_routes:
+        if not intended.startswith(f"{route.prefix}/"):
+            continue
+        match = _NAME.fullmatch(intended[len(route.prefix) + 1 :])
+        if match is None or match["kind"] not in _KINDS:
+            return None
+        return Name(
+            key=ObjectKey(key),
+            intended=ObjectKey(intended),
+            place=(route.name, _KINDS[match["kind"]], match["date"]),
+            stream_name=match["stream"],
+            shard_id=match["shard"],
+            first=int(match["first"]),
+            has_suffix=match["content"] is not None,
+        )
+    return None
+
+
+def checksum_of_numbers(records: Sequence[Record]) -> str:
+    """Return the CRC-32 of the sequence numbers, a line each: it tells which records, and nothing of them."""
+    return f"{isal_zlib.crc32(b''.join(b'%d\n' % record.position for record in records)):08x}"
+
+
+def gzipped(lines: Sequence[bytes], token: FencingToken | None) -> tuple[bytes, int, int]:
+    """Gzip lines, a few at a time, so that what is joined is still in the cache when it is read.
+
+    Args:
+        lines: Without line ends.
+        token: That of the claim, for the header; None without a claim.
+
+    Returns:
+        The body, its size before gzip in bytes, and the CRC-32 of the lines.
+    """
+    compressor = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, _RAW_DEFLATE)
+    parts: list[bytes] = [_HEADER if token is None else _HEADER_WITH_TOKEN + _TOKEN.pack(token)]
+    plain_bytes = checksum = 0
+    for start in range(0, len(lines), _LINES_AT_ONCE):
+        # The last line ends as the others do.
+        plain = b"\n".join([*lines[start : start + _LINES_AT_ONCE], b""])
+        plain_bytes += len(plain)
+        checksum = isal_zlib.crc32(plain, checksum)
+        parts.append(compressor.compress(plain))
+    parts += [compressor.flush(), _TRAILER.pack(checksum, plain_bytes & 0xFFFFFFFF)]
+    return b"".join(parts), plain_bytes, checksum
+
+
+def with_token(body: bytes, token: FencingToken | None) -> bytes:
+    """Return an object's body under another fencing token; its lines stay as they are.
+
+    Args:
+        body: Made by `gzipped`, by this version or an earlier one.
+        token: That of the claim; None without a claim.
+    """
+    if token is not None and body.startswith(_HEADER_WITH_TOKEN):
+        start = len(_HEADER_WITH_TOKEN)
+        return body[:start] + _TOKEN.pack(token) + body[start + _TOKEN.size :]
+    return gzipped(gzip.decompress(body).splitlines(), token)[0]

@@ -1,0 +1,1 @@
+"""The route table: `routes.toml` read, checked and compiled."""

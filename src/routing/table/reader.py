@@ -1,0 +1,225 @@
+"""Read a route table: the text of `routes.toml` -> compiled routes, or every fault of it with its path."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from routing import layout
+from routing.errors import ConfigurationError, Fault
+from routing.model import Kind, RouteName, RoutesDigest
+from routing.table.partition import compile_partition
+from routing.table.pattern import compile_pattern
+from routing.table.routes import HASH_KEY, SEAL_SUFFIX, Example, Limits, Route, RouteTable, logical_id
+from routing.table.rule_reader import read_rule
+from routing.table.toml_reader import TomlReader
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_LONGEST_NAME = 32
+_PREFIX = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*")
+_LONGEST_PREFIX = 128
+# A bucket policy holds 20 KB, and a route with a reader takes about one (tests/template/test_limits.py).
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html
+_MOST_ROUTES = 16
+_DIGITS_OF_RULES = 16
+# A Lambda function has 4 KB of variables, and the ARN of a key takes a hundred of them.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_MOST_SEALING = 8
+DROP = "drop"
+# Names that resources of the template, other prefixes or the unmatched policy already have.
+RESERVED_NAMES = frozenset(
+    {
+        "archive",
+        "athena",
+        "canary",
+        "checkpoint",
+        layout.DEAD_LETTER,
+        DROP,
+        "fan-out",
+        "grant-check",
+        HASH_KEY,
+        "on-failure",
+        "records",
+        "replay",
+        "stream",
+    }
+)
+# `aws/lambda/` is where Lambda itself puts the batches that it gave up on.
+RESERVED_PREFIXES = ("archive", "athena-results", "aws", "canary", layout.DEAD_LETTER_PREFIX)
+
+
+def load_routes(text: str, source: str = "routes.toml", *, code: str = "") -> RouteTable:
+    """Read and compile a route table.
+
+    Args:
+        text: The file's text, TOML.
+        source: The file's name, for messages.
+        code: Identifies the code that decodes and matches: it decides where a record goes as much as the text does.
+
+    Raises:
+        ConfigurationError: With every fault of the file.
+    """
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as err:  # tomllib's own error is a ValueError, as is an endless number
+        raise ConfigurationError(source, [Fault("", f"expected TOML: {err}")]) from err
+    faults: list[Fault] = []
+    top = TomlReader(document, "", faults)
+    tables = top.tables("routes")
+    if not 0 < len(tables) <= _MOST_ROUTES:
+        top.fault("routes", f"expected 1 to {_MOST_ROUTES} routes, got {len(tables)}")
+    routes = tuple(_route(table, i, faults) for i, table in enumerate(tables))
+    if sum(route.seals for route in routes) > _MOST_SEALING:
+        top.fault("routes", f"expected at most {_MOST_SEALING} routes that seal, got {sum(r.seals for r in routes)}")
+    _check_names(routes, faults)
+    _check_prefixes(routes, faults)
+    unmatched = _unmatched(top.below("unmatched"), routes, faults)
+    limits = _limits(TomlReader({}, "limits", faults) if top.get("limits") is None else top.below("limits"))
+    top.done()
+    if faults:
+        raise ConfigurationError(source, faults)
+    digest = RoutesDigest(hashlib.sha256(text.encode()).hexdigest())
+    return RouteTable(routes=routes, unmatched=unmatched, limits=limits, routes_digest=digest, code=code)
+
+
+def _is_reserved(name: str) -> bool:
+    return name in RESERVED_NAMES or name.endswith(SEAL_SUFFIX)
+
+
+# --- one route ----------------------------------------------------------------------------------------
+
+
+def _route(table: Mapping[str, Any], index: int, faults: list[Fault]) -> Route:
+    shown = table.get("name")
+    reader = TomlReader(table, f"route {shown!r}" if isinstance(shown, str) else f"route '#{index + 1}'", faults)
+    name = reader.text("name")
+    if name and (not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME or _is_reserved(name)):
+        reader.fault("name", f"expected up to {_LONGEST_NAME} lower-case letters, digits and hyphens, not reserved")
+    prefix = reader.text("prefix")
+    if prefix and (not _PREFIX.fullmatch(prefix) or len(prefix) > _LONGEST_PREFIX):
+        reader.fault("prefix", f"expected names of a-z, 0-9, _ and - joined by single slashes, got {prefix!r}")
+    kinds = frozenset(Kind(kind) for kind in reader.texts("kinds", Kind))
+    document = _pattern_document(reader)
+    pattern = None if document is None else compile_pattern(document, reader.place("pattern"), faults)
+    route = Route(
+        name=RouteName(name),
+        about=reader.text("about"),
+        kinds=kinds,
+        pattern=pattern,
+        prefix=prefix,
+        partition=compile_partition(reader.text("partition", "arrival"), reader.place("partition"), faults),
+        blocks_when_denied=reader.choice("on_key_denied", ("dead_letter", "block"), "dead_letter") == "block",
+        examples=tuple(
+            _example(TomlReader(e, f"{reader.where}: examples[{i}]", faults), kinds)
+            for i, e in enumerate(reader.tables("examples"))
+        ),
+        rules=tuple(
+            rule
+            for i, r in enumerate(reader.tables("protect"))
+            if (rule := read_rule(r, f"{reader.where}: protect[{i}]", faults)) is not None
+        ),
+        rules_digest=_digest(reader.tables("protect")),
+    )
+    reader.done()
+    return route
+
+
+def _digest(rules: Sequence[Mapping[str, Any]]) -> str:
+    """Tell rules from others; the paths of a preset never change, so its name is enough."""
+    text = json.dumps(rules, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS_OF_RULES] if rules else ""
+
+
+def _pattern_document(reader: TomlReader) -> object | None:
+    """Return the pattern as a document: a TOML table, or JSON text where null is needed."""
+    document: object = reader.get("pattern")
+    if isinstance(document, str):
+        try:
+            document = json.loads(document, object_pairs_hook=_without_repetition)
+            if document is None:  # not the same as no pattern, which takes every record
+                reader.fault("pattern", "expected a non-empty object of fields, got null")
+        except (ValueError, RecursionError) as err:
+            reader.fault("pattern", f"expected a table or JSON text, got text that is not: {err}")
+            return None
+    return document
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a key that stands twice: the earlier one would be a restriction that nobody keeps."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return document
+
+
+def _example(reader: TomlReader, kinds: frozenset[Kind]) -> Example:
+    kind = reader.choice("kind", Kind, min(kinds) if len(kinds) == 1 else None)
+    example = Example(
+        says=reader.text("says"),
+        kind=Kind(kind) if kind in tuple(Kind) else Kind.OTHER,
+        record=reader.below("record").table,
+        takes=reader.truth("takes"),
+    )
+    reader.done()
+    return example
+
+
+# --- the table as a whole -----------------------------------------------------------------------------
+
+
+def _check_names(routes: tuple[Route, ...], faults: list[Fault]) -> None:
+    seen: dict[str, Route] = {}
+    for route in routes:
+        stem = logical_id(route.name)
+        if route.name and stem in seen:
+            what = f"expected a name of its own, got one that resources of route {seen[stem].name!r} have"
+            faults.append(Fault(f"route {route.name!r}: name", what))
+        seen.setdefault(stem, route)
+
+
+def _check_prefixes(routes: tuple[Route, ...], faults: list[Fault]) -> None:
+    taken = [(f"reserved prefix {prefix!r}", prefix) for prefix in RESERVED_PREFIXES]
+    for route in routes:
+        for owner, other in taken:
+            if (
+                route.prefix
+                and other
+                and (f"{route.prefix}/".startswith(f"{other}/") or f"{other}/".startswith(f"{route.prefix}/"))
+            ):
+                what = f"expected a prefix apart from all others, got {route.prefix!r}; {owner} contains it or is contained"
+                faults.append(Fault(f"route {route.name!r}: prefix", what))
+        taken.append((f"the prefix of route {route.name!r}", route.prefix))
+
+
+def _unmatched(reader: TomlReader, routes: tuple[Route, ...], faults: list[Fault]) -> dict[Kind, Route | None]:
+    by_name = {route.name: route for route in routes}
+    policy: dict[Kind, Route | None] = {}
+    for kind in Kind:
+        name = reader.choice(kind, (DROP, *by_name)) if reader.table else DROP
+        policy[kind] = by_name.get(RouteName(name))
+    reader.done()
+    named = {route.name for route in policy.values() if route is not None}
+    for route in routes:
+        if not route.kinds and route.name not in named and not _is_at_fault(route, faults):
+            what = "expected at least one kind, or the route's name under [unmatched]; it can take no record"
+            faults.append(Fault(f"route {route.name!r}: kinds", what))
+        if not route.kinds and route.pattern is not None and not _is_at_fault(route, faults):
+            what = "expected no pattern without kinds; the unmatched policy asks none"
+            faults.append(Fault(f"route {route.name!r}: pattern", what))
+    return policy
+
+
+def _is_at_fault(route: Route, faults: list[Fault]) -> bool:
+    """Tell whether the route's kinds could not be read, so that nothing follows from their absence."""
+    return any(fault.where.startswith(f"route {route.name!r}: kinds") for fault in faults)
+
+
+def _limits(reader: TomlReader) -> Limits:
+    limits = Limits(
+        records=reader.integer("records", 10_000, least=1, most=10_000),
+        plain_bytes=reader.integer("plain_bytes", 16 << 20, least=1 << 20, most=64 << 20),
+    )
+    reader.done()
+    return limits

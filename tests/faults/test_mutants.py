@@ -415,6 +415,13 @@ MUTANTS = [
         is_told=True,
     ),
     Mutant(
+        "a trial ends with the acknowledgement of its batch",
+        "routing/pipeline.py",
+        "is_partial=bool(unsettled), ends_trial=True, release",
+        "is_partial=bool(unsettled), release",
+        is_told=True,
+    ),
+    Mutant(
         "what was emptied is not emptied again",
         "routing/pipeline.py",
         "unfinished = claim.intents - settlement.emptied",

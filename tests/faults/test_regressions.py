@@ -929,3 +929,31 @@ def test_what_was_emptied_is_not_emptied_again_by_the_next_try_of_a_route_that_f
         assert world.invoke(numbers[0], numbers[0]).payload != {"batchItemFailures": []}
         world.clock += 600
     assert len(emptied) == len(set(emptied)) == len(dates) - 1
+
+
+def test_trial_ends_with_its_batch_although_every_route_was_ahead_before(world: World) -> None:
+    """A name was all that was left to empty. A later replay of earlier records must not take the batch back."""
+    numbers = world.send(*numbered(claim, 1, 2, 3, 4, 5))
+    failing_once(world, "all/")
+    assert world.invoke(numbers[0], numbers[4]).payload != {"batchItemFailures": []}
+    world.refused["key-of-claims"] = "AccessDenied"
+    assert world.invoke(numbers[0], numbers[1]).payload == {"batchItemFailures": []}
+    failing_once(world, "all/")
+    assert world.invoke(numbers[2], numbers[4]).payload != {"batchItemFailures": []}
+    world.heal()
+    world.clock += 60
+
+    def empties_fail(request: dict[str, Any]) -> None:
+        if "Body" in request and not lines_in(request["Body"]):
+            raise client_error("SlowDown")
+
+    world.before_request = empties_fail
+    assert world.invoke(numbers[2], numbers[4]).payload != {"batchItemFailures": []}
+    world.before_request = lambda _: None
+    assert world.invoke(numbers[2], numbers[4]).payload == {"batchItemFailures": []}
+    assert [row.progress.trial for row in world.rows.values()] == [None]
+    give_up(world, *numbers[1:4])
+    world.clock += 7200
+    for _ in range(2):
+        world.replay()
+    assert holds(world), world.problems()

@@ -22,8 +22,8 @@ _VALUES = {
 _MEASURES = {"len", "type"}
 # These read configuration or a request of the operator's, never a record.
 _OF_CONFIGURATION = {
-    "field_path.py", "masks.py", "operators.py", "partition.py", "pattern.py", "replay_request.py", "route_reader.py",
-    "rule_reader.py", "settings.py", "toml_reader.py",
+    "masks.py", "operators.py", "partition.py", "paths.py", "pattern.py", "reader.py", "request.py", "rule_reader.py",
+    "settings.py", "toml_reader.py",
 }  # fmt: skip
 
 

@@ -104,7 +104,13 @@ class Progress:
         return replace(self, intents=self.intents.union(names))
 
     def committed(
-        self, delivered: Watermarks, kept: Collection[ObjectKey], routes: Routes, *, is_partial: bool
+        self,
+        delivered: Watermarks,
+        kept: Collection[ObjectKey],
+        routes: Routes,
+        *,
+        is_partial: bool,
+        ends_trial: bool = False,
     ) -> "Progress":
         """Return the progress after a commit: watermarks forward, all intents but the kept ones forgotten.
 
@@ -113,6 +119,8 @@ class Progress:
             kept: Intents that remain.
             routes: The deployment that has delivered.
             is_partial: True if some route lags behind, so that the others may have to be taken back.
+            ends_trial: True if the records are acknowledged, so that they do not come again, even if no watermark
+                moves.
         """
         left = self.intents.intersection(kept)
         by_prefix = {routes.prefixes[route]: mark for route, mark in delivered.items()}
@@ -123,7 +131,7 @@ class Progress:
             intents=left,
         )
         if not is_partial:
-            return replace(moved, trial=None if delivered else self.trial)
+            return replace(moved, trial=None if delivered or ends_trial else self.trial)
         earlier = self.trial or Trial(
             routes=routes.digest,
             watermarks=self.watermarks,
@@ -225,6 +233,7 @@ class Claim:
         kept: Collection[ObjectKey] = (),
         *,
         is_partial: bool = False,
+        ends_trial: bool = False,
         release: bool,
     ) -> None:
         """Move watermarks, forget the intents that are settled, and release the shard if `release`.
@@ -235,10 +244,11 @@ class Claim:
             delivered: The last sequence number of each route that moves forward.
             kept: Intents that remain.
             is_partial: True if not every route has settled its objects.
+            ends_trial: True if Lambda is told that the records are done.
             release: True with the last commit of an invocation.
         """
         moved = {route: int(number) for route, number in delivered.items()}
-        progress = self._progress.committed(moved, kept, self._routes, is_partial=is_partial)
+        progress = self._progress.committed(moved, kept, self._routes, is_partial=is_partial, ends_trial=ends_trial)
         self._keep(progress, release=release)
 
     def _keep(self, progress: Progress, *, release: bool) -> None:

@@ -70,6 +70,14 @@ def test_trial_ends_when_the_last_route_has_caught_up() -> None:
     assert committed(HALF, {B: 9}) == at(9, 9)
 
 
+def test_trial_ends_with_the_acknowledgement_even_if_no_watermark_moves() -> None:
+    """All routes are as far, and one of them could not empty a name until now."""
+    all_ahead = HALF.committed({B: 9}, {L}, OLD, is_partial=True)
+    assert all_ahead.trial is not None
+    assert all_ahead.committed({}, (), OLD, is_partial=False).trial is not None, "a replay acknowledges nothing"
+    assert all_ahead.committed({}, (), OLD, is_partial=False, ends_trial=True) == at(9, 9)
+
+
 def test_second_failure_goes_back_to_before_the_first() -> None:
     worse = committed(HALF.intending({M}), {A: 12}, {L}, is_partial=True)
     assert worse.seen_by(NEW.digest, 6, 12) == replace(START, intents=frozenset({K, L, M}))

@@ -75,6 +75,13 @@ class StreamReader:
                 return
             iterator = page.get("NextShardIterator")
 
+    def between(self, shard_id: str, first: int, last: int) -> Iterator[dict[str, Any]]:
+        """Yield what a shard holds between two sequence numbers; nothing if it does not hold the first any more."""
+        oldest = self.oldest(shard_id)
+        if oldest is not None and int(oldest) <= first:
+            start = Start("AT_SEQUENCE_NUMBER", str(first).zfill(len(oldest)))
+            yield from (event for event, _, _ in self.read(shard_id, start, last=last))
+
     def has_issued(self, shard_id: str, sequence_number: str) -> bool | None:
         """Return whether a shard has issued a sequence number.
 

@@ -422,6 +422,20 @@ MUTANTS = [
         is_told=True,
     ),
     Mutant(
+        "a replay reads the neighbours that objects of other code hold",
+        "operations/replay/replayer.py",
+        "                self._with_neighbours(shard, records, around),\n",
+        "                records,\n",
+        is_told=True,
+    ),
+    Mutant(
+        "a batch is not compared by trust",
+        "operations/replay/replayer.py",
+        "trusts_what_reaches_beyond=is_of_stream",
+        "trusts_what_reaches_beyond=True",
+        is_told=True,
+    ),
+    Mutant(
         "what was emptied is not emptied again",
         "routing/pipeline.py",
         "unfinished = claim.intents - settlement.emptied",

@@ -957,3 +957,24 @@ def test_trial_ends_with_its_batch_although_every_route_was_ahead_before(world: 
     for _ in range(2):
         world.replay()
     assert holds(world), world.problems()
+
+
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_batch_that_new_code_reads_is_compared_with_objects_that_reach_beyond_it(
+    world: World, *, is_expired: bool
+) -> None:
+    """The code before delivered what lay around a poison record, whose dead letter it emptied when Lambda gave up."""
+    numbers = world.send(*numbered(claim, 1), b"poison 2", *numbered(claim, 3, 4))
+    world.refused["key-of-dead-letter"] = "AccessDenied"
+    assert world.invoke(numbers[0], numbers[3]).payload != {"batchItemFailures": []}
+    world.heal()
+    world.clock += 60
+    give_up(world, *numbers[:2])
+    assert world.invoke(numbers[2], numbers[3]).payload == {"batchItemFailures": []}
+    world.deploy([OTHER_CODE])
+    world.shards["shardId-000000000000"].is_expired = is_expired
+    (told,) = world.replay()
+    assert ("compare them by hand" in told.left) is is_expired
+    if not is_expired:
+        assert len(lines_below(world, "all/")) == 4
+        assert holds(world), world.problems()

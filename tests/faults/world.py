@@ -116,6 +116,11 @@ class ReadableStream:
         records = self._records(shard_id)
         return any(record.position >= int(sequence_number) for record in records) if records else None
 
+    def between(self, shard_id: str, first: int, last: int) -> Iterator[dict[str, Any]]:
+        records = self._records(shard_id)
+        if records and records[0].position <= first:
+            yield event_of([one for one in records if first <= one.position <= last], shard_id, STREAM)
+
     def oldest(self, shard_id: str) -> str | None:
         records = self._records(shard_id)
         return records[0].sequence_number if records else None

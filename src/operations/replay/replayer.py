@@ -35,7 +35,7 @@ from routing.stages.render import render_empty
 from routing.stages.report import Report
 from routing.stored import dead_letter
 from routing.stored.object_format import FENCING, NAMED_BY, PROTECTION, RULES, Name, gzipped, read_name, with_token
-from routing.stored.standing import Narrowed, Standing, Stored, is_by, lacks, place_of, runs, settled
+from routing.stored.standing import Narrowed, Standing, Stored, is_by, is_within, lacks, place_of, runs, settled
 from routing.table.routes import DEAD_LETTER_ROUTE, Route, RouteTable
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ class Stream(Protocol):
 
     def has_issued(self, shard_id: str, sequence_number: str) -> bool | None:
         """Return whether a shard has issued a sequence number; None if the stream no longer tells."""
+
+    def between(self, shard_id: str, first: int, last: int) -> Iterator[dict[str, Any]]:
+        """Yield events of what a shard holds between two numbers; nothing if it does not hold the first any more."""
 
     def oldest(self, shard_id: str) -> str | None:
         """Return the first sequence number that a shard still holds; None if it holds none, or is gone."""
@@ -421,7 +424,9 @@ class Replayer:
             if is_issued is False:
                 left = "its records are ahead of the stream, which has not issued them; look at it by hand"
                 return Replayed(key=listed.key, reason=condition, left=left)
-            done = self._deliver(shard, records, listed.key, is_settled=True, is_issued=is_issued is True)
+            done = self._deliver(
+                shard, records, listed.key, is_settled=True, is_issued=is_issued is True, is_of_stream=False
+            )
             told.append(replace(done, reason=condition))
             if self._applies and not told[-1].left:
                 self._remove(listed.key, got.etag)
@@ -462,7 +467,14 @@ class Replayer:
         return told[-1] if told else Replayed(key=where)
 
     def _deliver(
-        self, shard: Shard, records: Sequence[Record], where: str, *, is_settled: bool, is_issued: bool = True
+        self,
+        shard: Shard,
+        records: Sequence[Record],
+        where: str,
+        *,
+        is_settled: bool,
+        is_issued: bool = True,
+        is_of_stream: bool = True,
     ) -> Replayed:
         """Deliver what is not stored yet, under the claim of the shard.
 
@@ -478,7 +490,13 @@ class Replayer:
                 return Replayed(key=where, to_come=to_come)
             claim.begin_replay(records[0].position, records[-1].position)
             around = self._around(shard, records, claim)
-            stored = Stored(around, records, self._table, *self._waiting(shard, records, claim))
+            stored = Stored(
+                around,
+                self._with_neighbours(shard, records, around),
+                self._table,
+                *self._waiting(shard, records, claim),
+                trusts_what_reaches_beyond=is_of_stream,
+            )
 
             def is_beside(record: Record) -> bool:
                 return stored.waits(record) or stored.is_erased(record)
@@ -524,6 +542,28 @@ class Replayer:
                 if report.failed_from:
                     return replace(replayed, left=_left(report))
             return replayed
+
+    def _with_neighbours(
+        self, shard: Shard, records: Sequence[Record], objects: Sequence[Standing]
+    ) -> Sequence[Record]:
+        """Return records with those before and behind them that objects of other code hold, if the stream has them.
+
+        Only an object whose records are all known can be compared, and other code may have left some of them out.
+        """
+        beyond = [
+            one
+            for one in objects
+            if not (one.is_single or is_by(one, self._table) or is_within(one, records))
+            and one.routes == self._table.origin["routes"]
+        ]
+        if not beyond:
+            return records
+        first = min(records[0].position, *(one.name.first for one in beyond))
+        last = max(records[-1].position, *(one.last for one in beyond))
+        found: list[Record] = []
+        for event in self._stream.between(shard.shard_id, first, last):
+            found += self._decoder.decode(event)[1]
+        return found if found and found[-1].position >= records[-1].position else records
 
     def _around(self, shard: Shard, records: Sequence[Record], claim: Claim) -> list[Standing]:
         """Return the settled objects that may hold records, at the places where they belong."""

@@ -96,7 +96,9 @@ def settled(objects: Iterable[Standing], intents: Collection[ObjectKey]) -> list
     return [one for one in committed if one.record_count and (one.is_letter or one.name.key not in replaced)]
 
 
-def is_gapless(one: Standing, records: Sequence[Record], table: RouteTable) -> bool:
+def is_gapless(
+    one: Standing, records: Sequence[Record], table: RouteTable, *, trusts_what_reaches_beyond: bool = True
+) -> bool:
     """Return True if an object holds every record of its place between its first and its last, by this table.
 
     What the deployed routes and code have chosen under a claim does; of anything else count and CRC-32 of the
@@ -106,11 +108,14 @@ def is_gapless(one: Standing, records: Sequence[Record], table: RouteTable) -> b
         one: The object.
         records: What a shard holds in a range, without gaps.
         table: The deployed routes.
+        trusts_what_reaches_beyond: What to return for an object of the same routes and other code that holds records
+            before or behind these, so that it cannot be compared.
     """
     if is_by(one, table) and not one.is_content_named:
         return True
-    if not _is_within(one, records):  # what reaches beyond cannot be compared
-        return one.routes == table.origin["routes"] and not one.is_content_named
+    if not is_within(one, records):
+        is_of_these_routes = one.routes == table.origin["routes"] and not one.is_content_named
+        return is_of_these_routes and trusts_what_reaches_beyond
     held = _in_range(one, records, table)
     return (len(held), checksum_of_numbers(held)) == (one.record_count, one.numbers)
 
@@ -132,7 +137,7 @@ def holes(one: Standing, records: Sequence[Record], table: RouteTable, *, is_sho
     """
     if is_by(one, table) or one.is_content_named or one.routes != table.origin["routes"]:
         return []
-    held = _in_range(one, records, table) if _is_within(one, records) else []
+    held = _in_range(one, records, table) if is_within(one, records) else []
     lacking = len(held) - one.record_count
     if lacking <= 0 or comb(len(held), lacking) > _MOST_COMBINATIONS:
         return []
@@ -148,7 +153,8 @@ def _is_rest(one: Standing, held: Sequence[Record], left_out: Sequence[Record], 
     return not is_shown or one.is_erased or one.checksum == f"{zlib.crc32(b''.join(r.data + b'\n' for r in rest)):08x}"
 
 
-def _is_within(one: Standing, records: Sequence[Record]) -> bool:
+def is_within(one: Standing, records: Sequence[Record]) -> bool:
+    """Return True if the range of an object does not reach beyond some records, in stream order."""
     return bool(records) and records[0].position <= one.name.first and one.last <= records[-1].position
 
 
@@ -192,6 +198,8 @@ class Stored:
         table: RouteTable,
         waiting: Collection[tuple[int, bytes]] = (),
         erased: Collection[int] = (),
+        *,
+        trusts_what_reaches_beyond: bool = True,
     ) -> None:
         """Compare objects with records.
 
@@ -201,6 +209,7 @@ class Stored:
             table: The deployed routes.
             waiting: Position and bytes of records that wait as dead letters, although they can be decoded now.
             erased: Positions of records that an erasure has taken out of dead letters.
+            trusts_what_reaches_beyond: As of `is_gapless`.
         """
         self._waiting = frozenset(waiting)
         self._erased = frozenset(erased)
@@ -230,7 +239,11 @@ class Stored:
             place: [r for r in of_place if (place, r.position, r.data) not in self._holes]
             for place, of_place in mine.items()
         }
-        self._unsure = Coverage(one for one in delivered if not is_gapless(one, filled[one.name.place], table))
+        self._unsure = Coverage(
+            one
+            for one in delivered
+            if not is_gapless(one, filled[one.name.place], table, trusts_what_reaches_beyond=trusts_what_reaches_beyond)
+        )
 
     def waits(self, record: Record) -> bool:
         """Return True if a record waits as a dead letter, whose replay delivers it."""

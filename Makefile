@@ -11,7 +11,7 @@ export UV_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/pyt
 export SAM_CLI_TELEMETRY := 0
 RUN := .venv/bin/
 SAM := .venvs/sam/bin/sam
-COGGED := template.yaml README.md docs/grants.md docs/doctor.md docs/protection.md docs/analysis.md docs/cost.md
+COGGED := template.yaml templates/monitoring.yaml templates/analysis.yaml README.md docs/grants.md docs/doctor.md docs/protection.md docs/analysis.md docs/cost.md
 
 .PHONY: help
 help: ## show this list
@@ -104,7 +104,7 @@ check: setup ## lint, types, import rules, template, generated blocks, lock
 	$(RUN)shellcheck .ci/run local/*.sh
 	$(RUN)ctr-fanout routes check
 	$(RUN)ctr-fanout template --check $(COGGED)
-	$(RUN)cfn-lint --regions ap-northeast-1 -- template.yaml
+	$(RUN)cfn-lint --regions ap-northeast-1 -- template.yaml templates/*.yaml
 	$(RUN)python -m local.translate | $(RUN)cfn-lint --regions ap-northeast-1 -- /dev/stdin
 	$(SAM) validate --lint --region ap-northeast-1
 	$(UV) lock --check --quiet

@@ -104,9 +104,17 @@ def deploy(emulator: Emulator, **parameters: str) -> Deployed:
     overrides |= {"EndpointUrl": emulator.url, **parameters}
     command = [str(SAM), "deploy", "--config-env", "local", "--parameter-overrides"]
     _run([*command, *(f"{name}={value}" for name, value in overrides.items())], emulator.environ)
-    stack = emulator.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
-    resources = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in stack}
-    return Deployed(resources, parameters.get("ExistingStreamKeyArn", ""))
+    return Deployed(_resources(emulator, STACK), parameters.get("ExistingStreamKeyArn", ""))
+
+
+def _resources(emulator: Emulator, stack: str) -> dict[str, str]:
+    """Return the physical ids of a stack's resources by logical id, those of nested stacks included."""
+    found: dict[str, str] = {}
+    for one in emulator.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]:
+        found[one["LogicalResourceId"]] = one["PhysicalResourceId"]
+        if one["ResourceType"] == "AWS::CloudFormation::Stack":
+            found |= _resources(emulator, one["PhysicalResourceId"])
+    return found
 
 
 def mend(emulator: Emulator, deployed: Deployed) -> Iterator[str]:

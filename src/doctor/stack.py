@@ -24,12 +24,23 @@ def read_stack(account: Account, name: str) -> LiveStack | None:
         MissingError: There is none of that name.
     """
     described = account.ask("cloudformation", "describe_stacks", StackName=name)
-    found = account.pages("cloudformation", "list_stack_resources", "StackResourceSummaries", StackName=name)
-    if described is None or found is None:
+    resources = _resources(account, name)
+    if described is None or resources is None:
         return None
     parameters = {one["ParameterKey"]: one["ParameterValue"] for one in described["Stacks"][0].get("Parameters", [])}
-    resources = {one["LogicalResourceId"]: one.get("PhysicalResourceId", "") for one in found}
     return LiveStack(name=name, parameters=parameters, resources=resources)
+
+
+def _resources(account: Account, stack: str) -> dict[str, str] | None:
+    """Return the physical ids of a stack's resources by logical id, those of nested stacks included."""
+    found = account.pages("cloudformation", "list_stack_resources", "StackResourceSummaries", StackName=stack)
+    if found is None:
+        return None
+    resources = {one["LogicalResourceId"]: one.get("PhysicalResourceId", "") for one in found}
+    for one in found:
+        if one.get("ResourceType") == "AWS::CloudFormation::Stack" and one.get("PhysicalResourceId"):
+            resources |= _resources(account, one["PhysicalResourceId"]) or {}
+    return resources
 
 
 def is_ours(live: LiveStack) -> Iterator[Finding]:

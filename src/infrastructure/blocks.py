@@ -66,13 +66,28 @@ def parameters(table: RouteTable) -> Block:
 
 
 def conditions(table: RouteTable) -> Block:
+    """One condition per route: does anybody read it? And one more where something is sealed."""
+    sealed = {_has_sealed_readers(route): _sealed_readers(route) for route in table.routes if route.seals}
+    return reader_conditions(table) | {condition: _is_given(parameter) for condition, parameter in sealed.items()}
+
+
+def reader_conditions(table: RouteTable) -> Block:
     """One condition per route: does anybody read it?"""
-    named = {_has_readers(route): _readers(route) for route in table.routes}
-    named |= {_has_sealed_readers(route): _sealed_readers(route) for route in table.routes if route.seals}
-    return {
-        condition: Function(("Not", [Function(("Equals", [Function(("Join", ["", Ref(parameter)])), ""]))]))
-        for condition, parameter in named.items()
-    }
+    return {_has_readers(route): _is_given(_readers(route)) for route in table.routes}
+
+
+def lists_of_readers(table: RouteTable) -> Block:
+    """The parameters of a nested stack for the readers of each route; `joined_readers` fills them."""
+    return {_readers(route): {"Type": "CommaDelimitedList"} for route in table.routes}
+
+
+def joined_readers(table: RouteTable) -> Block:
+    """What the stack hands to a nested one: lists go as text."""
+    return {_readers(route): Function(("Join", [",", Ref(_readers(route))])) for route in table.routes}
+
+
+def _is_given(parameter: str) -> Function:
+    return Function(("Not", [Function(("Equals", [Function(("Join", ["", Ref(parameter)])), ""]))]))
 
 
 def keys(table: RouteTable) -> Block:

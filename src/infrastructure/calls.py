@@ -9,9 +9,15 @@ from grants import tables
 from grants.matrix import matrix
 from grants.stack import example_stack
 from infrastructure import blocks
-from infrastructure.analysis.resources import analysis, analysis_outputs, results_key_statements, work_groups
+from infrastructure.analysis.resources import (
+    analysis,
+    analysis_outputs,
+    analysis_outputs_of_stack,
+    results_key_statements,
+    work_groups,
+)
 from infrastructure.cfn_yaml import cfn_yaml
-from infrastructure.monitoring.resources import watch
+from infrastructure.monitoring.resources import key_changed, watch
 from infrastructure.pages import analysis as analysis_page
 from infrastructure.pages import protection as protection_page
 from infrastructure.pages import readme as docs
@@ -20,12 +26,14 @@ __all__ = [
     "Path",
     "analysis",
     "analysis_outputs",
+    "analysis_outputs_of_stack",
     "analysis_page",
     "block",
     "blocks",
     "cost",
     "docs",
     "example_stack",
+    "key_changed",
     "matrix",
     "operators_policy",
     "protection_page",

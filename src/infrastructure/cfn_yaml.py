@@ -1,11 +1,14 @@
 """CloudFormation's YAML: intrinsic functions in their short form, as people write them."""
 
 import re
+from collections.abc import Collection
 from textwrap import indent
 from typing import Any
 
 import yaml
 
+_WIDTH = 116
+_NAME_IN_QUOTES = re.compile(r"(!(?:Ref|GetAtt|Condition)) '([\w.:]+)'")
 _BESIDE = "~because~"
 _EXPLAINED = re.compile(rf"(?<=: )'?([^\s']+){_BESIDE}([^'\n]+)'?")
 
@@ -65,6 +68,12 @@ class InlineMap(dict[str, Any]):
     """A mapping in one line, e.g. a column."""
 
 
+class InlineFunction(Function):
+    """An intrinsic function in one line, with all that is in it."""
+
+    __slots__ = ()
+
+
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
         """Write everything out: CloudFormation takes no YAML aliases."""
@@ -87,6 +96,9 @@ _Dumper.add_representer(Inline, lambda dumper, value: dumper.represent_sequence(
 _Dumper.add_representer(
     InlineMap, lambda dumper, value: dumper.represent_mapping("tag:yaml.org,2002:map", value, flow_style=True)
 )
+_Dumper.add_representer(
+    InlineFunction, lambda dumper, value: dumper.represent_sequence(f"!{value[0]}", value[1], flow_style=True)
+)
 _Dumper.add_representer(Function, lambda dumper, value: dumper.represent_sequence(f"!{value[0]}", value[1]))
 
 
@@ -94,5 +106,49 @@ def cfn_yaml(value: object, by: int) -> str:
     """Write a part of a template, indented by some spaces; nothing for an empty one."""
     if not value:
         return ""
-    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True, default_flow_style=False)
+    # What is written begins on a line of its own.
+    text = _dumped(_folded(value, _WIDTH - by, used=_WIDTH), width=_WIDTH)
     return indent(_EXPLAINED.sub(r"'\1' # \2", text), " " * by)
+
+
+def _dumped(value: object, *, width: float) -> str:
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=width, allow_unicode=True, default_flow_style=False)
+    return _NAME_IN_QUOTES.sub(r"\1 \2", text)
+
+
+def _folded(value: object, room: int, used: int = 0) -> object:
+    """Return a value whose lists, mappings and functions of single values stand in one line where they fit.
+
+    Args:
+        value: A part of a template.
+        room: Characters of a line behind its indentation.
+        used: Those of the key before the value.
+    """
+    if isinstance(value, (Inline, InlineMap)) or not isinstance(value, (dict, list, Function)):
+        return value
+    one_line = _in_one_line(value)
+    if one_line is not None and _fits(one_line, room - used):
+        return one_line
+    if isinstance(value, dict):
+        return {key: _folded(below, room - 2, len(str(key)) + 2) for key, below in value.items()}
+    if isinstance(value, Function):
+        return Function((value[0], [_folded(below, room - 4) for below in value[1]]))
+    return [_folded(below, room - 4) for below in value]
+
+
+def _in_one_line(value: dict[str, Any] | list[Any] | Function) -> object:
+    """Return a function, or what holds single values only, as it stands in one line."""
+    if isinstance(value, Function):
+        return InlineFunction(value)
+    if isinstance(value, dict):
+        return InlineMap(value) if _is_leaf(value.values()) else None
+    return Inline(value) if _is_leaf(value) else None
+
+
+def _is_leaf(values: Collection[object]) -> bool:
+    return bool(values) and not any(isinstance(one, (dict, list)) for one in values)
+
+
+def _fits(value: object, room: int) -> bool:
+    text = _dumped([value], width=float("inf")).removeprefix("- ").rstrip("\n")
+    return len(text) <= room and "\n" not in text and _BESIDE not in text

@@ -12,6 +12,7 @@ import pytest
 from local.translate import TEMPLATE
 
 _ROOT = TEMPLATE.parent
+_TEMPLATES = ["template.yaml", "templates/monitoring.yaml", "templates/analysis.yaml"]
 _VIP = """
 [[routes]]
 name = "vip"
@@ -36,7 +37,7 @@ takes = false
 def copy(tmp_path: Path) -> Path:
     """Copy the project, and add the route that the README adds; each test changes its own copy."""
     folder = tmp_path / "project"
-    names = ["src", "local", "docs", "events", "benchmarks", "tests", ".github"]
+    names = ["src", "templates", "local", "docs", "events", "benchmarks", "tests", ".github"]
     ignore = shutil.ignore_patterns("__pycache__", "node_modules")
     for name in names:
         shutil.copytree(_ROOT / name, folder / name, ignore=ignore)
@@ -66,10 +67,10 @@ def test_route_of_the_readme_needs_no_other_file_edited_by_hand(copy: Path) -> N
     assert checked.returncode == 0, checked.stderr
     stale = command(copy, "template", "--check", "template.yaml")
     assert stale.returncode == 1, "a table without its blocks does not pass make check"
-    cogged = ["template.yaml", "README.md", "docs/grants.md", "docs/doctor.md", "docs/analysis.md"]
+    cogged = [*_TEMPLATES, "README.md", "docs/grants.md", "docs/doctor.md", "docs/analysis.md"]
     made = command(copy, "template", *cogged)
     assert made.returncode == 0, made.stderr
-    text = (copy / "template.yaml").read_text(encoding="utf-8")
+    text = "".join((copy / name).read_text(encoding="utf-8") for name in _TEMPLATES)
     for name in (
         "VipKey:", "VipKeyAlias:", "ReadersOfVip:", "Sid: VipPut", "Sid: KeyOfVip", "KEY_ARN_VIP:", "VipGrantAlarm:",
         "VipFreshnessAlarm:", "VipWorkGroup:", "VipContactRecordTable:", "VipContactRecordLatestView:", "VipQueryPolicy:",
@@ -81,7 +82,7 @@ def test_route_of_the_readme_needs_no_other_file_edited_by_hand(copy: Path) -> N
 
 def test_what_the_new_route_needs_is_proven_by_the_tests_as_they_are(copy: Path) -> None:
     """Those that read the template and the shipped table; nobody has told them of the new route."""
-    command(copy, "template", "template.yaml", "docs/grants.md", "docs/analysis.md")
+    command(copy, "template", *_TEMPLATES, "docs/grants.md", "docs/analysis.md")
     kinds = ["tests/template/test_template.py", "tests/watch", "tests/analysis/test_schema.py"]
     done = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *kinds)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -14,7 +14,7 @@ from aws.settings import read_settings
 from handlers.telemetry import NAMESPACE
 from infrastructure.refresh import refresh
 from local.resolve import Resolver
-from local.translate import TEMPLATE, Template
+from local.translate import TEMPLATE, Template, nested_templates
 from operations.grant_check.check import CHECKED_BESIDE_ROUTES
 
 type Resources = dict[str, Any]
@@ -38,7 +38,7 @@ def statements(resources: Resources, sid: str) -> list[dict[str, Any]]:
 
 
 def test_blocks_are_up_to_date_with_the_route_table() -> None:
-    assert refresh([TEMPLATE], is_check=True)
+    assert refresh([TEMPLATE, *nested_templates(TEMPLATE.parent)], is_check=True)
 
 
 def test_mapping_reads_in_one_lane_bisects_and_never_retries_for_ever(resources: Resources) -> None:

@@ -23,7 +23,6 @@ type Block = dict[str, Any]
 
 WORKGROUP = "${Name}-"
 _BUCKET = "${Name}-${AWS::AccountId}-${AWS::Region}"
-_CONDITION = {"Condition": "Analyses"}
 _DATABASE = Ref("Database")
 # https://docs.aws.amazon.com/athena/latest/ug/regex-serde.html: a kind that nobody knows is one text a line.
 _LINE = "org.apache.hadoop.hive.serde2.RegexSerDe"
@@ -54,7 +53,7 @@ def analysis(table: RouteTable) -> Block:
             for query in queries_for(kind, columns):
                 block[f"{base}{_camel(query.name)}Query"] = {
                     "Type": "AWS::Athena::NamedQuery",
-                    "Condition": "AnalysesOnAws",
+                    "Condition": "IsOnAws",
                     "Properties": {
                         "Name": f"{query.name}: {route.name}",
                         "Description": query.about,
@@ -70,11 +69,18 @@ def analysis_outputs(table: RouteTable) -> Block:
     """The policy for the roles that ask, of each route."""
     return {
         f"{logical_id(route.name)}QueryPolicyArn": {
-            **_CONDITION,
             "Description": f"Attach it to roles that ask Athena about {route.prefix}/",
             "Value": Ref(f"{logical_id(route.name)}QueryPolicy"),
         }
         for route in table.routes
+    }
+
+
+def analysis_outputs_of_stack(table: RouteTable) -> Block:
+    """The same, as outputs of the whole stack."""
+    return {
+        name: {**output, "Condition": "Analyses", "Value": GetAtt(f"AnalysisStack.Outputs.{name}")}
+        for name, output in analysis_outputs(table).items()
     }
 
 
@@ -91,7 +97,6 @@ def work_groups(table: RouteTable) -> list[Sub]:
 def _work_group(route: Route) -> Block:
     return {
         "Type": "AWS::Athena::WorkGroup",
-        **_CONDITION,
         "Properties": {
             "Name": Sub(f"${{Name}}-{route.name}"),
             "Description": route.about,
@@ -122,7 +127,6 @@ def _table(route: Route, kind: Kind, name: str, columns: Mapping[str, Tree]) -> 
     )
     return {
         "Type": "AWS::Glue::Table",
-        **_CONDITION,
         "Properties": {
             "CatalogId": Ref("AWS::AccountId"),
             "DatabaseName": _DATABASE,
@@ -169,7 +173,6 @@ def _view(name: str, columns: Mapping[str, Tree], sql: str, of: str) -> Block:
     encoded = {"Fn::Base64": Sub(json.dumps(definition, separators=(",", ":")))}
     return {
         "Type": "AWS::Glue::Table",
-        **_CONDITION,
         "DependsOn": [of],
         "Properties": {
             "CatalogId": Ref("AWS::AccountId"),
@@ -196,7 +199,6 @@ def _query_policy(route: Route, table: RouteTable) -> Block:
     catalog = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}"
     return {
         "Type": "AWS::IAM::ManagedPolicy",
-        **_CONDITION,
         "Properties": {
             "Description": Sub(f"Asks Athena about {route.prefix}/ of ${{Name}}; for roles that may read it"),
             "PolicyDocument": {

@@ -13,10 +13,9 @@ type Block = dict[str, Any]
 
 
 def watch(table: RouteTable) -> Block:
-    """The rule that notices changes of keys, every alarm, the dashboard and the saved queries."""
+    """Every alarm, the dashboard and the saved queries."""
     prices, _ = read_prices()
     return {
-        **_key_changed(table),
         **alarm_resources(table),
         "Dashboard": {
             "Type": "AWS::CloudWatch::Dashboard",
@@ -26,8 +25,8 @@ def watch(table: RouteTable) -> Block:
     }
 
 
-def _key_changed(table: RouteTable) -> Block:
-    """The rule counts, which is what its alarm looks at, and has the grants tried at once.
+def key_changed(table: RouteTable) -> Block:
+    """The rule that notices changed keys. It counts, which is what its alarm looks at, and has the grants tried at once.
 
     It needs a CloudTrail trail that records management events; the grant check notices by itself within minutes.
 
@@ -37,7 +36,7 @@ def _key_changed(table: RouteTable) -> Block:
     names = [*(route.name for route in table.all_routes), *table.protection_keys]
     keys: list[object] = [GetAtt(f"{logical_id(name)}Key.Arn") for name in names]
     keys.append(Function(("If", ["MakesStreamKey", GetAtt("StreamKey.Arn"), Ref("ExistingStreamKeyArn")])))
-    keys.append(Function(("If", ["Analyses", GetAtt("QueryResultsKey.Arn"), Ref("AWS::NoValue")])))
+    keys.append(Function(("If", ["Analyses", GetAtt("AnalysisStack.Outputs.QueryResultsKeyArn"), Ref("AWS::NoValue")])))
     keys.append(Function(("If", ["ArchivesStream", GetAtt("ArchiveKey.Arn"), Ref("AWS::NoValue")])))
     return {
         "KeyChangedRule": {

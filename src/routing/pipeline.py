@@ -120,7 +120,14 @@ def fan_out(
                     delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - unsettled)
                     kept = _kept(claim, table, settlement)
                     is_last = bool(unsettled) or settlement.has_postponed or not left
-                    claim.commit(delivered, kept, is_partial=bool(unsettled), ends_trial=True, release=is_last)
+                    claim.commit(
+                        delivered,
+                        kept,
+                        is_partial=bool(unsettled),
+                        ends_trial=True,
+                        emptied=settlement.emptied,
+                        release=is_last,
+                    )
                 if unsettled or settlement.has_postponed:
                     report.failed_from = first
                     report.is_too_long = _is_out_of_time(settlement) and first == records[0].sequence_number

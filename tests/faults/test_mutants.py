@@ -417,8 +417,8 @@ MUTANTS = [
     Mutant(
         "a trial ends with the acknowledgement of its batch",
         "routing/pipeline.py",
-        "is_partial=bool(unsettled), ends_trial=True, release",
-        "is_partial=bool(unsettled), release",
+        "                        ends_trial=True,\n",
+        "",
         is_told=True,
     ),
     Mutant(
@@ -433,6 +433,13 @@ MUTANTS = [
         "operations/replay/replayer.py",
         "trusts_what_reaches_beyond=is_of_stream",
         "trusts_what_reaches_beyond=True",
+        is_told=True,
+    ),
+    Mutant(
+        "a trial does not remember what was emptied",
+        "routing/stages/progress.py",
+        "(self.intents - left).difference(emptied)",
+        "(self.intents - left)",
         is_told=True,
     ),
     Mutant(

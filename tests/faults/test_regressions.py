@@ -978,3 +978,21 @@ def test_batch_that_new_code_reads_is_compared_with_objects_that_reach_beyond_it
     if not is_expired:
         assert len(lines_below(world, "all/")) == 4
         assert holds(world), world.problems()
+
+
+def test_name_that_was_emptied_during_a_trial_may_be_filled_by_a_replay(world: World) -> None:
+    """New code leaves the trial; what was emptied in it holds the records of a moved dead letter by then."""
+    numbers = world.send(*numbered(claim, 1, 2, 3, 4, 5))
+    failing_once(world, "all/")
+    assert world.invoke(numbers[0], numbers[4]).payload != {"batchItemFailures": []}
+    world.refused["key-of-claims"] = "AccessDenied"
+    assert world.invoke(numbers[0], numbers[1]).payload == {"batchItemFailures": []}
+    world.heal()
+    world.clock += 60
+    failing_once(world, "all/")
+    assert world.invoke(numbers[2], numbers[4]).payload != {"batchItemFailures": []}
+    world.clock += 7200
+    assert [thing.left for thing in world.replay()] == [""]
+    world.deploy([OTHER_CODE])
+    assert world.invoke(numbers[2], numbers[4]).payload == {"batchItemFailures": []}
+    assert holds(world), world.problems()

@@ -111,6 +111,7 @@ class Progress:
         *,
         is_partial: bool,
         ends_trial: bool = False,
+        emptied: Collection[ObjectKey] = (),
     ) -> "Progress":
         """Return the progress after a commit: watermarks forward, all intents but the kept ones forgotten.
 
@@ -121,6 +122,8 @@ class Progress:
             is_partial: True if some route lags behind, so that the others may have to be taken back.
             ends_trial: True if the records are acknowledged, so that they do not come again, even if no watermark
                 moves.
+            emptied: Intents that hold no record any more. A trial does not remember them: a replay may have filled
+                them with a dead letter before it is left.
         """
         left = self.intents.intersection(kept)
         by_prefix = {routes.prefixes[route]: mark for route, mark in delivered.items()}
@@ -138,7 +141,9 @@ class Progress:
             prefix_watermarks=self.prefix_watermarks,
             settled=frozenset(),
         )
-        return replace(moved, trial=replace(earlier, settled=earlier.settled | (self.intents - left)))
+        return replace(
+            moved, trial=replace(earlier, settled=earlier.settled | (self.intents - left).difference(emptied))
+        )
 
 
 def _marks_of(then: Progress | Trial, now: Mapping[RouteName, str]) -> dict[RouteName, int]:
@@ -234,6 +239,7 @@ class Claim:
         *,
         is_partial: bool = False,
         ends_trial: bool = False,
+        emptied: Collection[ObjectKey] = (),
         release: bool,
     ) -> None:
         """Move watermarks, forget the intents that are settled, and release the shard if `release`.
@@ -245,10 +251,13 @@ class Claim:
             kept: Intents that remain.
             is_partial: True if not every route has settled its objects.
             ends_trial: True if Lambda is told that the records are done.
+            emptied: Intents that hold no record any more.
             release: True with the last commit of an invocation.
         """
         moved = {route: int(number) for route, number in delivered.items()}
-        progress = self._progress.committed(moved, kept, self._routes, is_partial=is_partial, ends_trial=ends_trial)
+        progress = self._progress.committed(
+            moved, kept, self._routes, is_partial=is_partial, ends_trial=ends_trial, emptied=emptied
+        )
         self._keep(progress, release=release)
 
     def _keep(self, progress: Progress, *, release: bool) -> None:

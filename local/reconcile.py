@@ -3,9 +3,7 @@
 Only objects count here, no counter and no log: every object below every prefix is read back and opened.
 """
 
-import base64
 import gzip
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from local.emulator import Emulator
 from routing import layout
 from routing.lambda_event import event_of_documents
 from routing.stages.decode import Decoder
+from routing.stored import dead_letter
 from routing.table.routes import RouteTable
 
 UNEXPECTED = "unexpected"
@@ -111,5 +110,6 @@ def _standing(key: str, answer: dict[str, Any], routes: dict[str, str]) -> Stand
     body = answer["Body"].read()
     lines = gzip.decompress(body).splitlines() if key.endswith(".gz") else [body]
     if route == layout.DEAD_LETTER:
-        lines = [base64.b64decode(json.loads(line)["rawData"]) for line in lines]
+        read = map(dead_letter.read_line, lines)
+        lines = [line.raw for line in read if not line.is_erased]
     return Standing(route, key, len(body), answer["SSEKMSKeyId"], tuple(lines))

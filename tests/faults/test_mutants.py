@@ -443,6 +443,13 @@ MUTANTS = [
         is_told=True,
     ),
     Mutant(
+        "a dead letter of a record waits for a route that lags behind",
+        "operations/replay/replayer.py",
+        "        if left := self._to_come(shard, records, claim):\n            return replace(told, left=left)\n",
+        "",
+        is_told=True,
+    ),
+    Mutant(
         "what was emptied is not emptied again",
         "routing/pipeline.py",
         "unfinished = claim.intents - settlement.emptied",

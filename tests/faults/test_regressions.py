@@ -7,10 +7,11 @@ import zlib
 from collections.abc import Callable
 from copy import deepcopy
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from aws.inventory import Inventory
 from local.event_source.lane import Batch, GivenUp
 from local.event_source.records import StreamRecord, event_of
 from local.event_source.shard import ShardReader
@@ -23,9 +24,9 @@ from routing.reasons import Reason
 from routing.stages.progress import Claim
 from routing.table.routes import RouteTable
 from tests.builders import ROUTES, aggregated, claim, contact, lines_in, table
-from tests.fakes import Crash, MemoryVault, client_error
+from tests.fakes import Crash, Inline, MemoryVault, client_error
 from tests.faults.tables import PROTECTED, PROTECTED_NEW_CODE, READS_POISON, RENAMED, TABLE
-from tests.faults.world import STREAM, World
+from tests.faults.world import STREAM, World, settings_of
 
 WIDER = table(ROUTES.replace('pattern = { Queue = { Name = [{ prefix = "Claims" }] } }\n', ""))
 """`claims` takes every contact."""
@@ -996,3 +997,30 @@ def test_name_that_was_emptied_during_a_trial_may_be_filled_by_a_replay(world: W
     world.deploy([OTHER_CODE])
     assert world.invoke(numbers[2], numbers[4]).payload == {"batchItemFailures": []}
     assert holds(world), world.problems()
+
+
+def test_dead_letter_of_a_record_waits_for_the_route_that_lags_behind(world: World) -> None:
+    """Lambda gave up on its batch for that route; a mapping made anew would bring the record again."""
+    numbers = world.send(*numbered(claim, 1), b"poison 2", *numbered(claim, 3))
+    world.before_request = lambda request: unavailable(request) if is_of_claims(request) else None
+    assert world.invoke(numbers[0], numbers[1]).payload != {"batchItemFailures": []}
+    give_up(world, *numbers[:2])
+    assert world.invoke(numbers[2], numbers[2]).payload != {"batchItemFailures": []}
+    world.before_request = lambda _: None
+    world.deploy([OTHER_CODE])
+    world.clock += 7200
+    (inventory_key,) = (key for key in world.s3.objects if key.startswith("dead-letter/records/"))
+    with world.replayer() as replayer:
+        inventory = Inventory(cast("Any", world.s3), settings_of(world.table), world.table, Inline())
+        (listed,) = inventory.below(inventory_key)
+        told = replayer.record_letter(listed, STREAM, now=world.clock)
+    assert told.left.startswith("claims has not reached its records yet")
+    assert world.invoke(numbers[0], numbers[2]).payload == {"batchItemFailures": []}
+    for _ in range(2):
+        world.replay(records=True)
+    assert holds(world), world.problems()
+
+
+def unavailable(request: dict[str, Any]) -> None:
+    if "Body" in request:
+        raise client_error("SlowDown")

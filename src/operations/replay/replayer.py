@@ -337,6 +337,8 @@ class Replayer:
             return replace(told, left=f"still {err.reason}: {err}")
         if not records:  # all of it was erased
             return replace(told, records=0)
+        if left := self._to_come(shard, records, claim):
+            return replace(told, left=left)
         missing = self._lacking(letter, shard, records, claim)
         told = replace(told, records=sum(len(missing.routes_for(record)) for record in records))
         if not self._applies:
@@ -345,6 +347,21 @@ class Replayer:
         if not left:
             self._remove_letter(letter, got, claim.token)
         return replace(told, left=left)
+
+    def _to_come(self, shard: Shard, records: Sequence[Record], claim: Claim) -> str:
+        """Return why records are left, if a delivery may still bring them to a route that lags behind."""
+        if isinstance(self._checkpoint, NoCheckpoint):
+            return ""
+        behind = {
+            route.name
+            for record in records
+            for route in self._table.routes_for(record)
+            if record.position > claim.watermarks.get(route.name, -1)
+        }
+        oldest = self._stream.oldest(shard.shard_id) if behind else None
+        if oldest is None or int(oldest) > records[-1].position:
+            return ""
+        return f"{', '.join(sorted(behind))} has not reached its records yet; replay what Lambda gave up on, or the stream, first"
 
     def _remove_letter(self, letter: Standing, got: _Got, token: FencingToken | None) -> None:
         """Remove a dead letter whose records are delivered, but for the lines of those that were erased.

@@ -1,7 +1,7 @@
 """The pipeline: one Lambda event -> objects under each route's key, and a report.
 
-`process` is the program in reading order; every stage is a file of its own beside this one. What touches
-the world comes in as a `Sink` and a `Checkpoint`.
+`process` is the program in reading order; every stage is a file of its own in `stages/`. What touches the world
+comes in as a `Sink` and a `Checkpoint`. docs/glossary.md explains the terms.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -23,7 +24,8 @@ from routing.lambda_event import ACCOUNT, REGION
 ROOT = Path(__file__).parent.parent
 _PROGRAMS = ROOT / ".venvs" / "emulator" / "bin"
 _ENFORCING = ROOT / "local" / "enforcing.py"
-_SECONDS_TO_START = 30
+_SUPERVISE = ROOT / "local" / "supervise.py"
+_SECONDS_TO_START = 300  # a busy machine
 _SECONDS_BETWEEN_LOOKS = 0.01
 
 
@@ -43,7 +45,7 @@ class Emulator:
 
     def workers(self) -> list[int]:
         """Return the ids of the processes that run functions: the emulator's children."""
-        return [int(child) for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        return _children(self.pid)
 
     def kill_workers(self) -> None:
         """Kill the processes that run functions, and wait until they are dead, or the next call would meet them."""
@@ -104,12 +106,13 @@ def emulator(host: str = "127.0.0.1", *, is_enforcing: bool = False) -> Iterator
         is_enforcing: True to refuse what the policies do not allow (local/enforcing.py).
 
     Raises:
-        EmulatorError: It is not installed, or does not answer within 30 seconds.
+        EmulatorError: It is not installed, or does not answer within five minutes.
     """
     program = _PROGRAMS / "ministack"
     if not program.exists():
         raise EmulatorError(f"{program.relative_to(ROOT)} is missing; run `make setup`")
-    command = [_PROGRAMS / "python", _ENFORCING] if is_enforcing else [program]
+    command: list[str | Path] = [sys.executable, _SUPERVISE]
+    command += [_PROGRAMS / "python", _ENFORCING] if is_enforcing else [program]
     with tempfile.TemporaryDirectory(prefix="ctr-fanout-", ignore_cleanup_errors=True) as folder:
         running = Emulator(host, _free_port(host))
         log = Path(folder) / "emulator.log"
@@ -117,13 +120,14 @@ def emulator(host: str = "127.0.0.1", *, is_enforcing: bool = False) -> Iterator
             process = subprocess.Popen(  # noqa: S603 - our own pinned program
                 command,
                 env=_environment(running, folder) | {"AUTH": str(is_enforcing).lower()},
+                stdin=subprocess.PIPE,  # closes when this process ends, however it does
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         try:
             _wait_until_healthy(running, process, log)
-            running.pid = process.pid
+            (running.pid,) = _children(process.pid)
             yield running
         finally:
             _stop(process)
@@ -176,6 +180,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except ProcessLookupError:
             break
     process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def _is_alive(process: int) -> bool:

@@ -1,8 +1,10 @@
 """What all tests share: markers by folder, no network outside e2e, and no AWS account of the user's."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 os.environ["MOTO_ACCOUNT_ID"] = "111122223333"  # before moto is imported: the account of our templates
 
@@ -15,6 +17,14 @@ _ROOT = Path(__file__).parent
 settings.register_profile("default", max_examples=400, deadline=None, derandomize=True)
 settings.register_profile("thorough", max_examples=5000, deadline=None)
 settings.load_profile("default")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+# A run that is ended stops what it has started, as it does after Ctrl-C.
+signal.signal(signal.SIGTERM, _interrupt)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

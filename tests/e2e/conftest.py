@@ -146,14 +146,15 @@ def enforcing_stack(bundle: None) -> Iterator[Stack]:
 
 
 def _stop_the_schedule(running: Emulator, deployed: Deployed) -> None:
-    """Disable the rule that runs the grant check: its objects would be counted. Tests invoke the function."""
-    running.client("events").disable_rule(Name=deployed.resources["GrantCheckSchedule"])
+    """Disable the rules that run the grant check: its objects would be counted. Tests invoke the function."""
+    for rule in ("GrantCheckSchedule", "KeyChangedRule"):
+        running.client("events").disable_rule(Name=deployed.resources[rule])
 
 
 @pytest.fixture
 def enforced(enforcing_stack: Stack) -> Stack:
+    enforcing_stack.emulator.kill_workers()  # the functions remember what was refused, and one may still be running
     enforcing_stack.clear()
-    enforcing_stack.emulator.kill_workers()  # the functions remember what was refused
     return enforcing_stack
 
 

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from contextlib import suppress
@@ -55,22 +56,36 @@ def test_demo_ends_with_the_reconciliation_and_leaves_nothing_running(mark: str)
     assert not running(mark)
 
 
+def test_killed_demo_leaves_nothing_alive(mark: str) -> None:
+    """Nothing can catch SIGKILL: the emulator notices that it is alone."""
+    demo = started(mark)
+    demo.kill()
+    demo.wait()
+    while running(mark):
+        time.sleep(0.1)
+
+
 def test_interrupted_demo_stops_what_it_has_started(mark: str) -> None:
-    demo = subprocess.Popen(
-        [sys.executable, "-u", "-m", "local.demo"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment(mark),
-        start_new_session=True,
-    )
-    assert demo.stdout is not None
-    for line in demo.stdout:
-        if b"the emulator listens on" in line:
-            break
-    time.sleep(1)
-    assert len(running(mark)) > 1
+    demo = started(mark)
     os.killpg(demo.pid, signal.SIGINT)
-    assert demo.wait(timeout=60) == 130
-    demo.stdout.close()
+    assert demo.wait(timeout=600) == 130
     assert not running(mark)
+
+
+def started(mark: str) -> subprocess.Popen[str]:
+    """Start the demo, and return when its emulator runs."""
+    with tempfile.NamedTemporaryFile() as shown:
+        demo = subprocess.Popen(
+            [sys.executable, "-u", "-m", "local.demo"],
+            cwd=ROOT,
+            stdout=shown,
+            stderr=subprocess.STDOUT,
+            env=environment(mark),
+            start_new_session=True,
+            text=True,
+        )
+        while "the emulator listens on" not in Path(shown.name).read_text(encoding="utf-8"):
+            assert demo.poll() is None
+            time.sleep(0.1)
+    assert len(running(mark)) > 1
+    return demo

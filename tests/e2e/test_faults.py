@@ -112,7 +112,7 @@ def attack(stack: Stack, faults: Faults, seeds: Iterable[int]) -> None:
     assert result.holds, f"after seed {seed}: {result}\n{_missing(stack)}"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(6000)
 def test_nothing_is_lost_and_nothing_stands_twice_on_the_emulator(bundle: None) -> None:
     """Two stacks, each with every other schedule: the machine has two cores."""
     with faulty() as (one, its_faults), faulty() as (other, others_faults), ThreadPoolExecutor(2) as threads:

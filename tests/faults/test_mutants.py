@@ -50,9 +50,8 @@ MUTANTS = [
     Mutant(
         "names are made of the records alone, never of a clock",
         "routing/stages/render.py",
-        'name = f"{shard.stream_name}-{shard.shard_id}-{first}{content}.ndjson.gz"',
-        'import itertools; clock = globals().setdefault("_clock", itertools.count(int(first)))\n'
-        '    name = f"{shard.stream_name}-{shard.shard_id}-{next(clock)}{content}.ndjson.gz"',
+        'f"{first}{content}"),',
+        "f\"{next(globals().setdefault('_clock', __import__('itertools').count(int(first))))}{content}\"),",
     ),
     Mutant(
         "sequence numbers compare as numbers",
@@ -227,7 +226,7 @@ MUTANTS = [
     ),
     Mutant(
         "no two puts have the same bytes",
-        "routing/stages/render.py",
+        "routing/stored/object_format.py",
         "_HEADER_WITH_TOKEN + _TOKEN.pack(token)",
         "_HEADER_WITH_TOKEN + _TOKEN.pack(0)",
         is_told=True,

@@ -1001,6 +1001,8 @@ def test_name_that_was_emptied_during_a_trial_may_be_filled_by_a_replay(world: W
 
 def test_dead_letter_of_a_record_waits_for_the_route_that_lags_behind(world: World) -> None:
     """Lambda gave up on its batch for that route; a mapping made anew would bring the record again."""
+    (zero,) = world.send(*numbered(claim, 0))
+    assert world.invoke(zero, zero).payload == {"batchItemFailures": []}
     numbers = world.send(*numbered(claim, 1), b"poison 2", *numbered(claim, 3))
     world.before_request = lambda request: unavailable(request) if is_of_claims(request) else None
     assert world.invoke(numbers[0], numbers[1]).payload != {"batchItemFailures": []}

@@ -349,14 +349,17 @@ class Replayer:
         return replace(told, left=left)
 
     def _to_come(self, shard: Shard, records: Sequence[Record], claim: Claim) -> str:
-        """Return why records are left, if a delivery may still bring them to a route that lags behind."""
+        """Return why records are left, if a delivery may still bring them to a route that lags behind.
+
+        A route without a watermark is new: only a mapping made anew would bring it the past.
+        """
         if isinstance(self._checkpoint, NoCheckpoint):
             return ""
         behind = {
             route.name
             for record in records
             for route in self._table.routes_for(record)
-            if record.position > claim.watermarks.get(route.name, -1)
+            if record.position > claim.watermarks.get(route.name, record.position)
         }
         oldest = self._stream.oldest(shard.shard_id) if behind else None
         if oldest is None or int(oldest) > records[-1].position:

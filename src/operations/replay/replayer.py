@@ -349,7 +349,7 @@ class Replayer:
         return replace(told, left=left)
 
     def _to_come(self, shard: Shard, records: Sequence[Record], claim: Claim) -> str:
-        """Return why records are left, if a batch that Lambda gave up on may still bring them to a route that lags behind.
+        """Return why records are left, if a delivery may still bring them to a route that lags behind.
 
         A route without a watermark is new: only a mapping made anew would bring it the past.
         """
@@ -364,10 +364,106 @@ class Replayer:
         batches = (f"{HANDED_OVER}{mapping}/{shard.shard_id}/" for mapping in self._mappings)
         if not behind or not any(next(self._inventory.below(batch), None) for batch in batches):
             return ""
-        return (
-            "expected a batch of this stack's event source mapping, got one of another; if the stack had that one "
-            "before, name it: --mapping"
+        return f"{', '.join(sorted(behind))} has not reached its records yet; replay what Lambda gave up on first"
+
+    def _remove_letter(self, letter: Standing, got: _Got, token: FencingToken | None) -> None:
+        """Remove a dead letter whose records are delivered, but for the lines of those that were erased.
+
+        Raises:
+            DeliveryError: Another object stands there now, or its key refuses.
+        """
+        lines = [line for line in gzip.decompress(got.body).splitlines() if dead_letter.read_line(line).is_erased]
+        if not lines:
+            self._remove(letter.name.key, got.etag)
+            return
+        body, _, checksum = gzipped(lines, token)
+        fencing = {} if token is None else {FENCING: str(token)}
+        rest = RenderedObject(
+            route=layout.DEAD_LETTER,
+            kind=letter.name.place[1],
+            key=letter.name.key,
+            body=body,
+            metadata={**got.metadata, "plain-crc32": f"{checksum:08x}", **fencing},
+            record_count=len(lines),
+            plain_bytes=0,
+            oldest_arrived_at=0.0,
         )
+        self._sink.replace(rest, got.etag)
+
+    def _lacking(self, letter: Standing, shard: Shard, records: Sequence[Record], claim: Claim) -> RouteTable:
+        """Return the routes that still lack records of a dead letter.
+
+        Raises:
+            LetterDoubtError: Nobody can tell.
+        """
+        found = self._around(shard, records, claim)
+        lacking = {
+            (route.name, index)
+            for index, record in enumerate(records)
+            for route in self._table.routes_for(record)
+            if lacks(letter, record, place_of(record, route), found, self._table)
+        }
+        numbers = {id(record): index for index, record in enumerate(records)}
+        return Narrowed(self._table, lambda record, route: (route.name, numbers[id(record)]) in lacking)
+
+    def _deliver_beside(self, shard: Shard, records: Sequence[Record], table: RouteTable, key: str) -> str:
+        """Deliver each position as objects of its own, named by a key; return why records are left, if any are."""
+        beside = Claim(Progress(), table, lambda _progress, _release: None, None)
+        suffix = f"{zlib.crc32(key.encode()):08x}"
+        for _, together in groupby(records, key=attrgetter("position")):
+            report = self._redeliver(beside, shard, list(together), table, name_suffix=suffix)
+            if report.failed_from:
+                return _left(report)
+        return ""
+
+    # --- batches and the stream -------------------------------------------------------------------------------
+
+    def given_up(self, listed: Listed) -> Replayed:
+        """Deliver the records of a batch that Lambda gave up on to the routes that lack them.
+
+        Lambda gives up in order, so nothing before it is still to come: the watermarks go forward.
+
+        Args:
+            listed: Below `aws/lambda/`.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
+        """
+        with self._telling(listed.key) as told:
+            got = self._get(listed.key)
+            if left := self._not_from_lambda(listed.key, got):
+                return Replayed(key=listed.key, left=left)
+            message = json.loads(got.body)
+            shard, records = self._decoder.decode(json.loads(message["payload"]))
+            condition = str(message["requestContext"]["condition"])
+            if shard is None:
+                return Replayed(key=listed.key, reason=condition, left="expected records in its payload, got none")
+            if shard.stream_arn != self._stream.arn or message["KinesisBatchInfo"]["shardId"] != shard.shard_id:
+                left = "its records are of another stream or shard than this stack's; look at it by hand"
+                return Replayed(key=listed.key, reason=condition, left=left)
+            is_issued = self._stream.has_issued(shard.shard_id, records[-1].sequence_number)
+            if is_issued is False:
+                left = "its records are ahead of the stream, which has not issued them; look at it by hand"
+                return Replayed(key=listed.key, reason=condition, left=left)
+            done = self._deliver(
+                shard, records, listed.key, is_settled=True, is_issued=is_issued is True, is_of_stream=False
+            )
+            told.append(replace(done, reason=condition))
+            if self._applies and not told[-1].left:
+                self._remove(listed.key, got.etag)
+        return told[-1]
+
+    def _not_from_lambda(self, key: ObjectKey, got: _Got) -> str:
+        """Return why an object below `aws/lambda/` is not one that Lambda has put for this stack; empty if it is.
+
+        Others may be allowed to put objects there. Lambda names no key, so that the bucket's default encrypts it,
+        and begins the name with the mapping's UUID.
+        """
+        mapping = key.removeprefix(HANDED_OVER).partition("/")[0]
+        if mapping not in self._mappings:
+            return (
+                "expected a batch of this stack's event source mapping, got one of another; if the stack had that one "
+                "before, name it: --mapping"
+            )
         expected = self._settings.key_arns[layout.DEAD_LETTER]
         if got.key_arn.rpartition("/")[2] != expected.rpartition("/")[2]:  # S3 answers an ARN, emulators the id
             return "expected it under DeadLetterKey, as Lambda puts it, got another key; look at it by hand"

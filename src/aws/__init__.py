@@ -1,1 +1,1 @@
-"""Adapters: the only modules of the Lambda bundle that call AWS for data."""
+"""Adapters to AWS: S3, DynamoDB, Kinesis, KMS, and the settings of the functions."""

@@ -2,7 +2,7 @@
 
 The row is `{"shard": "<stream ARN>/<shard id>", "watermarks": {"<route>": "<number padded to 128>"},
 "prefix_watermarks": {"<prefix>": <as above>}, "intents": <gzip of lines `<object key>`>, "trial": {"routes": <digest>,
-"watermarks": as above, "settled": as intents}, "version": <ms since 1970 of the last claim, plus one with each
+"watermarks", "prefix_watermarks": as above, "settled": as intents}, "version": <ms since 1970 of the last claim, plus one with each
 change>, "claim": "<request id>", "claim_until": <ms since 1970>, "expires_at": <s since 1970>}`.
 """
 

@@ -11,8 +11,8 @@ STREAM_KEY = "stream"
 ARCHIVE_KEY = "archive"
 ALARM_KEY = "alarm"
 RESULTS_KEY = "query-results"
-ARCHIVE = "archive"
-HANDED_OVER = "aws/lambda"
+ARCHIVE = layout.ARCHIVE_PREFIX
+HANDED_OVER = layout.HANDED_OVER_PREFIX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -299,7 +299,7 @@ def _key_policy(route: Route) -> list[Statement | Function]:
     function = GetAtt("FanOutRole.Arn")
     if route is DEAD_LETTER_ROUTE:
         # Lambda puts the batches that it gave up on with the function's role and the bucket's default key.
-        objects = [_objects(route), _sub("aws/lambda/*")]
+        objects = [_objects(route), _sub(f"{layout.HANDED_OVER}*")]
         return [
             *administration(),
             _roles_may("FunctionEncrypts", function, "kms:GenerateDataKey", objects),

@@ -12,7 +12,10 @@ DEAD_LETTER = RouteName("dead-letter")
 DEAD_LETTER_PREFIX = "dead-letter"
 RECORD_LETTER_PREFIX = f"{DEAD_LETTER_PREFIX}/records"
 OBJECT_LETTER_PREFIX = f"{DEAD_LETTER_PREFIX}/objects"
-ON_FAILURE_PREFIX = "aws/lambda"
+HANDED_OVER_PREFIX = "aws/lambda"
+HANDED_OVER = f"{HANDED_OVER_PREFIX}/"
+"""Where Lambda itself puts the batches that it gave up on."""
+
 ARCHIVE_PREFIX = "archive"
 
 

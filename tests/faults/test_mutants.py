@@ -444,7 +444,7 @@ MUTANTS = [
     Mutant(
         "a dead letter of a record waits for a route that lags behind",
         "operations/replay/replayer.py",
-        "        if left := self._to_come(shard, records, claim):\n            return replace(told, left=left)\n",
+        "        if left := self._lagging(shard, records, claim):\n            return replace(told, left=left)\n",
         "",
         is_told=True,
     ),

@@ -23,9 +23,9 @@ from aws.s3_sink import S3Sink
 from aws.settings import Settings
 from operations.claims import patient_claim
 from operations.erase.request import ErasureRequest
-from operations.replay.replayer import HANDED_OVER
 from routing import layout
 from routing.errors import CtrFanoutError
+from routing.layout import HANDED_OVER
 from routing.model import RenderedObject, RouteName
 from routing.stages.decode import Decoder
 from routing.stages.progress import Claim

@@ -16,8 +16,8 @@ from aws.invocation import Invocation
 from aws.settings import Settings
 from operations.erase.eraser import Eraser, Version
 from operations.erase.request import ErasureRequest, ErasureSlice
-from operations.replay.replayer import HANDED_OVER
 from routing import layout
+from routing.layout import HANDED_OVER
 from routing.model import ObjectKey
 from routing.stored.object_format import read_name
 from routing.table.routes import RouteTable

@@ -110,7 +110,10 @@ def check_on_failure(client: "S3Client", settings: Settings) -> Check:
     expected = settings.key_arns[layout.DEAD_LETTER]
     try:
         put = client.put_object(
-            Bucket=settings.bucket, Key=f"aws/lambda/{_NAME}", Body=_EMPTY, ExpectedBucketOwner=settings.bucket_owner
+            Bucket=settings.bucket,
+            Key=f"{layout.HANDED_OVER}{_NAME}",
+            Body=_EMPTY,
+            ExpectedBucketOwner=settings.bucket_owner,
         )
     except ClientError as err:
         error = classified(ON_FAILURE, layout.DEAD_LETTER, err)

@@ -25,6 +25,7 @@ from aws.settings import Settings
 from operations.claims import patient_claim, read_only_claim
 from routing import layout
 from routing.errors import CtrFanoutError, DeliveryError, RecordError
+from routing.layout import HANDED_OVER
 from routing.model import FencingToken, ObjectKey, Record, RenderedObject, RouteName, Shard
 from routing.pipeline import redeliver
 from routing.reasons import UNDECODABLE
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 # An invocation lives for fifteen minutes at most; what it has sent cannot land an hour later.
 _SECONDS_UNTIL_NOTHING_LANDS = 3600
 _STILL_TRIED = "its batch is still being tried; it is settled with the next try"
-HANDED_OVER = "aws/lambda/"
 # What the metadata of a dead letter has beside those of the object that it will be.
 _OF_A_LETTER = frozenset({"reason", "intended-key", FENCING, PROTECTION})
 
@@ -337,7 +337,7 @@ class Replayer:
             return replace(told, left=f"still {err.reason}: {err}")
         if not records:  # all of it was erased
             return replace(told, records=0)
-        if left := self._to_come(shard, records, claim):
+        if left := self._lagging(shard, records, claim):
             return replace(told, left=left)
         missing = self._lacking(letter, shard, records, claim)
         told = replace(told, records=sum(len(missing.routes_for(record)) for record in records))
@@ -348,7 +348,7 @@ class Replayer:
             self._remove_letter(letter, got, claim.token)
         return replace(told, left=left)
 
-    def _to_come(self, shard: Shard, records: Sequence[Record], claim: Claim) -> str:
+    def _lagging(self, shard: Shard, records: Sequence[Record], claim: Claim) -> str:
         """Return why records are left, if a delivery may still bring them to a route that lags behind.
 
         A route without a watermark is new: only a mapping made anew would bring it the past.

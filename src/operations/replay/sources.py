@@ -8,10 +8,11 @@ from aws.inventory import Inventory, Listed
 from aws.invocation import Invocation
 from aws.stream_reader import Start, StreamReader
 from operations.replay.recovery import Recovery
-from operations.replay.replayer import HANDED_OVER, Replayed, Replayer
+from operations.replay.replayer import Replayed, Replayer
 from operations.replay.request import ReplayRequest, ReplaySlice
 from routing import layout
 from routing.errors import EventError
+from routing.layout import HANDED_OVER
 from routing.model import Shard
 from routing.table.routes import RouteTable
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-_WIDTH = 116
+_WIDTH = 138
 _NAME_IN_QUOTES = re.compile(r"(!(?:Ref|GetAtt|Condition)) '([\w.:]+)'")
 _BESIDE = "~because~"
 _EXPLAINED = re.compile(rf"(?<=: )'?([^\s']+){_BESIDE}([^'\n]+)'?")
@@ -117,7 +117,9 @@ def _dumped(value: object, *, width: float) -> str:
 
 
 def _folded(value: object, room: int, used: int = 0) -> object:
-    """Return a value whose lists, mappings and functions of single values stand in one line where they fit.
+    """Return a value whose lists, mappings and functions of single values are written in one line where they fit.
+
+    A mapping of one key counts as a single value, e.g. `{ArnEquals: {"aws:PrincipalArn": !GetAtt Role.Arn}}`.
 
     Args:
         value: A part of a template.
@@ -141,12 +143,21 @@ def _in_one_line(value: dict[str, Any] | list[Any] | Function) -> object:
     if isinstance(value, Function):
         return InlineFunction(value)
     if isinstance(value, dict):
-        return InlineMap(value) if _is_leaf(value.values()) else None
+        below = {key: _one_of_one(one) for key, one in value.items()}
+        return InlineMap(below) if _is_leaf(below.values()) else None
     return Inline(value) if _is_leaf(value) else None
 
 
+def _one_of_one(value: object) -> object:
+    if isinstance(value, dict) and len(value) == 1:
+        return _in_one_line(value) or value
+    return value
+
+
 def _is_leaf(values: Collection[object]) -> bool:
-    return bool(values) and not any(isinstance(one, (dict, list)) for one in values)
+    return bool(values) and not any(
+        isinstance(one, (dict, list)) and not isinstance(one, (Inline, InlineMap)) for one in values
+    )
 
 
 def _fits(value: object, room: int) -> bool:

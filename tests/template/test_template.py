@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cfnlint.decode import decode
 
 from aws.route_file import routes_text, shipped_routes
 from aws.settings import read_settings
@@ -267,3 +268,14 @@ def test_template_is_plain_yaml_without_anchors() -> None:
     """CloudFormation takes no aliases."""
     tokens = yaml.scan(TEMPLATE.read_text())
     assert not [t for t in tokens if isinstance(t, yaml.AnchorToken | yaml.AliasToken)]
+
+
+def test_who_may_do_what_is_written_in_one_part() -> None:
+    """A security officer reads it from the first role to the last policy, and nothing else in between."""
+    grants = ("AWS::IAM::Role", "AWS::KMS::", "AWS::S3::Bucket", "AWS::IAM::ManagedPolicy")
+    written, _ = decode(str(TEMPLATE))
+    kinds = [resource["Type"] for resource in written["Resources"].values()]
+    places = [place for place, kind in enumerate(kinds) if kind.startswith(grants)]
+
+    assert kinds[places[0]] == "AWS::IAM::Role"
+    assert places == list(range(places[0], places[-1] + 1))

@@ -17,7 +17,7 @@ from local.connect import ConnectStandIn, RefusedError
 from local.deployment import Deployed, DeploymentError, aliases, build, deploy, mend
 from local.emulator import Emulator, EmulatorError, emulator
 from local.event_source import EventSource, EventSourceError, MappingError
-from local.reconcile import UNEXPECTED, Reconciliation, Standing, reconcile, standing_objects
+from local.reconcile import UNEXPECTED, DeliveredObject, Reconciliation, delivered_objects, reconcile
 from routing.table.routes import RouteTable
 
 _RECORDS = 5000
@@ -60,7 +60,7 @@ def _run(console: Console, running: Emulator, deployed: Deployed, table: RouteTa
         invocations = EventSource(running.client, deployed.mapping).drain(lambda done: progress.advance(driving, done))
         progress.update(driving, total=progress.tasks[driving].completed)
     with _step(console, "read every object back and open it"):
-        objects = list(standing_objects(running, deployed, table))
+        objects = list(delivered_objects(running, deployed, table))
     console.print(_table(objects, aliases(running, deployed, table), deployed, table))
     result = reconcile(sent, objects, table, Comparable(running, deployed, table))
     wrong_keys = sum(found.kms_key.rpartition("/")[2] != _key_of(found, deployed) for found in objects)
@@ -73,7 +73,7 @@ def _run(console: Console, running: Emulator, deployed: Deployed, table: RouteTa
     return int(not (result.holds and holds(found)) or wrong_keys > 0 or _is_empty(result))
 
 
-def _table(objects: list[Standing], alias_of: dict[str, str], deployed: Deployed, table: RouteTable) -> Table:
+def _table(objects: list[DeliveredObject], alias_of: dict[str, str], deployed: Deployed, table: RouteTable) -> Table:
     shown = Table(title=f"s3://{deployed.bucket}")
     for heading in ("route", "prefix"):
         shown.add_column(heading, no_wrap=True)
@@ -88,7 +88,7 @@ def _table(objects: list[Standing], alias_of: dict[str, str], deployed: Deployed
     return shown
 
 
-def _key_of(found: Standing, deployed: Deployed) -> str:
+def _key_of(found: DeliveredObject, deployed: Deployed) -> str:
     """Return the key that an object has to stand under; what is out of place has none."""
     return "" if found.route == UNEXPECTED else deployed.key_id(found.route).rpartition("/")[2]
 

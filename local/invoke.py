@@ -16,7 +16,7 @@ from typing import Any
 from aws.route_file import shipped_routes
 from local.deployment import SAM, DeploymentError, build, deploy, mend
 from local.emulator import ROOT, Emulator, EmulatorError, emulator
-from local.reconcile import standing_objects
+from local.reconcile import delivered_objects
 from routing.lambda_event import REGION, event_in
 
 _IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
             deployed = deploy(running)
             list(mend(running, deployed))
             failures = sum(_invoke(Path(name), running, deployed.function) for name in arguments)
-            for found in standing_objects(running, deployed, shipped_routes()):
+            for found in delivered_objects(running, deployed, shipped_routes()):
                 print(f"{len(found.lines):4} records  {found.key}")  # noqa: T201
     except (InvokeError, EmulatorError, DeploymentError) as err:
         sys.stderr.write(f"{err}\n")

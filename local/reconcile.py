@@ -26,7 +26,7 @@ type Line = tuple[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DeliveredObject:
     """One object as it stands in S3."""
 
     route: str
@@ -60,18 +60,18 @@ class Reconciliation:
         return self.lost == 0 and self.duplicated == 0
 
 
-def standing_objects(emulator: Emulator, deployed: Deployed, table: RouteTable) -> Iterator[Standing]:
+def delivered_objects(emulator: Emulator, deployed: Deployed, table: RouteTable) -> Iterator[DeliveredObject]:
     """Read back every object of the bucket."""
     s3 = emulator.client("s3")
     routes: dict[str, str] = {f"{route.prefix}/": route.name for route in table.all_routes}
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=deployed.bucket):
         for entry in page.get("Contents", []):
             answer = s3.get_object(Bucket=deployed.bucket, Key=entry["Key"])
-            yield _standing(entry["Key"], answer, routes)
+            yield _delivered_object(entry["Key"], answer, routes)
 
 
 def reconcile(
-    sent: Iterable[bytes], objects: Iterable[Standing], table: RouteTable, comparable: Comparable
+    sent: Iterable[bytes], objects: Iterable[DeliveredObject], table: RouteTable, comparable: Comparable
 ) -> Reconciliation:
     """Hold what was sent against what stands.
 
@@ -105,11 +105,11 @@ def reconcile(
     )
 
 
-def _standing(key: str, answer: dict[str, Any], routes: dict[str, str]) -> Standing:
+def _delivered_object(key: str, answer: dict[str, Any], routes: dict[str, str]) -> DeliveredObject:
     route = next((name for prefix, name in routes.items() if key.startswith(prefix)), UNEXPECTED)
     body = answer["Body"].read()
     lines = gzip.decompress(body).splitlines() if key.endswith(".gz") else [body]
     if route == layout.DEAD_LETTER:
         read = map(dead_letter.read_line, lines)
         lines = [line.raw for line in read if not line.is_erased]
-    return Standing(route, key, len(body), answer["SSEKMSKeyId"], tuple(lines))
+    return DeliveredObject(route, key, len(body), answer["SSEKMSKeyId"], tuple(lines))

@@ -29,7 +29,7 @@ from local.deployment import STACK, Deployed, build, deploy, mend
 from local.emulator import ROOT, Emulator, emulator
 from local.event_source import EventSource
 from local.fault_proxy import Fault, Request, fault_proxy, let_claims_run_out
-from local.reconcile import reconcile, standing_objects
+from local.reconcile import delivered_objects, reconcile
 from routing.lambda_event import ACCOUNT
 
 _FIGURES = ROOT / "benchmarks" / "soak.json"
@@ -130,7 +130,7 @@ def main(minutes: float) -> int:
             ask = function_of(STACK, lambda service, **_: running.client(service))
             list(Replay({"source": name, "apply": True}).slices(ask))
         figures = watch.stop()
-        standing = [one for one in standing_objects(running, deployed, table) if one.lines]
+        standing = [one for one in delivered_objects(running, deployed, table) if one.lines]
         result = reconcile(sent, standing, table, Comparable(running, deployed, table))
         found = balances(running.client, deployed.target, table, Range())
         show(found, console)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from aws.settings import Settings
+from aws.bucket import Bucket
 from routing import layout
 from routing.model import ObjectKey, Shard
 from routing.stored.object_format import Name, Place, read_name
-from routing.stored.standing import Standing, read_standing
+from routing.stored.objects import StoredObject, read_stored_object
 from routing.table.routes import RouteTable
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 _GONE = ("404", "NoSuchKey")
 
@@ -39,10 +39,9 @@ class Listed:
 class Inventory:
     """Lists and looks at the objects of one bucket."""
 
-    def __init__(self, client: "S3Client", settings: Settings, table: RouteTable, workers: Executor) -> None:
-        """Take the bucket, and the table that tells what a name means."""
-        self._client = client
-        self._settings = settings
+    def __init__(self, bucket: Bucket, table: RouteTable, workers: Executor) -> None:
+        """Bind a bucket to the table that tells what a name means, and to threads that look in parallel."""
+        self._bucket = bucket
         self._table = table
         self._workers = workers
 
@@ -53,24 +52,27 @@ class Inventory:
             prefix: e.g. `dead-letter/objects/`.
             after: Begin behind this key.
         """
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._settings.bucket,
-            Prefix=prefix,
-            StartAfter=after,
-            ExpectedBucketOwner=self._settings.bucket_owner,
-        )
-        for page in pages:
-            for entry in page.get("Contents", []):
-                key = ObjectKey(entry["Key"])
-                yield Listed(key, read_name(key, self._table), entry["LastModified"].timestamp())
+        for entry in self._bucket.list(prefix, after=after):
+            key = ObjectKey(entry["Key"])
+            yield Listed(key, read_name(key, self._table), entry["LastModified"].timestamp())
 
-    def look(self, names: Iterable[Name]) -> list[Standing]:
+    def look(self, names: Iterable[Name]) -> list[StoredObject]:
         """Read the metadata of objects; those that are gone meanwhile are left out."""
-        return [found for found in self._workers.map(self._look, names) if found is not None]
+        return [found for found in self._workers.map(self.look_at, names) if found is not None]
+
+    def look_at(self, name: Name) -> StoredObject | None:
+        """Read the metadata of an object; None if it is gone."""
+        try:
+            answer = self._bucket.head(name.key)
+        except ClientError as err:
+            if err.response["Error"]["Code"] in _GONE:
+                return None
+            raise
+        return read_stored_object(name, answer["Metadata"], answer["LastModified"].timestamp(), answer["ETag"])
 
     def around(
         self, shard: Shard, places: Iterable[Place], first: int, last: int, intents: Collection[ObjectKey]
-    ) -> list[Standing]:
+    ) -> list[StoredObject]:
         """Return the objects of a shard that may hold a record between two sequence numbers.
 
         Args:
@@ -100,7 +102,7 @@ class Inventory:
 
     def between(
         self, names: Iterable[Name], first: int, last: int | None, intents: Collection[ObjectKey]
-    ) -> Iterator[Standing]:
+    ) -> Iterator[StoredObject]:
         """Look at those objects of a shard that may hold a record between two sequence numbers.
 
         Args:
@@ -131,14 +133,3 @@ class Inventory:
         yield below
         if route != layout.DEAD_LETTER:
             yield f"{layout.OBJECT_LETTER_PREFIX}/{below}"
-
-    def _look(self, name: Name) -> Standing | None:
-        try:
-            answer = self._client.head_object(
-                Bucket=self._settings.bucket, Key=name.key, ExpectedBucketOwner=self._settings.bucket_owner
-            )
-        except ClientError as err:
-            if err.response["Error"]["Code"] in _GONE:
-                return None
-            raise
-        return read_standing(name, answer["Metadata"], answer["LastModified"].timestamp(), answer["ETag"])

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from aws.bucket import Bucket
 from aws.clients import PARALLEL_PUTS
 from aws.invocation import Invocation
 from aws.refusals import Refusals
-from aws.settings import Settings
 from routing.errors import DeliveryError
 from routing.model import RenderedObject, RouteName
 from routing.reasons import Reason
@@ -17,8 +17,7 @@ from routing.stored.object_format import FENCING
 from routing.table.routes import logical_id
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, PutObjectRequestTypeDef
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 # A put that starts later than this before the deadline could land after the invocation was killed. It
 # would do no harm, but its outcome would be unknown.
@@ -66,15 +65,23 @@ class S3Sink:
 
     def __init__(
         self,
-        client: "S3Client",
-        settings: Settings,
+        bucket: Bucket,
+        key_arns: Mapping[RouteName, str],
         invocation: Invocation,
         workers: Executor,
         refusals: Refusals | None = None,
     ) -> None:
-        """Take what outlives the invocation, and the invocation for its deadline."""
-        self._client = client
-        self._settings = settings
+        """Bind what outlives the invocation to the invocation, for its deadline.
+
+        Args:
+            bucket: Of the stack.
+            key_arns: The KMS key of every route, that of dead letters included.
+            invocation: The current one.
+            workers: Threads that put in parallel.
+            refusals: What destinations have refused lately; none by default.
+        """
+        self._bucket = bucket
+        self._key_arns = key_arns
         self._invocation = invocation
         self._workers = workers
         self._refusals = Refusals() if refusals is None else refusals
@@ -126,13 +133,11 @@ class S3Sink:
 
         Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         """
-        request = self._request(rendered)
         mine = rendered.metadata.get(FENCING)
         there = self._look(rendered) if rendered.may_exist and mine is not None else None
         if there is None:
-            request["IfNoneMatch"] = "*"
             try:
-                self._client.put_object(**request)
+                self._put_if(rendered)
             except ClientError as err:
                 if err.response["Error"]["Code"] not in _EXISTS:
                     raise
@@ -140,18 +145,11 @@ class S3Sink:
                 return
             if mine is None:
                 return
-            del request["IfNoneMatch"]
-            there = self._head(rendered)
+            there = self._bucket.head(rendered.key)
         if int(there["Metadata"].get(FENCING, -1)) > int(mine or -1):
             message = f"route {rendered.route!r}: a later invocation holds the shard; Lambda sends again"
             raise DeliveryError(message, reason=Reason.CLAIMED_ELSEWHERE, is_transient=True)
-        request["IfMatch"] = there["ETag"]
-        self._client.put_object(**request)
-
-    def _head(self, rendered: RenderedObject) -> "HeadObjectOutputTypeDef":
-        return self._client.head_object(
-            Bucket=self._settings.bucket, Key=rendered.key, ExpectedBucketOwner=self._settings.bucket_owner
-        )
+        self._put_if(rendered, replaces=there["ETag"])
 
     def _look(self, rendered: RenderedObject) -> "HeadObjectOutputTypeDef | None":
         """Look at what may exist; None if nothing does, or if S3 does not tell, as without `s3:ListBucket`.
@@ -159,7 +157,7 @@ class S3Sink:
         Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
         """
         try:
-            return self._head(rendered)
+            return self._bucket.head(rendered.key)
         except ClientError as err:
             if err.response["Error"]["Code"] not in _NOT_SEEN:
                 raise
@@ -171,30 +169,17 @@ class S3Sink:
         Raises:
             DeliveryError: Something else stands there now, or its key refuses.
         """
-        request = self._request(rendered)
-        request["IfMatch"] = etag
         try:
-            self._client.put_object(**request)
+            self._put_if(rendered, replaces=etag)
         except ClientError as err:
             if err.response["Error"]["Code"] in _EXISTS:
                 message = f"route {rendered.route!r}: it was written meanwhile; erase again"
                 raise DeliveryError(message, reason=Reason.CLAIMED_ELSEWHERE, is_transient=True) from None
             raise classified(f"route {rendered.route!r}", rendered.route, err) from None
 
-    def _request(self, rendered: RenderedObject) -> "PutObjectRequestTypeDef":
-        return {
-            "Bucket": self._settings.bucket,
-            "Key": rendered.key,
-            "Body": rendered.body,
-            "ExpectedBucketOwner": self._settings.bucket_owner,
-            "ServerSideEncryption": "aws:kms",
-            "SSEKMSKeyId": self._settings.key_arns[rendered.route],
-            # A Bucket Key would bind the encryption context to the bucket instead of the object.
-            "BucketKeyEnabled": False,
-            "ChecksumAlgorithm": "SHA256",
-            "ContentType": "application/gzip",
-            "Metadata": rendered.metadata,
-        }
+    def _put_if(self, rendered: RenderedObject, *, replaces: str | None = None) -> None:
+        key_arn, metadata = self._key_arns[rendered.route], rendered.metadata
+        self._bucket.put(rendered.key, rendered.body, key_arn=key_arn, metadata=metadata, replaces=replaces)
 
 
 def make_workers() -> ThreadPoolExecutor:

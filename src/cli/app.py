@@ -250,7 +250,7 @@ def replay(
         "mapping": mapping,
     }
     request |= {"last": last, "is_settled": settled, "since": _moment(since), "until": _moment(until)}
-    slices = Replay(request, resumes_at=resume, things_a_second=rate)
+    slices = Replay(request, resumes_at=resume, rate=rate)
     try:
         code = run_replay(slices, function_of(stack, session.client), _console())
     except StackFunctionError as err:

@@ -32,16 +32,16 @@ class Receipt:
         request: What every slice was asked for.
         stack: Of which stack.
         started_at: When it began.
-        things: One entry for each object, or old version of one, that held the contact.
-        looked_at: How many were searched.
+        results: One entry for each object, or old version of one, that held the contact.
+        scanned: How many were searched.
         blind: Routes whose rules hide whose a record is.
     """
 
     request: Mapping[str, Any]
     stack: str
     started_at: datetime
-    things: list[Mapping[str, Any]] = field(default_factory=list)
-    looked_at: int = 0
+    results: list[Mapping[str, Any]] = field(default_factory=list)
+    scanned: int = 0
     blind: tuple[str, ...] = ()
 
     def with_slice(self, done: Mapping[str, Any]) -> "Receipt":
@@ -50,15 +50,15 @@ class Receipt:
             self.request,
             self.stack,
             self.started_at,
-            [*self.things, *done["things"]],
-            self.looked_at + done["looked_at"],
+            [*self.results, *done["results"]],
+            self.scanned + done["scanned"],
             tuple(done["blind"]),
         )
 
     @property
     def left(self) -> list[Mapping[str, Any]]:
         """What still holds something of the contact, with the reason."""
-        return [thing for thing in self.things if thing["left"]]
+        return [result for result in self.results if result["blocked_by"]]
 
     def as_json(self, ended_at: datetime) -> str:
         """Return it as one JSON document."""
@@ -72,8 +72,8 @@ class Receipt:
                 "lastDate": self.request["last_date"],
                 "startedAt": self.started_at.isoformat(timespec="seconds"),
                 "endedAt": ended_at.isoformat(timespec="seconds"),
-                "objectsSearched": self.looked_at,
-                "objects": [{name: value for name, value in thing.items() if value} for thing in self.things],
+                "objectsSearched": self.scanned,
+                "objects": [{name: value for name, value in result.items() if value} for result in self.results],
                 "routesThatHideWhoseARecordIs": self.blind,
                 "notSearched": NOT_SEARCHED,
             },
@@ -104,7 +104,7 @@ def run(
             task = progress.add_task("erase", total=None)
             for done in _slices(request, ask, resumes_at):
                 receipt = receipt.with_slice(done)
-                progress.advance(task, done["looked_at"])
+                progress.advance(task, done["scanned"])
                 after = done["next"]
     except KeyboardInterrupt:
         told = "interrupted"
@@ -134,8 +134,8 @@ def _slices(request: Mapping[str, Any], ask: Ask, resumes_at: str | None) -> Ite
 
 def _show(receipt: Receipt, console: Console) -> None:
     console.print(_table(receipt))
-    for thing in receipt.left[:_MOST_SHOWN]:
-        console.print(f"left: {thing['key']}: {thing['left']}", markup=False, soft_wrap=True)
+    for result in receipt.left[:_MOST_SHOWN]:
+        console.print(f"left: {result['key']}: {result['blocked_by']}", markup=False, soft_wrap=True)
     if len(receipt.left) > _MOST_SHOWN:
         console.print(f"and {len(receipt.left) - _MOST_SHOWN} more are left")
     for line in _told(receipt):
@@ -144,11 +144,11 @@ def _show(receipt: Receipt, console: Console) -> None:
 
 def _table(receipt: Receipt) -> Table:
     counts: dict[tuple[str, str], list[int]] = {}
-    for thing in receipt.things:
-        if thing["records"] or thing["entries"]:
-            kind = (thing["route"] or "(no route)", "old versions" if thing["version"] else "objects")
+    for result in receipt.results:
+        if result["records"] or result["entries"]:
+            kind = (result["route"] or "(no route)", "old versions" if result["version"] else "objects")
             number, records, entries = counts.get(kind, (0, 0, 0))
-            counts[kind] = [number + 1, records + thing["records"], entries + thing["entries"]]
+            counts[kind] = [number + 1, records + result["records"], entries + result["entries"]]
     title = "erased" if receipt.request["apply"] else "would be erased"
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")
     for heading in ("route", "", "number", "records", "parts of others"):
@@ -160,8 +160,8 @@ def _table(receipt: Receipt) -> Table:
 
 def _told(receipt: Receipt) -> Iterator[str]:
     """Return what has to be known beside the table."""
-    yield f"searched: {receipt.looked_at} objects{' and old versions' if receipt.request['old_versions'] else ''}"
-    if mentions := sum(thing["mentions"] for thing in receipt.things):
+    yield f"searched: {receipt.scanned} objects{' and old versions' if receipt.request['old_versions'] else ''}"
+    if mentions := sum(result["mentions"] for result in receipt.results):
         yield f"{mentions} records of others still name the contact, as the one before or after them"
     for route in receipt.blind:
         yield f"route {route}: its rules hide whose a record is; nobody can find this contact's there"

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
+from aws.bucket import Bucket
 from aws.checkpoint import CheckpointTable, NoCheckpoint
 from aws.inventory import Inventory
 from aws.invocation import Invocation
@@ -130,7 +131,7 @@ def balances(client: Any, target: Target, table: RouteTable, range_: Range) -> B
     )
     found: Balances = {}
     with ThreadPoolExecutor(_PARALLEL_LOOKS) as workers:
-        inventory = Inventory(client("s3"), settings, table, workers)
+        inventory = Inventory(Bucket(client("s3"), settings.bucket, settings.bucket_owner), table, workers)
         shards = [Shard(target.stream_arn, name) for name in stream.shards() if range_.shard in {None, name}]
         progress = {shard: checkpoint.look(shard) for shard in shards}
         listed = inventory.everything()  # after the watermarks, so that nothing before them is missed

@@ -28,12 +28,12 @@ class Replay:
     Attributes:
         request: What every slice is asked for, without `after`.
         resumes_at: Where an earlier one was interrupted; None to begin.
-        things_a_second: The most that are replayed; None does not wait.
+        rate: The most that are replayed; None does not wait.
     """
 
     request: Mapping[str, Any]
     resumes_at: str | None = None
-    things_a_second: float | None = None
+    rate: float | None = None
 
     def slices(self, ask: Ask, sleep: Callable[[float], None] = time.sleep) -> Iterator[Mapping[str, Any]]:
         """Ask for one slice after the other, and wait between them as the rate demands."""
@@ -45,8 +45,8 @@ class Replay:
             after = done["next"]
             if after is None:
                 return
-            if self.things_a_second:
-                sleep(max(0.0, len(done["things"]) / self.things_a_second - (time.monotonic() - started)))
+            if self.rate:
+                sleep(max(0.0, len(done["results"]) / self.rate - (time.monotonic() - started)))
 
 
 def function_of(stack: str, client: Callable[..., Any]) -> Ask:
@@ -68,14 +68,14 @@ class _Tally:
     to_come: int = 0
     waiting: int = 0
 
-    def take(self, thing: Mapping[str, Any]) -> None:
+    def take(self, result: Mapping[str, Any]) -> None:
         """Count one object or range."""
-        kind = (thing["route"] or "(several)", thing["reason"], "left" if thing["left"] else "")
+        kind = (result["route"] or "(several)", result["reason"], "left" if result["blocked_by"] else "")
         self.objects[kind] += 1
-        self.records[kind] += thing["records"]
-        self.left += [thing] if thing["left"] else []
-        self.to_come += thing["to_come"]
-        self.waiting += thing["waiting"]
+        self.records[kind] += result["records"]
+        self.left += [result] if result["blocked_by"] else []
+        self.to_come += result["to_come"]
+        self.waiting += result["waiting"]
 
     def show(self, console: Console, *, applies: bool) -> None:
         """Print the counts, and why things are left."""
@@ -89,8 +89,8 @@ class _Tally:
                 f"{self.waiting} records wait as dead letters; `ctr-fanout replay dead-letters` delivers them"
             )
         console.print(self._table(applies=applies))
-        for thing in self.left[:_MOST_SHOWN]:
-            console.print(f"left: {thing['key']}: {thing['left']}", markup=False, soft_wrap=True)
+        for result in self.left[:_MOST_SHOWN]:
+            console.print(f"left: {result['key']}: {result['blocked_by']}", markup=False, soft_wrap=True)
         if len(self.left) > _MOST_SHOWN:
             console.print(f"and {len(self.left) - _MOST_SHOWN} more are left")
         if not applies:
@@ -124,9 +124,9 @@ def run(replay: Replay, ask: Ask, console: Console) -> int:
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task(str(replay.request["source"]), total=None)
             for done in replay.slices(ask):
-                for thing in done["things"]:
-                    tally.take(thing)
-                progress.advance(task, len(done["things"]))
+                for result in done["results"]:
+                    tally.take(result)
+                progress.advance(task, len(done["results"]))
                 after = done["next"] or after
     except KeyboardInterrupt:
         console.print(f"interrupted; go on with --resume {after}" if after else "interrupted before the first slice")

@@ -13,5 +13,5 @@ _erase = Erase(os.environ, shipped_routes())
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, Any]:
-    """Erase from one slice: `{"contact_id": ..., "apply": true}` -> `{"things": [...], ..., "next": null}`."""
+    """Erase from one slice: `{"contact_id": ..., "apply": true}` -> `{"results": [...], ..., "next": null}`."""
     return _erase(read_erasure(event), Invocation.of(context))

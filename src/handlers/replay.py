@@ -13,5 +13,5 @@ _replay = Replay(os.environ, shipped_routes())
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, Any]:
-    """Replay one slice: `{"source": "dead-letters", "apply": true}` -> `{"things": [...], "next": null}`."""
+    """Replay one slice: `{"source": "dead-letters", "apply": true}` -> `{"results": [...], "next": null}`."""
     return _replay(read_request(event), Invocation.of(context))

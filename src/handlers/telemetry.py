@@ -61,17 +61,21 @@ class Telemetry:
 
     def publish_replay(self, request: ReplayRequest, done: ReplaySlice) -> None:
         """Log and count one slice of a replay: who moves dead letters leaves a trace."""
-        left = sum(1 for thing in done.things if thing["left"])
-        records = sum(thing["records"] for thing in done.things if not thing["left"])
-        fields = {"source": request.source, "applies": request.apply, "things": len(done.things), "left": left}
+        for result in done.results:
+            if result["raised_at"]:
+                fields = {name: result[name] for name in ("key", "blocked_by", "raised_at")}
+                self._logger.error("unexpected error of a replay", extra=fields)
+        left = sum(1 for result in done.results if result["blocked_by"])
+        records = sum(result["records"] for result in done.results if not result["blocked_by"])
+        fields = {"source": request.source, "applies": request.apply, "results": len(done.results), "left": left}
         self._logger.info("replay", extra={**fields, "records": records, "next": done.next})
         if request.apply:
             self._emit({}, {"RecordsReplayed": (MetricUnit.Count, records)})
 
     def publish_erasure(self, request: ErasureRequest, done: ErasureSlice) -> None:
         """Log how much one slice of an erasure found; whose it was stays with who asked."""
-        left = sum(1 for thing in done.things if thing["left"])
-        fields = {"applies": request.apply, "looked_at": done.looked_at, "found": len(done.things), "left": left}
+        left = sum(1 for result in done.results if result["blocked_by"])
+        fields = {"applies": request.apply, "scanned": done.scanned, "found": len(done.results), "left": left}
         self._logger.info("erase", extra={**fields, "is_last": done.next is None})
 
     def _of_invocation(self, report: Report) -> Measures:

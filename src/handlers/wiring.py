@@ -1,10 +1,10 @@
 """Wiring: settings, clients and the core, put together once per cold start."""
 
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from aws.bucket import Bucket
 from aws.checkpoint import CheckpointTable, NoCheckpoint
 from aws.clients import dynamodb_client, kinesis_client, kms_client, lambda_client, s3_client
 from aws.inventory import Inventory
@@ -26,10 +26,10 @@ from operations.grant_check.check import (
     check_routes,
     check_stream,
 )
-from operations.replay.recovery import Recovery
-from operations.replay.replayer import Replayer
+from operations.replay.context import ReplayContext
 from operations.replay.request import ReplayRequest
 from operations.replay.sources import ReplaySources
+from routing import layout
 from routing.pipeline import process
 from routing.stages.decode import Decoder
 from routing.stages.protect import Protector
@@ -62,8 +62,11 @@ class _Wired:
     def _stream(self) -> StreamReader:
         return StreamReader(self._kinesis, self._settings.stream_arn)
 
+    def _bucket(self) -> Bucket:
+        return Bucket(self._s3, self._settings.bucket, self._settings.bucket_owner)
+
     def _sink(self, invocation: Invocation) -> S3Sink:
-        return S3Sink(self._s3, self._settings, invocation, self._workers, self._refusals)
+        return S3Sink(self._bucket(), self._settings.key_arns, invocation, self._workers, self._refusals)
 
     def _checkpoint(self, invocation: Invocation) -> CheckpointTable | NoCheckpoint:
         if self._settings.checkpoint_table is None:
@@ -106,45 +109,23 @@ class Replay(_Wired):
         Raises:
             EventError: The request names what does not exist.
         """
-        inventory = Inventory(self._s3, self._settings, self._table, self._workers)
         stream = self._stream()
-
-        def replayer(request: ReplayRequest) -> Replayer:
-            return Replayer(
-                client=self._s3,
-                settings=self._settings,
-                table=self._table,
-                decoder=self._decoder,
-                protector=self._protector,
-                sink=self._sink(invocation),
-                checkpoint=self._checkpoint(invocation),
-                inventory=inventory,
-                stream=stream,
-                mappings={request.mapping or self._settings.mapping_id},
-                applies=request.apply,
-            )
-
-        def recovery(request: ReplayRequest) -> Recovery:
-            return Recovery(
-                table=self._table,
-                checkpoint=self._checkpoint(invocation),
-                inventory=inventory,
-                stream=stream,
-                applies=request.apply,
-                sleep=time.sleep,
-            )
-
-        sources = ReplaySources(
-            replayer=replayer,
-            recovery=recovery,
-            inventory=inventory,
-            stream=stream,
+        context = ReplayContext(
+            bucket=self._bucket(),
+            dead_letter_key_arn=self._settings.key_arns[layout.DEAD_LETTER],
             table=self._table,
-            invocation=invocation,
+            decoder=self._decoder,
+            protector=self._protector,
+            sink=self._sink(invocation),
+            checkpoint=self._checkpoint(invocation),
+            inventory=Inventory(self._bucket(), self._table, self._workers),
+            stream=stream,
+            mappings={request.mapping or self._settings.mapping_id},
+            applies=request.apply,
         )
-        done = sources.run(request)
+        done = ReplaySources(context, stream, invocation).run(request)
         self._telemetry.publish_replay(request, done)
-        return {"things": done.things, "next": done.next}
+        return {"results": done.results, "next": done.next}
 
 
 class Erase(_Wired):
@@ -158,8 +139,7 @@ class Erase(_Wired):
         """
         eraser = Eraser(
             request,
-            client=self._s3,
-            settings=self._settings,
+            bucket=self._bucket(),
             table=self._table,
             decoder=self._decoder,
             protector=self._protector,
@@ -168,10 +148,10 @@ class Erase(_Wired):
             workers=self._workers,
             stream_arn=self._settings.stream_arn,
         )
-        walk = ErasureWalk(client=self._s3, settings=self._settings, table=self._table, invocation=invocation)
+        walk = ErasureWalk(bucket=self._bucket(), table=self._table, invocation=invocation)
         done = walk.run(request, eraser)
         self._telemetry.publish_erasure(request, done)
-        return {"things": done.things, "looked_at": done.looked_at, "blind": done.blind, "next": done.next}
+        return {"results": done.results, "scanned": done.scanned, "blind": done.blind, "next": done.next}
 
 
 class GrantCheck(_Wired):
@@ -192,7 +172,7 @@ class GrantCheck(_Wired):
         checks = [
             *check_routes(self._sink(invocation), self._table.all_routes),
             *check_protection(KmsVault(kms_client, self._settings), self._table, self._settings.service),
-            check_on_failure(self._s3, self._settings),
+            check_on_failure(self._bucket(), self._settings.key_arns[layout.DEAD_LETTER]),
             check_checkpoint(self._checkpoint(invocation), self._table),
             check_stream(self._lambda, self._kinesis, self._settings.mapping_id),
         ]

@@ -13,7 +13,7 @@ from local.comparable import Comparable
 from local.deployment import Deployed, build, deploy, mend
 from local.emulator import Emulator, emulator
 from local.event_source import EventSource
-from local.reconcile import Reconciliation, Standing, reconcile, standing_objects
+from local.reconcile import DeliveredObject, Reconciliation, delivered_objects, reconcile
 from routing.lambda_event import ACCOUNT, Event
 from routing.table.routes import RouteTable
 
@@ -65,10 +65,10 @@ class Stack:
         """Return the ARN of the key of a route, or of the stream."""
         return self.deployed.key_arn(name)
 
-    def objects(self) -> list[Standing]:
-        return list(standing_objects(self.emulator, self.deployed, self.table))
+    def objects(self) -> list[DeliveredObject]:
+        return list(delivered_objects(self.emulator, self.deployed, self.table))
 
-    def reconcile(self, sent: Iterable[bytes], objects: Iterable[Standing] | None = None) -> Reconciliation:
+    def reconcile(self, sent: Iterable[bytes], objects: Iterable[DeliveredObject] | None = None) -> Reconciliation:
         """Hold what was sent against what stands, or against other objects."""
         found = self.objects() if objects is None else objects
         return reconcile(sent, found, self.table, Comparable(self.emulator, self.deployed, self.table))

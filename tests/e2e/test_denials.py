@@ -227,7 +227,7 @@ def test_without_the_checkpoint_table_nothing_is_put_and_nothing_lost(run: Run) 
     with without(run.stack, "FunctionPolicy", "KeepTheCheckpoint"):
         run.deliver()
     assert {found.key.split("/")[0] for found in run.stack.objects()} == {"aws"}, "Lambda has given up"
-    assert sum(thing["records"] for thing in replay(run.stack, "on-failure")) > 0
+    assert sum(result["records"] for result in replay(run.stack, "on-failure")) > 0
     assert run.result().holds, str(run.result())
 
 
@@ -298,7 +298,7 @@ def replay(stack: Stack, source: str, **asked: Any) -> list[Mapping[str, Any]]:
     """Replay with the stack's function, as `ctr-fanout replay SOURCE --apply` does; return what it did."""
     ask = function_of(STACK, stack.client)
     slices = Replay({"source": source, "apply": True, **asked}).slices(ask)
-    things = [thing for done in slices for thing in done["things"]]
-    left = [thing["key"] for thing in things if thing["left"]]
+    things = [result for done in slices for result in done["results"]]
+    left = [result["key"] for result in things if result["blocked_by"]]
     assert all(key.startswith("dead-letter/records/") for key in left), left
-    return [thing for thing in things if not thing["left"]]
+    return [result for result in things if not result["blocked_by"]]

@@ -15,7 +15,7 @@ from local.deployment import STACK, deploy, mend
 from local.emulator import emulator
 from local.event_source import EventSource
 from local.fault_proxy import Fault, Request, fault_proxy, let_claims_run_out
-from local.reconcile import Standing
+from local.reconcile import DeliveredObject
 from local.traffic import Traffic
 from tests.e2e.conftest import Stack, role_arn
 
@@ -132,5 +132,5 @@ def _missing(stack: Stack) -> str:
     return "\n".join(as_lines(found))
 
 
-def _delivered(stack: Stack) -> list[Standing]:
+def _delivered(stack: Stack) -> list[DeliveredObject]:
     return [found for found in stack.objects() if found.lines]

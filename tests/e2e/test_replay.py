@@ -121,11 +121,11 @@ def test_filters_choose_what_is_moved(delivered: Stack) -> None:
 
 def test_slices_resume_where_one_ended(delivered: Stack) -> None:
     ask = function_of(STACK, delivered.client)
-    first = ask({"source": "dead-letters", "apply": True, "most": 1})
-    assert (len(first["things"]), first["next"] is not None) == (1, True)
-    rest = Replay({"source": "dead-letters", "apply": True, "most": 2}, resumes_at=first["next"])
-    things = [thing["key"] for done in rest.slices(ask) for thing in done["things"]]
-    assert first["things"][0]["key"] not in things
+    first = ask({"source": "dead-letters", "apply": True, "limit": 1})
+    assert (len(first["results"]), first["next"] is not None) == (1, True)
+    rest = Replay({"source": "dead-letters", "apply": True, "limit": 2}, resumes_at=first["next"])
+    things = [result["key"] for done in rest.slices(ask) for result in done["results"]]
+    assert first["results"][0]["key"] not in things
     assert len(things) > 2
     assert delivered.reconcile(delivered.sent).holds
 
@@ -176,7 +176,7 @@ def test_range_of_time_is_compared_alone(delivered: Stack) -> None:
         ({"source": "dead-letters", "route": "none"}, "replay: route: expected one of"),
         ({"source": "on-failure", "shard": "x"}, "expected with the source 'stream' only"),
         ({"source": "stream", "shard": "x"}, "replay: shard: expected one of the stream's"),
-        ({"source": "stream", "most": 0}, "most: expected 1 to 1000, got 0"),
+        ({"source": "stream", "limit": 0}, "limit: expected 1 to 1000, got 0"),
     ],
 )
 def test_request_that_makes_no_sense_is_refused_clearly(enforced: Stack, asked: dict[str, Any], message: str) -> None:

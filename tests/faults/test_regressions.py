@@ -3,20 +3,23 @@
 import base64
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable
 from copy import deepcopy
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from aws.inventory import Inventory
 from local.event_source.lane import Batch, GivenUp
 from local.event_source.records import StreamRecord, event_of
 from local.event_source.shard import ShardReader
 from local.event_source.verdict import Answer, Outcome
 from operations.erase.request import ErasureRequest
+from operations.replay.on_failure import OnFailureBatches
+from operations.replay.record_letters import RecordLetters
+from operations.replay.stream_records import StreamRecords
 from routing.errors import DeliveryError
 from routing.model import ObjectKey, RouteName, Shard
 from routing.protection.sealing import SealContext
@@ -24,9 +27,9 @@ from routing.reasons import Reason
 from routing.stages.progress import Claim
 from routing.table.routes import RouteTable
 from tests.builders import ROUTES, aggregated, claim, contact, lines_in, table
-from tests.fakes import Crash, Inline, MemoryVault, client_error
+from tests.fakes import Crash, MemoryVault, client_error
 from tests.faults.tables import PROTECTED, PROTECTED_NEW_CODE, READS_POISON, RENAMED, TABLE
-from tests.faults.world import STREAM, World, settings_of
+from tests.faults.world import STREAM, World
 
 WIDER = table(ROUTES.replace('pattern = { Queue = { Name = [{ prefix = "Claims" }] } }\n', ""))
 """`claims` takes every contact."""
@@ -122,6 +125,15 @@ def test_replay_cuts_no_aggregate(world: World) -> None:
     assert holds(world), world.problems()
 
 
+def test_unexpected_error_of_a_replay_tells_where_it_was_raised_and_no_value(world: World) -> None:
+    key, body = "aws/lambda/mapping/shardId-000000000000/2026/03/02/x", b'{"payload": 7, "Name": "Maria"}'
+    world.s3.land({"Key": key, "Body": body, "Metadata": {}, "SSEKMSKeyId": "key-of-dead-letter"})
+    (result,) = world.replay()
+    assert result.blocked_by == "expected what ctr-fanout or Lambda puts here, got TypeError"
+    assert re.search(r"on_failure\.py:\d+ replay > ", result.raised_at)
+    assert "Maria" not in str(result)
+
+
 def test_replay_of_an_odd_object_is_told_and_the_next_one_is_replayed(world: World) -> None:
     (one,) = world.send(*numbered(claim, 1))
     odd: list[bytes] = [b"", b"{}", b"[]", b'{"payload": 7}', b'{"payload": "{}", "requestContext": {}}', b"\xff"]
@@ -129,7 +141,7 @@ def test_replay_of_an_odd_object_is_told_and_the_next_one_is_replayed(world: Wor
         world.s3.land({"Key": f"aws/lambda/a{number}", "Body": body, "Metadata": {}})
     give_up(world, one)
     told = world.replay()
-    assert [bool(thing.left) for thing in told] == [True] * len(odd) + [False]
+    assert [bool(result.blocked_by) for result in told] == [True] * len(odd) + [False]
     world.s3.objects = {key: put for key, put in world.s3.objects.items() if not key.startswith("aws/lambda/a")}
     assert holds(world), world.problems()
 
@@ -154,11 +166,11 @@ def test_replay_trusts_no_range_of_other_routes(world: World) -> None:
     assert world.invoke(numbers[0], numbers[-1]).payload == {"batchItemFailures": []}
     world.deploy([WIDER])
     give_up(world, *numbers)
-    with world.replayer() as replayer:
-        (listed,) = list(replayer._inventory.below("aws/lambda/"))
-        told = replayer.given_up(listed)
+    with world.replaying() as context:
+        (listed,) = list(context.inventory.below("aws/lambda/"))
+        told = OnFailureBatches(context).replay(listed)
     assert (
-        told.left
+        told.blocked_by
         == "3 records are in the range of objects that other routes or other code have put; compare them by hand"
     )
     assert listed.key in world.s3.objects, "nothing is removed"
@@ -170,10 +182,10 @@ def test_dead_letter_of_a_record_is_left_while_its_batch_is_still_tried(world: W
     failing_once(world, "claims/")
     assert world.invoke(one, two).payload != {"batchItemFailures": []}
     world.clock += 7200
-    with world.replayer() as replayer:
-        (listed,) = list(replayer._inventory.below("dead-letter/records/"))
-        told = replayer.record_letter(listed, STREAM, now=world.clock)
-    assert told.left == "its batch is still being tried; it is settled with the next try"
+    with world.replaying() as context:
+        (listed,) = list(context.inventory.below("dead-letter/records/"))
+        told = RecordLetters(context).replay(listed, now=world.clock)
+    assert told.blocked_by == "its batch is still being tried; it is settled with the next try"
 
 
 def test_dead_letter_of_records_that_can_be_read_now_is_delivered_once(world: World) -> None:
@@ -184,10 +196,10 @@ def test_dead_letter_of_records_that_can_be_read_now_is_delivered_once(world: Wo
     readable = {**letter, "rawData": base64.b64encode(numbered(claim, 1)[0]).decode()}
     world.s3.objects[key]["Body"] = gzip.compress(json.dumps(readable).encode() + b"\n")
     for later, expected in ((60, True), (7200, False)):
-        with world.replayer() as replayer:
-            (listed,) = list(replayer._inventory.below("dead-letter/records/"))
-            told = replayer.record_letter(listed, STREAM, now=world.clock + later)
-        assert bool(told.left) == expected, told
+        with world.replaying() as context:
+            (listed,) = list(context.inventory.below("dead-letter/records/"))
+            told = RecordLetters(context).replay(listed, now=world.clock + later)
+        assert bool(told.blocked_by) == expected, told
     assert key not in world.s3.objects
     standing = [key for key, put in world.s3.objects.items() if lines_in(put["Body"]) == numbered(claim, 1)]
     assert sorted(key.partition("/")[0] for key in standing) == ["all", "claims"]
@@ -197,11 +209,11 @@ def test_stream_is_replayed_up_to_the_slowest_route_and_the_rest_is_told(world: 
     numbers = world.send(*numbered(claim, 1, 2, 3))
     world.invoke(numbers[0], numbers[0])
     (first, *_) = world.replay(stream=True)
-    assert (first.records, first.to_come, first.left) == (0, 2, "")
+    assert (first.records, first.to_come, first.blocked_by) == (0, 2, "")
     world.invoke(numbers[1], numbers[2])
     world.s3.objects = {key: put for key, put in world.s3.objects.items() if not key.startswith("claims/")}
     (first, *_) = world.replay(stream=True)
-    assert (first.records, first.to_come, first.left) == (3, 0, "")
+    assert (first.records, first.to_come, first.blocked_by) == (3, 0, "")
     assert holds(world), world.problems()
 
 
@@ -212,11 +224,11 @@ def test_dead_letter_of_an_unprotected_object_is_protected_on_its_way(world: Wor
     world.vault.refuses = DeliveryError("the hash key: disabled", reason=Reason.KMS_KEY_DISABLED, is_transient=False)
     assert world.invoke(one, one).payload == {"batchItemFailures": []}
     told = world.replay()
-    assert [thing.left for thing in told] == ["the hash key: disabled"]
+    assert [result.blocked_by for result in told] == ["the hash key: disabled"]
     assert not any(key.startswith("claims/") for key in world.s3.objects)
     world.heal()
     world.clock += 7200
-    assert [thing.left for thing in world.replay()] == [""]
+    assert [result.blocked_by for result in world.replay()] == [""]
     (put,) = (put for key, put in world.s3.objects.items() if key.startswith("claims/"))
     assert "protection" not in put["Metadata"]
     assert b"Claims Motor" not in lines_in(put["Body"])[0]
@@ -236,7 +248,7 @@ def refused_letter(world: World, routes: RouteTable) -> None:
 def test_dead_letter_that_is_older_than_the_rules_of_its_route_is_protected(world: World) -> None:
     refused_letter(world, TABLE)
     world.table = PROTECTED
-    assert [thing.left for thing in world.replay()] == [""]
+    assert [result.blocked_by for result in world.replay()] == [""]
     (put,) = (put for key, put in world.s3.objects.items() if key.startswith("claims/"))
     assert b"Claims Motor" not in lines_in(put["Body"])[0]
 
@@ -249,9 +261,9 @@ def test_dead_letter_of_other_rules_is_left(world: World) -> None:
     ):
         world.table = routes
         (told,) = world.replay()
-        assert told.left.startswith("its route had other rules when it was made")
+        assert told.blocked_by.startswith("its route had other rules when it was made")
     world.table = PROTECTED
-    assert [thing.left for thing in world.replay()] == [""]
+    assert [result.blocked_by for result in world.replay()] == [""]
 
 
 def test_name_without_a_claim_tells_nothing_of_the_record_as_it_came(world: World) -> None:
@@ -262,7 +274,7 @@ def test_name_without_a_claim_tells_nothing_of_the_record_as_it_came(world: Worl
     world.invoke(one, one)
     world.heal()
     world.clock += 7200
-    assert [thing.left for thing in world.replay()] == [""]
+    assert [result.blocked_by for result in world.replay()] == [""]
     (key,) = (key for key in world.s3.objects if key.startswith("claims/"))
     assert f"{zlib.crc32(numbered(claim, 1)[0] + b'\n'):08x}" not in key
     again = world.s3.objects[key]["Metadata"]["numbers-crc32"]
@@ -353,8 +365,8 @@ def test_replay_that_fails_in_part_commits_nothing(world: World) -> None:
     give_up(world, *numbers[:2])
     world.invoke(numbers[2], numbers[5])
     failing_once(world, "claims/")
-    assert "SlowDown" in world.replay()[0].left
-    assert [thing.left for thing in world.replay()] == [""]
+    assert "SlowDown" in world.replay()[0].blocked_by
+    assert [result.blocked_by for result in world.replay()] == [""]
     world.invoke(numbers[2], numbers[4])
     assert holds(world), world.problems()
 
@@ -431,7 +443,7 @@ def test_planted_batch_is_refused_and_hides_nothing(world: World, asked: dict[st
     """Numbers of all nines would make every real record look delivered, with success and without an alarm."""
     one, two = world.send(*numbered(claim, 1, 2))
     world.invoke(one, one)
-    assert why in planted(world, "9" * 56, **asked).left
+    assert why in planted(world, "9" * 56, **asked).blocked_by
     assert world.invoke(two, two).payload == {"batchItemFailures": []}
     assert holds(world), world.problems()
 
@@ -485,7 +497,7 @@ def test_table_restored_from_a_backup_empties_nothing_that_was_committed_since(w
     issued = max(row.version for row in world.rows.values())
     world.rows = deepcopy(world.backup)
     world.clock += 1000
-    assert world.recovery().recover(Shard(STREAM, "shardId-000000000000")).left == ""
+    assert world.recovery().recover(Shard(STREAM, "shardId-000000000000")).blocked_by == ""
     assert min(row.version for row in world.rows.values()) > issued
     assert world.invoke(numbers[3], numbers[3]).payload == {"batchItemFailures": []}
     assert holds(world), "although the stream has forgotten what is intended"
@@ -534,8 +546,8 @@ def test_dead_letter_of_a_record_to_a_sealing_route_is_delivered_once_by_two_rep
     world.table = next(one for one in PROTECTED_NEW_CODE if one.code == READS_POISON)
     world.clock += 7200
     failing_once(world, "all/")
-    assert "SlowDown" in world.replay(records=True)[0].left
-    assert [thing.left for thing in world.replay(records=True)] == [""]
+    assert "SlowDown" in world.replay(records=True)[0].blocked_by
+    assert [result.blocked_by for result in world.replay(records=True)] == [""]
     assert (len(lines_below(world, "claims/")), len(lines_below(world, "all/"))) == (1, 1)
 
 
@@ -553,11 +565,11 @@ def test_record_that_can_be_read_now_is_delivered_once_whatever_is_replayed_firs
         if source == "on-failure":
             give_up(world, *numbers)
         told = world.replay(stream=source == "stream")
-        assert [thing.left for thing in told] == [""]
+        assert [result.blocked_by for result in told] == [""]
         assert told[0].waiting == (2 if order == "stream first" else 0)
 
     def replay_letters() -> None:
-        assert {thing.left for thing in world.replay(records=True)} == {""}
+        assert {result.blocked_by for result in world.replay(records=True)} == {""}
 
     steps = [replay_the_rest, replay_letters]
     for step in steps if order == "stream first" else reversed(steps):
@@ -581,7 +593,7 @@ def test_part_of_an_aggregate_that_was_replayed_is_told_from_the_others(seed: in
     world.clock += 7200
     for is_of_stream in (False, True) if order == "letters first" else (True, False):
         told = world.replay(stream=is_of_stream, records=not is_of_stream)
-        assert {thing.left for thing in told} == {""}
+        assert {result.blocked_by for result in told} == {""}
     assert len(lines_below(world, "all/")) == 3
     assert sorted(line.count(b'"n":2,') for line in lines_below(world, "all/")) == [0, 0, 1]
     assert holds(world), world.problems()
@@ -600,7 +612,7 @@ def test_record_that_other_code_could_neither_read_nor_set_aside_is_found_missin
     world.invoke(later, later)
     world.deploy([OTHER_CODE])
     for _ in range(2):
-        assert {thing.left for thing in world.replay(stream=True)} == {""}
+        assert {result.blocked_by for result in world.replay(stream=True)} == {""}
         assert sorted(line.count(b'"n":2,') for line in lines_below(world, "all/")) == [0, 0, 0, 1]
     assert holds(world), world.problems()
 
@@ -613,7 +625,7 @@ def test_record_that_waits_as_a_dead_letter_is_not_delivered_twice_to_a_new_rout
     world.invoke(numbers[0], numbers[1])
     assert len(lines_below(world, "audit/")) == 2
     world.clock += 7200
-    assert [thing.left for thing in world.replay(records=True)] == [""]
+    assert [result.blocked_by for result in world.replay(records=True)] == [""]
     assert (len(lines_below(world, "audit/")), len(lines_below(world, "all/"))) == (2, 2)
     assert holds(world), world.problems()
 
@@ -669,9 +681,9 @@ def erased_beside_a_replay(world: World, turn: int) -> bool:
     for place in range(20):
         if place == turn:
             world.replay()
-        request = ErasureRequest(contact_id="contact-1", apply=True, most=1, after=after)
+        request = ErasureRequest(contact_id="contact-1", apply=True, limit=1, after=after)
         done = world._erase_slice(request)
-        is_done = is_done and not any(thing["left"] for thing in done.things)
+        is_done = is_done and not any(result["blocked_by"] for result in done.results)
         after = done.next
         if after is None and place >= turn:
             return is_done
@@ -744,10 +756,10 @@ def test_replay_removes_only_what_it_has_read(world: World) -> None:
 
     world.before_request = replaced
     (told,) = world.replay()
-    assert told.left == "DeleteObject failed with PreconditionFailed"
+    assert told.blocked_by == "DeleteObject failed with PreconditionFailed"
     assert key in world.s3.objects
     world.before_request = lambda _: None
-    assert [thing.left for thing in world.replay()] == [""]
+    assert [result.blocked_by for result in world.replay()] == [""]
     assert holds(world), world.problems()
 
 
@@ -791,7 +803,7 @@ def test_shard_that_the_stream_no_longer_lists_is_recovered(world: World) -> Non
     give_up(world, numbers[2])
     world.shards["shardId-000000000000"].is_expired = True
     world.restore()
-    assert [thing.left for thing in world.replay()] == [""]
+    assert [result.blocked_by for result in world.replay()] == [""]
     assert holds(world), world.problems()
 
 
@@ -841,7 +853,7 @@ def test_recovery_tells_what_the_stream_cannot_bring_again(world: World) -> None
     standing = {key: put["Body"] for key, put in world.s3.objects.items()}
     world.shards["shardId-000000000000"].is_expired = True
     told = world.recovery().recover(Shard(STREAM, "shardId-000000000000"))
-    assert "objects overlap later ones" in told.left
+    assert "objects overlap later ones" in told.blocked_by
     assert told.records == 0
     assert {key: put["Body"] for key, put in world.s3.objects.items()} == standing
 
@@ -858,8 +870,8 @@ def test_replay_of_the_stream_reaches_over_no_object_of_other_routes(world: Worl
     world.deploy([TABLE])
     (shard,) = world.shards.values()
     for first in (0, 3, 0):
-        with world.replayer() as replayer:
-            replayer.stream_records(event_of(shard.records[first:], shard.shard_id, STREAM), "", is_settled=True)
+        with world.replaying() as context:
+            StreamRecords(context).replay(event_of(shard.records[first:], shard.shard_id, STREAM), "", is_settled=True)
     assert sorted(lines_below(world, "claims/")) == sorted(documents)
 
 
@@ -886,7 +898,7 @@ def test_record_that_was_erased_from_a_dead_letter_does_not_come_back(world: Wor
         world.clock += 7200
         for is_of_stream in (True, False) if order == "stream first" else (False, True):
             told = world.replay(stream=is_of_stream, records=not is_of_stream)
-            assert {thing.left for thing in told} == {""}
+            assert {result.blocked_by for result in told} == {""}
         assert len(lines_below(world, "all/")) == 1 + others
     assert holds(world), world.problems()
 
@@ -898,7 +910,7 @@ def test_trial_of_an_expired_shard_ends_with_the_replay_of_its_batch(world: Worl
     assert world.invoke(one, two).payload != {"batchItemFailures": []}
     give_up(world, one, two)
     world.shards["shardId-000000000000"].is_expired = True
-    assert [thing.left for thing in world.replay()] == [""]
+    assert [result.blocked_by for result in world.replay()] == [""]
     assert [row.progress.trial for row in world.rows.values()] == [None]
     assert holds(world), world.problems()
 
@@ -908,7 +920,7 @@ def test_batch_of_an_expired_shard_moves_no_watermark_beyond_the_furthest(world:
     world.invoke(one, two)
     give_up(world, three)
     world.shards["shardId-000000000000"].is_expired = True
-    assert [thing.left for thing in world.replay()] == [""]
+    assert [result.blocked_by for result in world.replay()] == [""]
     assert {mark for row in world.rows.values() for mark in row.watermarks.values()} == {two}
 
 
@@ -975,7 +987,7 @@ def test_batch_that_new_code_reads_is_compared_with_objects_that_reach_beyond_it
     world.deploy([OTHER_CODE])
     world.shards["shardId-000000000000"].is_expired = is_expired
     (told,) = world.replay()
-    assert ("compare them by hand" in told.left) is is_expired
+    assert ("compare them by hand" in told.blocked_by) is is_expired
     if not is_expired:
         assert len(lines_below(world, "all/")) == 4
         assert holds(world), world.problems()
@@ -993,7 +1005,7 @@ def test_name_that_was_emptied_during_a_trial_may_be_filled_by_a_replay(world: W
     failing_once(world, "all/")
     assert world.invoke(numbers[2], numbers[4]).payload != {"batchItemFailures": []}
     world.clock += 7200
-    assert [thing.left for thing in world.replay()] == [""]
+    assert [result.blocked_by for result in world.replay()] == [""]
     world.deploy([OTHER_CODE])
     assert world.invoke(numbers[2], numbers[4]).payload == {"batchItemFailures": []}
     assert holds(world), world.problems()
@@ -1012,11 +1024,11 @@ def test_dead_letter_of_a_record_waits_for_the_route_that_lags_behind(world: Wor
     world.deploy([OTHER_CODE])
     world.clock += 7200
     (inventory_key,) = (key for key in world.s3.objects if key.startswith("dead-letter/records/"))
-    with world.replayer() as replayer:
-        inventory = Inventory(cast("Any", world.s3), settings_of(world.table), world.table, Inline())
+    with world.replaying() as context:
+        inventory = world.inventory()
         (listed,) = inventory.below(inventory_key)
-        told = replayer.record_letter(listed, STREAM, now=world.clock)
-    assert told.left.startswith("claims has not reached its records yet")
+        told = RecordLetters(context).replay(listed, now=world.clock)
+    assert told.blocked_by.startswith("claims has not reached its records yet")
     assert world.invoke(numbers[0], numbers[2]).payload == {"batchItemFailures": []}
     for _ in range(2):
         world.replay(records=True)

@@ -20,6 +20,7 @@ from uuid import UUID
 
 from botocore.exceptions import ClientError
 
+from aws.bucket import Bucket
 from aws.checkpoint import CheckpointTable, NoCheckpoint
 from aws.inventory import Inventory
 from aws.invocation import Invocation
@@ -36,8 +37,13 @@ from local.event_source.verdict import Answer, Outcome
 from operations.erase.eraser import Eraser
 from operations.erase.request import ErasureRequest
 from operations.erase.walk import ErasureWalk
+from operations.replay.context import ReplayContext
+from operations.replay.object_letters import ObjectLetters
+from operations.replay.on_failure import OnFailureBatches
+from operations.replay.record_letters import RecordLetters
 from operations.replay.recovery import Recovery
-from operations.replay.replayer import Replayed, Replayer
+from operations.replay.replayed import Replayed
+from operations.replay.stream_records import StreamRecords
 from routing import layout
 from routing.errors import CheckpointError, DeliveryError, EventError, OutOfTimeError, RecordError
 from routing.fields import Node
@@ -362,7 +368,7 @@ class World:
             self._depth -= 1
 
     def _sink(self, invocation: Invocation, table: RouteTable) -> S3Sink:
-        return S3Sink(cast("Any", self.s3), settings_of(table), invocation, Shuffled(self.random), self.refusals)
+        return S3Sink(self._bucket(), settings_of(table).key_arns, invocation, Shuffled(self.random), self.refusals)
 
     def _checkpoint(self, invocation: Invocation) -> Any:
         if not self.has_checkpoint:
@@ -460,25 +466,34 @@ class World:
     # --- replay ---------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def replayer(self) -> Iterator[Replayer]:
+    def replaying(self) -> Iterator[ReplayContext]:
         """Run a replay as an invocation of its own."""
-        table = self.table
         with self._invocation() as invocation:
-            client = cast("Any", self.s3)
-            yield Replayer(
-                client=client,
-                settings=settings_of(table),
-                table=table,
-                decoder=decoder_of(table),
-                protector=protector(self.vault),
-                sink=self._sink(invocation, table),
-                checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
-                inventory=Inventory(client, settings_of(table), table, Inline()),
-                stream=self.stream,
-                mappings={"mapping"},
-                applies=True,
-                sleep=self._wait,
-            )
+            yield self._replay_context(invocation)
+
+    def _replay_context(self, invocation: Invocation) -> ReplayContext:
+        table = self.table
+        return ReplayContext(
+            bucket=self._bucket(),
+            dead_letter_key_arn=settings_of(table).key_arns[layout.DEAD_LETTER],
+            table=table,
+            decoder=decoder_of(table),
+            protector=protector(self.vault),
+            sink=self._sink(invocation, table),
+            checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
+            inventory=self.inventory(),
+            stream=self.stream,
+            mappings={"mapping"},
+            applies=True,
+            sleep=self._wait,
+        )
+
+    def _bucket(self) -> Bucket:
+        return Bucket(cast("Any", self.s3), "bucket", "111122223333")
+
+    def inventory(self) -> Inventory:
+        """List and look at what is stored, by the deployed routes."""
+        return Inventory(self._bucket(), self.table, Inline())
 
     def replay(self, *, stream: bool = False, is_settled: bool = False, records: bool = False) -> list[Replayed]:
         """Replay what waits: dead letters of objects, then what Lambda gave up on, then the stream if asked to.
@@ -493,20 +508,21 @@ class World:
         if records:
             prefixes.insert(self.random.randint(0, 2), "dead-letter/records/")
         for prefix in prefixes:
-            inventory = Inventory(cast("Any", self.s3), settings_of(self.table), self.table, Inline())
-            for listed in list(inventory.below(prefix)):
-                with self.replayer() as replayer:
+            for listed in list(self.inventory().below(prefix)):
+                with self.replaying() as context:
                     if prefix == "aws/lambda/":
-                        told.append(replayer.given_up(listed))
+                        told.append(OnFailureBatches(context).replay(listed))
                     elif prefix == "dead-letter/records/":
-                        told.append(replayer.record_letter(listed, STREAM, now=self.clock))
-                    elif (one := replayer.object_letter(listed, STREAM, now=self.clock)) is not None:
+                        told.append(RecordLetters(context).replay(listed, now=self.clock))
+                    elif (one := ObjectLetters(context).replay(listed, now=self.clock)) is not None:
                         told.append(one)
         for shard in self.readable() if stream else ():
             for start in range(0, len(shard.records), 4):
                 event = event_of(shard.records[start : start + 4], shard.shard_id, STREAM)
-                with self.replayer() as replayer:
-                    told.append(replayer.stream_records(event, f"{shard.shard_id} from {start}", is_settled=is_settled))
+                with self.replaying() as context:
+                    told.append(
+                        StreamRecords(context).replay(event, f"{shard.shard_id} from {start}", is_settled=is_settled)
+                    )
         return told
 
     # --- erasure, restored tables, forgeries --------------------------------------------------------------------
@@ -517,10 +533,10 @@ class World:
         after: str | None = None
         is_done = True
         while True:
-            request = ErasureRequest(contact_id=contact_id, apply=True, most=self.random.randint(1, 3), after=after)
+            request = ErasureRequest(contact_id=contact_id, apply=True, limit=self.random.randint(1, 3), after=after)
             done = self._erase_slice(request)
-            is_done = is_done and not any(thing["left"] for thing in done.things)
-            self.calls["erased"] += len(done.things)
+            is_done = is_done and not any(result["blocked_by"] for result in done.results)
+            self.calls["erased"] += len(done.results)
             if done.next is None:
                 self.calls["done erasures"] += is_done
                 return is_done
@@ -529,12 +545,11 @@ class World:
                 self.replay(records=True)
 
     def _erase_slice(self, request: ErasureRequest) -> Any:
-        table, client = self.table, cast("Any", self.s3)
+        table = self.table
         with self._invocation() as invocation:
             eraser = Eraser(
                 request,
-                client=client,
-                settings=settings_of(table),
+                bucket=self._bucket(),
                 table=table,
                 decoder=decoder_of(table),
                 protector=protector(self.vault),
@@ -545,9 +560,7 @@ class World:
                 sleep=self._wait,
             )
             patient = Invocation(invocation.id, lambda: 900.0, now=invocation.now)
-            return ErasureWalk(client=client, settings=settings_of(table), table=table, invocation=patient).run(
-                request, eraser
-            )
+            return ErasureWalk(bucket=self._bucket(), table=table, invocation=patient).run(request, eraser)
 
     def back_up(self) -> None:
         """Keep the rows as they are now."""
@@ -569,8 +582,8 @@ class World:
         for shard in self.readable():
             for start in range(0, len(shard.records), 4):
                 event = event_of(shard.records[start : start + 4], shard.shard_id, STREAM)
-                with self.replayer() as replayer:
-                    replayer.stream_records(event, f"{shard.shard_id} from {start}", is_settled=True)
+                with self.replaying() as context:
+                    StreamRecords(context).replay(event, f"{shard.shard_id} from {start}", is_settled=True)
 
     @contextmanager
     def _calm(self) -> Iterator[None]:
@@ -584,15 +597,7 @@ class World:
 
     def recovery(self) -> Recovery:
         invocation = Invocation(f"recovery-{self.clock}", lambda: 900.0, now=lambda: self.clock)
-        client, table = cast("Any", self.s3), self.table
-        return Recovery(
-            table=table,
-            checkpoint=cast("CheckpointTable", self._checkpoint(invocation)),
-            inventory=Inventory(client, settings_of(table), table, Inline()),
-            stream=self.stream,
-            applies=True,
-            sleep=self._wait,
-        )
+        return Recovery(self._replay_context(invocation))
 
     def forge(self) -> None:
         """Let somebody plant a batch below `aws/lambda/`, or invoke the function with an invented event."""

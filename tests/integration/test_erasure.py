@@ -255,8 +255,8 @@ def test_slices_go_on_where_one_ended(erasing: Erasing) -> None:
         erasing.deliver(numbered_event([(FIRST_SEQUENCE_NUMBER + 10**9 + number, document)]), invocation())
     done, after, searched = 0, None, 0
     while True:
-        answer = erasing.ask({"contact_id": GONE, "apply": True, "most": 1, "after": after})
-        done, after, searched = done + 1, answer["next"], searched + answer["looked_at"]
+        answer = erasing.ask({"contact_id": GONE, "apply": True, "limit": 1, "after": after})
+        done, after, searched = done + 1, answer["next"], searched + answer["scanned"]
         if after is None:
             break
     assert done > 2
@@ -275,8 +275,8 @@ def test_receipt_says_what_was_done_and_holds_no_record(erasing: Erasing, tmp_pa
         True,
         len(erasing.aws.lines()),
     )
-    assert sum(thing.get("records", 0) for thing in receipt["objects"]) == 4
-    assert sum(thing.get("entries", 0) for thing in receipt["objects"]) == 1
+    assert sum(result.get("records", 0) for result in receipt["objects"]) == 4
+    assert sum(result.get("entries", 0) for result in receipt["objects"]) == 1
     assert KEPT not in file.read_text()
 
 
@@ -297,7 +297,7 @@ def test_log_does_not_tell_whose_records_went(erasing: Erasing, caplog: pytest.L
             {"contact_id": GONE, "first_date": "yesterday"},
             "first_date: expected a date like 2026-03-01, got 9 characters",
         ),
-        ({"contact_id": GONE, "most": 0}, "most: expected 1 to 10000, got 0"),
+        ({"contact_id": GONE, "limit": 0}, "limit: expected 1 to 10000, got 0"),
         ({"contact_id": GONE, "all": True}, "erase: Object contains unknown field `all`"),
         ({}, "missing required field `contact_id`"),
     ],

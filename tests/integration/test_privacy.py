@@ -129,7 +129,7 @@ def test_nothing_that_the_function_says_holds_a_value_of_a_record(how: str) -> N
     assert ("sealed [b'{" in said) == (how in {"well", "replay"}), (
         "nothing of a protected route was there to be looked at"
     )
-    assert ("'left': ''" in said) == (how == "replay"), "nothing was replayed"
+    assert ("'blocked_by': ''" in said) == (how == "replay"), "nothing was replayed"
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,7 @@ def test_who_may_do_what_is_written_in_one_part() -> None:
     """A security officer reads it from the first role to the last policy, and nothing else in between."""
     grants = ("AWS::IAM::Role", "AWS::KMS::", "AWS::S3::Bucket", "AWS::IAM::ManagedPolicy")
     written, _ = decode(str(TEMPLATE))
+    assert written
     kinds = [resource["Type"] for resource in written["Resources"].values()]
     places = [place for place, kind in enumerate(kinds) if kind.startswith(grants)]
 

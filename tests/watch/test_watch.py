@@ -81,7 +81,7 @@ def emitted(aws: Aws, capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     fan_out(event_of_documents([claim(), contact(), b"poison"]), Invocation("i", lambda: 60.0))
     telemetry = Telemetry("ctr-fanout")
     telemetry.publish_checks([Check("orders"), Check("japan", Reason.KMS_KEY_DISABLED, "disabled")])
-    telemetry.publish_replay(ReplayRequest(source="dead-letters", apply=True), ReplaySlice(things=[], next=None))
+    telemetry.publish_replay(ReplayRequest(source="dead-letters", apply=True), ReplaySlice(results=[], next=None))
     return set(emitted_in(capsys.readouterr().out))
 
 

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from aws.bucket import Bucket
 from aws.checkpoint import CheckpointTable, NoCheckpoint
 from aws.inventory import Listed
 from aws.s3_sink import S3Sink
-from aws.settings import Settings
 from operations.claims import patient_claim
 from operations.erase.request import ErasureRequest
 from routing import layout
@@ -33,9 +32,6 @@ from routing.stages.protect import Protector
 from routing.stored.erased_lines import Erased, erased, erased_letters
 from routing.stored.object_format import ERASED, FENCING, Name, gzipped
 from routing.table.routes import Route, RouteTable
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 _REPLAY_FIRST = (
     "a batch that Lambda gave up on holds it; replay it (ctr-fanout replay on-failure --apply), then erase again"
@@ -69,7 +65,7 @@ class Erasure:
         records: Records of the contact that are gone, or would be.
         entries: Parts of other records, as of an agent event's snapshot, that are gone, or would be.
         mentions: Records of others that still name the contact.
-        left: Why something of the contact is still there; empty if nothing is, or would be.
+        blocked_by: Why something of the contact is still there; empty if nothing is, or would be.
     """
 
     key: str
@@ -78,7 +74,7 @@ class Erasure:
     records: int = 0
     entries: int = 0
     mentions: int = 0
-    left: str = ""
+    blocked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +94,7 @@ class Eraser:
         self,
         request: ErasureRequest,
         *,
-        client: "S3Client",
-        settings: Settings,
+        bucket: Bucket,
         table: RouteTable,
         decoder: Decoder,
         protector: Protector,
@@ -114,8 +109,7 @@ class Eraser:
         Raises:
             DeliveryError: The key of a route's tokens cannot be used, so that nobody can tell whose its records are.
         """
-        self._client = client
-        self._settings = settings
+        self._bucket = bucket
         self._table = table
         self._decoder = decoder
         self._sink = sink
@@ -156,18 +150,18 @@ class Eraser:
             if told is None or not (told.records or told.entries):
                 return told
             if claim.may_change(name.key, RouteName(name.place[0]), name.first):
-                return replace(told, left=_STILL_TRIED)
+                return replace(told, blocked_by=_STILL_TRIED)
             self._rewrite(name, read, claim)
         # Where the bucket keeps no versions, `null` is what has just been put.
         if self._deletes_old_versions and read.version not in {"", "null"}:
-            self._delete(name.key, read.version)
+            self._bucket.delete_version(name.key, read.version)
         return told
 
     def _without_a_claim(self, version: Version) -> Erasure | None:
         """Tell what a rehearsal finds; delete an old version, which nobody writes any more."""
         told = self._found(version, self._read(version))
         if told is not None and self._applies and version.id is not None:
-            self._delete(version.listed.key, version.id)
+            self._bucket.delete_version(version.listed.key, version.id)
         return told
 
     def _found(self, version: Version, read: _Read) -> Erasure | None:
@@ -178,14 +172,14 @@ class Eraser:
             count = self._given_up(read.lines[0]) if read.lines else 0
             if not count:
                 return None
-            return replace(what, records=count, left="" if version.id else _REPLAY_FIRST)
+            return replace(what, records=count, blocked_by="" if version.id else _REPLAY_FIRST)
         made = self._erased(name, read.lines)
         if not (made.is_changed or made.sealed or made.mentions):
             return None
         left = _SEALED if made.sealed else _NO_SUCH_NAME if name is None and made.is_changed else ""
         if version.id is not None:  # it is deleted as a whole
             left = ""
-        return replace(what, records=made.records, entries=made.entries, mentions=made.mentions, left=left)
+        return replace(what, records=made.records, entries=made.entries, mentions=made.mentions, blocked_by=left)
 
     def _erased(self, name: Name | None, lines: list[bytes]) -> Erased:
         if name is not None and name.place[0] == layout.DEAD_LETTER:
@@ -224,25 +218,10 @@ class Eraser:
         self._sink.replace(rewritten, read.etag)
 
     def _read(self, version: Version) -> _Read:
-        asked: dict[str, Any] = {"VersionId": version.id} if version.id else {}
-        answer = self._client.get_object(
-            Bucket=self._settings.bucket,
-            Key=version.listed.key,
-            ExpectedBucketOwner=self._settings.bucket_owner,
-            **asked,
-        )
-        body = answer["Body"].read()
+        got = self._bucket.get(version.listed.key, version.id)
         is_batch = version.listed.key.startswith(HANDED_OVER)
-        lines = [body] if is_batch else gzip.decompress(body).splitlines()
-        return _Read(lines, answer["Metadata"], answer["ETag"], answer.get("VersionId", ""))
-
-    def _delete(self, key: str, version: str) -> None:
-        self._client.delete_object(
-            Bucket=self._settings.bucket,
-            Key=key,
-            VersionId=version,
-            ExpectedBucketOwner=self._settings.bucket_owner,
-        )
+        lines = [got.body] if is_batch else gzip.decompress(got.body).splitlines()
+        return _Read(lines, got.metadata, got.etag, got.version)
 
     def _held(self, name: Name) -> AbstractContextManager[Claim]:
         return patient_claim(self._checkpoint, name.shard_beside(self._stream_arn), self._table, self._sleep)
@@ -263,14 +242,15 @@ class Eraser:
             code = err.response["Error"]["Code"]
             if code in {"NoSuchKey", "NoSuchVersion", "404"}:  # removed meanwhile
                 return None
-            return replace(what, left=f"{err.operation_name} failed with {code}")
+            return replace(what, blocked_by=f"{err.operation_name} failed with {code}")
         except CtrFanoutError as err:
-            return replace(what, left=str(err))
+            return replace(what, blocked_by=str(err))
         except BotoCoreError as err:
-            return replace(what, left=type(err).__name__)
+            return replace(what, blocked_by=type(err).__name__)
         except (OSError, EOFError, zlib.error, ValueError, RecursionError, AttributeError, TypeError) as err:
             return replace(
-                what, left=f"expected what ctr-fanout or Lambda puts here, got {type(err).__name__}; look at it by hand"
+                what,
+                blocked_by=f"expected what ctr-fanout or Lambda puts here, got {type(err).__name__}; look at it by hand",
             )
 
 

@@ -23,7 +23,7 @@ class ErasureRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         old_versions: True also deletes old versions that hold the contact.
         first_date: Only below `date=` this or later, e.g. `2026-03-01`.
         last_date: Only below `date=` this or earlier.
-        most: Objects of one slice: 1 to 10,000.
+        limit: Objects of one slice: 1 to 10,000.
         after: Where the slice before ended.
     """
 
@@ -32,7 +32,7 @@ class ErasureRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     old_versions: bool = False
     first_date: str | None = None
     last_date: str | None = None
-    most: int = 1000
+    limit: int = 1000
     after: str | None = None
 
 
@@ -40,14 +40,14 @@ class ErasureSlice(msgspec.Struct, frozen=True, kw_only=True):
     """What one slice did.
 
     Attributes:
-        things: One entry for each object, or old version of one, that holds the contact.
-        looked_at: How many objects and old versions were searched.
+        results: One entry for each object, or old version of one, that holds the contact.
+        scanned: How many objects and old versions were searched.
         blind: Routes whose rules hide whose a record is.
         next: Where the next slice begins; None if this was the last.
     """
 
-    things: list[dict[str, Any]]
-    looked_at: int
+    results: list[dict[str, Any]]
+    scanned: int
     blind: list[RouteName]
     next: str | None
 
@@ -69,6 +69,6 @@ def read_erasure(event: Mapping[str, object]) -> ErasureRequest:
     for name, date in (("first_date", request.first_date), ("last_date", request.last_date)):
         if date is not None and not _DATE.fullmatch(date):
             raise EventError(f"erase: {name}: expected a date like 2026-03-01, got {len(date)} characters")
-    if not 1 <= request.most <= 10_000:  # noqa: PLR2004 - documented above
-        raise EventError(f"erase: most: expected 1 to 10000, got {request.most}")
+    if not 1 <= request.limit <= 10_000:  # noqa: PLR2004 - documented above
+        raise EventError(f"erase: limit: expected 1 to 10000, got {request.limit}")
     return request

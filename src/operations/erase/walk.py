@@ -8,12 +8,12 @@ is now.
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import batched, groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aws.bucket import Bucket
 from aws.clients import PARALLEL_PUTS
 from aws.inventory import Listed
 from aws.invocation import Invocation
-from aws.settings import Settings
 from operations.erase.eraser import Eraser, Version
 from operations.erase.request import ErasureRequest, ErasureSlice
 from routing import layout
@@ -21,9 +21,6 @@ from routing.layout import HANDED_OVER
 from routing.model import ObjectKey
 from routing.stored.object_format import read_name
 from routing.table.routes import RouteTable
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 _LETTERS = (f"{layout.RECORD_LETTER_PREFIX}/", f"{layout.OBJECT_LETTER_PREFIX}/")
 # What a few objects of 64 MB at once may need, and the wait for a claim.
@@ -33,25 +30,24 @@ _SECONDS_FOR_A_FEW = 120
 class ErasureWalk:
     """Walks through the bucket, prefix by prefix in the order of the keys, and erases a contact."""
 
-    def __init__(self, *, client: "S3Client", settings: Settings, table: RouteTable, invocation: Invocation) -> None:
-        """Take the bucket."""
-        self._client = client
-        self._settings = settings
+    def __init__(self, *, bucket: Bucket, table: RouteTable, invocation: Invocation) -> None:
+        """Bind a bucket to the routes whose prefixes are searched, and to the deadline of an invocation."""
+        self._bucket = bucket
         self._table = table
         self._invocation = invocation
 
     def run(self, request: ErasureRequest, eraser: Eraser) -> ErasureSlice:
         """Erase from one slice; it ends between two keys, so that no version of one is left out."""
-        things: list[dict[str, Any]] = []
-        after, looked_at = request.after or "", 0
+        results: list[dict[str, Any]] = []
+        after, scanned = request.after or "", 0
         for few in batched(self._by_key(request), PARALLEL_PUTS, strict=False):
-            if looked_at >= request.most or self._invocation.remaining_seconds() < _SECONDS_FOR_A_FEW:
-                return ErasureSlice(things=things, looked_at=looked_at, blind=eraser.blind, next=after)
+            if scanned >= request.limit or self._invocation.remaining_seconds() < _SECONDS_FOR_A_FEW:
+                return ErasureSlice(results=results, scanned=scanned, blind=eraser.blind, next=after)
             versions = [version for of_key in few for version in of_key]
-            things += [asdict(told) for told in eraser.erase_all(versions)]
-            looked_at += len(versions)
+            results += [asdict(told) for told in eraser.erase_all(versions)]
+            scanned += len(versions)
             after = few[-1][0].listed.key
-        return ErasureSlice(things=things, looked_at=looked_at, blind=eraser.blind, next=None)
+        return ErasureSlice(results=results, scanned=scanned, blind=eraser.blind, next=None)
 
     def _by_key(self, request: ErasureRequest) -> Iterator[list[Version]]:
         for _, versions in groupby(self._versions(request), key=lambda version: version.listed.key):
@@ -67,23 +63,12 @@ class ErasureWalk:
                     yield version
 
     def _below(self, prefix: str, after: str, *, old_too: bool) -> Iterator[Version]:
-        """List what stands, or every version: the operations tell apart what may read old ones."""
-        name, marker, found = (
-            ("list_object_versions", "KeyMarker", "Versions")
-            if old_too
-            else ("list_objects_v2", "StartAfter", "Contents")
-        )
-        pages = self._client.get_paginator(name).paginate(  # type: ignore[call-overload] # one of two names
-            Bucket=self._settings.bucket,
-            Prefix=prefix,
-            ExpectedBucketOwner=self._settings.bucket_owner,
-            **({marker: after} if after.startswith(prefix) else {}),
-        )
-        for page in pages:
-            for entry in page.get(found, []):
-                key = ObjectKey(entry["Key"])
-                listed = Listed(key, read_name(key, self._table), entry["LastModified"].timestamp())
-                yield Version(listed=listed, id=None if entry.get("IsLatest", True) else entry["VersionId"])
+        """List current objects, or every version: listing versions needs a permission of its own."""
+        list_all = self._bucket.list_versions if old_too else self._bucket.list
+        for entry in list_all(prefix, after=after if after.startswith(prefix) else ""):
+            key = ObjectKey(entry["Key"])
+            listed = Listed(key, read_name(key, self._table), entry["LastModified"].timestamp())
+            yield Version(listed=listed, id=None if entry.get("IsLatest", True) else entry["VersionId"])
 
 
 def _is_within(request: ErasureRequest, version: Version) -> bool:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from aws.bucket import Bucket
 from aws.checkpoint import CheckpointTable, NoCheckpoint
 from aws.s3_sink import S3Sink, classified
-from aws.settings import Settings
 from routing import layout
 from routing.errors import CheckpointError, DeliveryError
 from routing.model import FencingToken, Kind, ObjectKey, RenderedObject, RouteName, Shard
@@ -28,7 +28,6 @@ from routing.table.routes import DEAD_LETTER_ROUTE, HASH_KEY, Route, RouteTable
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_s3 import S3Client
 
 CHECKPOINT = "checkpoint"
 ON_FAILURE = "on-failure"
@@ -102,19 +101,17 @@ def check_protection(vault: Vault, table: RouteTable, stack: str) -> Iterator[Ch
             yield Check(name)
 
 
-def check_on_failure(client: "S3Client", settings: Settings) -> Check:
+def check_on_failure(bucket: Bucket, expected: str) -> Check:
     """Put as Lambda puts a batch that it gave up on: naming no key, so that the bucket's default decides.
+
+    Args:
+        bucket: Of the stack.
+        expected: The ARN of the key that the bucket's default has to be.
 
     Source: https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
     """
-    expected = settings.key_arns[layout.DEAD_LETTER]
     try:
-        put = client.put_object(
-            Bucket=settings.bucket,
-            Key=f"{layout.HANDED_OVER}{_NAME}",
-            Body=_EMPTY,
-            ExpectedBucketOwner=settings.bucket_owner,
-        )
+        put = bucket.put_without_key(f"{layout.HANDED_OVER}{_NAME}", _EMPTY)
     except ClientError as err:
         error = classified(ON_FAILURE, layout.DEAD_LETTER, err)
         return Check(ON_FAILURE, error.reason, str(error), error.is_transient)

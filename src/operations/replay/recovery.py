@@ -6,43 +6,26 @@ stream, which delivers what is not stored and moves the watermarks (`docs/replay
 to be disabled meanwhile.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from aws.checkpoint import CheckpointTable, NoCheckpoint
-from aws.inventory import Inventory, Listed
-from operations.claims import patient_claim, read_only_claim
-from operations.replay.replayer import Replayed, Stream
+from aws.inventory import Listed
+from operations.replay.context import ReplayContext
+from operations.replay.replayed import Replayed
 from routing.errors import CheckpointError
 from routing.model import FencingToken, ObjectKey, SequenceNumber, Shard
 from routing.stages.progress import Claim
-from routing.stored.standing import Standing, uncommitted
-from routing.table.routes import RouteTable
+from routing.stored.objects import StoredObject, uncommitted
 
 _SECONDS_THAT_CLOCKS_DIFFER = 3600
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Recovery:
-    """Recovers the row of one shard after the other; with `applies` false it only reports what it would do.
+    """Recovers the row of one shard after the other."""
 
-    Attributes:
-        table: The deployed routes.
-        checkpoint: The rows.
-        inventory: Finds what is stored.
-        stream: Tells what it has issued.
-        applies: False for a dry run.
-        sleep: Waits for a claim.
-    """
-
-    table: RouteTable
-    checkpoint: CheckpointTable | NoCheckpoint
-    inventory: Inventory
-    stream: Stream
-    applies: bool
-    sleep: Callable[[float], None]
+    context: ReplayContext
 
     def recover(self, shard: Shard) -> Replayed:
         """Recover the row of a shard.
@@ -52,39 +35,41 @@ class Recovery:
         intents. Watermarks that the stream has not issued, since it was made anew, are dropped too.
 
         Returns:
-            `records` counts the names that become intents; `left` tells what was not done, and why.
+            `records` counts the names that become intents; `blocked_by` tells what was not done, and why.
         """
         try:
-            version = self.checkpoint.version(shard)
-            with self._held(shard) as claim:
+            version = self.context.checkpoint.version(shard)
+            with self.context.claim(shard) as claim:
                 found = self._objects(shard, claim, version)
-                oldest = self.stream.oldest(shard.shard_id)
+                oldest = self.context.stream.oldest(shard.shard_id)
                 left, doubtful = _unfinished(found, oldest)
                 left |= self._leftovers(found, claim, version)
-                told = Replayed(key=shard.shard_id, reason="Restored", records=len(left), left=_told(doubtful))
-                if not self.applies:
+                told = Replayed(key=shard.shard_id, reason="Restored", records=len(left), blocked_by=_told(doubtful))
+                if not self.context.applies:
                     return told
                 if (ahead := _highest(found)) >= (claim.token or 0):
                     seconds = (ahead - (claim.token or 0)) // 1000 + 1
-                    return Replayed(key=shard.shard_id, left=f"fencing tokens are ahead of the clock; wait {seconds} s")
-                out_of_reach = {key for key in claim.intents if self.table.owner_of(key) is None}
+                    return Replayed(
+                        key=shard.shard_id, blocked_by=f"fencing tokens are ahead of the clock; wait {seconds} s"
+                    )
+                out_of_reach = {key for key in claim.intents if self.context.table.owner_of(key) is None}
                 claim.recover(left | out_of_reach, keeps_watermarks=self._has_issued(shard, claim, oldest))
                 return told
         except CheckpointError as err:
-            return Replayed(key=shard.shard_id, left=str(err))
+            return Replayed(key=shard.shard_id, blocked_by=str(err))
 
     def shards(self) -> list[str]:
         """Return the ids of all shards that may have a row: those of the stream, and those that objects name."""
-        name = self.stream.arn.rpartition("/")[2]
-        return sorted({*self.stream.shards(), *(shard for stream, shard in self._everything if stream == name)})
+        name = self.context.stream.arn.rpartition("/")[2]
+        return sorted({*self.context.stream.shards(), *(shard for stream, shard in self._everything if stream == name)})
 
-    def _objects(self, shard: Shard, claim: Claim, version: FencingToken) -> list[Standing]:
+    def _objects(self, shard: Shard, claim: Claim, version: FencingToken) -> list[StoredObject]:
         """Return what may have changed since the backup, and everything behind.
 
         It lies beyond the watermarks of the backup, or was put since then, or is named by it.
         """
         marks = claim.watermarks
-        reached = min((marks.get(route, -1) for route in self.table.names), default=-1)
+        reached = min((marks.get(route, -1) for route in self.context.table.names), default=-1)
         listed = self._everything.get((shard.stream_name, shard.shard_id), [])
         changed = [
             one.name.first
@@ -93,9 +78,9 @@ class Recovery:
             and (one.key in claim.intents or one.modified_at > version / 1000 - _SECONDS_THAT_CLOCKS_DIFFER)
         ]
         names = [one.name for one in listed if one.name is not None]
-        return list(self.inventory.between(names, min([reached + 1, *changed]), None, claim.intents))
+        return list(self.context.inventory.between(names, min([reached + 1, *changed]), None, claim.intents))
 
-    def _leftovers(self, found: list[Standing], claim: Claim, version: FencingToken) -> set[ObjectKey]:
+    def _leftovers(self, found: list[StoredObject], claim: Claim, version: FencingToken) -> set[ObjectKey]:
         """Return intents that their routes had passed, as their key refused every put, and that stand as they were."""
         return {
             one.name.key
@@ -109,22 +94,17 @@ class Recovery:
     @cached_property
     def _everything(self) -> Mapping[tuple[str, str], list[Listed]]:
         """All names, listed once for all shards: a listing by shard would read the same pages."""
-        return self.inventory.everything()
+        return self.context.inventory.everything()
 
     def _has_issued(self, shard: Shard, claim: Claim, oldest: str | None) -> bool:
         furthest = max(claim.watermarks.values(), default=-1)
         if furthest < 0:
             return True
         number = SequenceNumber(str(furthest).zfill(len(oldest or "")))
-        return self.stream.has_issued(shard.shard_id, number) is not False
-
-    def _held(self, shard: Shard) -> AbstractContextManager[Claim]:
-        if not self.applies:
-            return read_only_claim(self.checkpoint, shard, self.table)
-        return patient_claim(self.checkpoint, shard, self.table, self.sleep)
+        return self.context.stream.has_issued(shard.shard_id, number) is not False
 
 
-def _unfinished(found: list[Standing], oldest: str | None) -> tuple[set[ObjectKey], list[ObjectKey]]:
+def _unfinished(found: list[StoredObject], oldest: str | None) -> tuple[set[ObjectKey], list[ObjectKey]]:
     """Return the names that an unfinished try has left; and those of which nobody can tell whether it has.
 
     What overlaps a later object was to be emptied: its records are in later ones, or still to come. Where no later
@@ -149,5 +129,5 @@ def _told(doubtful: list[ObjectKey]) -> str:
     )
 
 
-def _highest(objects: list[Standing]) -> FencingToken:
+def _highest(objects: list[StoredObject]) -> FencingToken:
     return FencingToken(max((one.token for one in objects), default=-1))

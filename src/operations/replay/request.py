@@ -26,7 +26,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         is_settled: Of the stream: True if the mapping will not send these records again, though some route has
             not passed them.
         mapping: Of the batches that Lambda gave up on: the UUID of an event source mapping that the stack had before.
-        most: Objects, or thousands of stream records, of one slice: 1 to 1,000.
+        limit: Objects, or thousands of stream records, of one slice: 1 to 1,000.
         after: Where the slice before ended.
     """
 
@@ -41,7 +41,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     last: str | None = None
     is_settled: bool = False
     mapping: str | None = None
-    most: int = 100
+    limit: int = 100
     after: str | None = None
 
 
@@ -49,11 +49,11 @@ class ReplaySlice(msgspec.Struct, frozen=True, kw_only=True):
     """What one slice did.
 
     Attributes:
-        things: One entry for each object or range: key, route, reason, records, and why it is left, if it is.
+        results: One entry for each object or range: key, route, reason, records, and why it is left, if it is.
         next: Where the next slice begins; None if this was the last.
     """
 
-    things: list[dict[str, Any]]
+    results: list[dict[str, Any]]
     next: str | None
 
 
@@ -67,8 +67,8 @@ def read_request(event: Mapping[str, object]) -> ReplayRequest:
         request = msgspec.convert(event, ReplayRequest)
     except msgspec.ValidationError as err:
         raise EventError(f"replay: {err}") from None
-    if not 1 <= request.most <= 1000:  # noqa: PLR2004 - documented above
-        raise EventError(f"replay: most: expected 1 to 1000, got {request.most}")
+    if not 1 <= request.limit <= 1000:  # noqa: PLR2004 - documented above
+        raise EventError(f"replay: limit: expected 1 to 1000, got {request.limit}")
     if request.source != "stream" and (request.shard or request.first or request.last or request.is_settled):
         raise EventError("replay: shard, first, last and is_settled: expected with the source 'stream' only")
     if request.shard is None and (request.first or request.last):

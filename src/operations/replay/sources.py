@@ -1,20 +1,23 @@
 """The sources of a replay: dead letters, what Lambda gave up on, and the stream itself, slice by slice."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from aws.inventory import Inventory, Listed
+from aws.inventory import Listed
 from aws.invocation import Invocation
 from aws.stream_reader import Start, StreamReader
+from operations.replay.context import ReplayContext
+from operations.replay.object_letters import ObjectLetters
+from operations.replay.on_failure import OnFailureBatches
+from operations.replay.record_letters import RecordLetters
 from operations.replay.recovery import Recovery
-from operations.replay.replayer import Replayed, Replayer
+from operations.replay.replayed import Replayed
 from operations.replay.request import ReplayRequest, ReplaySlice
+from operations.replay.stream_records import StreamRecords
 from routing import layout
 from routing.errors import EventError
 from routing.layout import HANDED_OVER
 from routing.model import Shard
-from routing.table.routes import RouteTable
 
 _OF_OBJECTS = f"{layout.OBJECT_LETTER_PREFIX}/"
 _OF_RECORDS = f"{layout.RECORD_LETTER_PREFIX}/"
@@ -25,22 +28,10 @@ _SECONDS_FOR_A_THING = 90
 class ReplaySources:
     """Walks through a source and replays what a request asks for."""
 
-    def __init__(
-        self,
-        *,
-        replayer: Callable[[ReplayRequest], Replayer],
-        recovery: Callable[[ReplayRequest], Recovery],
-        inventory: Inventory,
-        stream: StreamReader,
-        table: RouteTable,
-        invocation: Invocation,
-    ) -> None:
-        """Use makers of what serves a request, and where to find things."""
-        self._replayer = replayer
-        self._recovery = recovery
-        self._inventory = inventory
+    def __init__(self, context: ReplayContext, stream: StreamReader, invocation: Invocation) -> None:
+        """Bind what the sources share to the stream that is read, and to the deadline of an invocation."""
+        self._context = context
         self._stream = stream
-        self._table = table
         self._invocation = invocation
 
     def run(self, request: ReplayRequest) -> ReplaySlice:
@@ -49,40 +40,39 @@ class ReplaySources:
         Raises:
             EventError: The route or the shard does not exist.
         """
-        if request.route is not None and request.route not in self._table.names:
-            raise EventError(f"replay: route: expected one of {', '.join(sorted(self._table.names))}")
-        replayer = self._replayer(request)
+        if request.route is not None and request.route not in self._context.table.names:
+            raise EventError(f"replay: route: expected one of {', '.join(sorted(self._context.table.names))}")
         if request.source == "stream":
-            return self._of_stream(request, replayer)
+            return self._of_stream(request)
         if request.source == "checkpoint":
             return self._of_checkpoint(request)
-        things: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
         after = request.after or ""
         prefix = HANDED_OVER if request.source == "on-failure" else f"{layout.DEAD_LETTER_PREFIX}/"
-        for looked_at, listed in enumerate(self._inventory.below(prefix, after=after)):
-            if looked_at == request.most or self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
-                return ReplaySlice(things=things, next=after)
+        for scanned, listed in enumerate(self._context.inventory.below(prefix, after=after)):
+            if scanned == request.limit or self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
+                return ReplaySlice(results=results, next=after)
             after = listed.key
-            if (done := self._one(listed, request, replayer)) is not None:
-                things.append(asdict(done))
-        return ReplaySlice(things=things, next=None)
+            if (done := self._one(listed, request)) is not None:
+                results.append(asdict(done))
+        return ReplaySlice(results=results, next=None)
 
-    def _one(self, listed: Listed, request: ReplayRequest, replayer: Replayer) -> Replayed | None:
+    def _one(self, listed: Listed, request: ReplayRequest) -> Replayed | None:
         """Replay one object, if the request is about it."""
         if listed.key.rpartition("/")[2].startswith("_") or not _is_within(request, listed.modified_at):
             return None
         now = self._invocation.now()
         if listed.key.startswith(HANDED_OVER):
-            return replayer.given_up(listed)
+            return OnFailureBatches(self._context).replay(listed)
         route = listed.name.place[0] if listed.name else None
         if listed.key.startswith(_OF_OBJECTS) and request.route in {None, route}:
-            return replayer.object_letter(listed, self._stream.arn, reason=request.reason, now=now)
+            return ObjectLetters(self._context).replay(listed, reason=request.reason, now=now)
         kind = str(listed.name.place[1]) if listed.name else None
         if listed.key.startswith(_OF_RECORDS) and request.route is None and request.reason in {None, kind}:
-            return replayer.record_letter(listed, self._stream.arn, now=now)
+            return RecordLetters(self._context).replay(listed, now=now)
         return None
 
-    def _of_stream(self, request: ReplayRequest, replayer: Replayer) -> ReplaySlice:
+    def _of_stream(self, request: ReplayRequest) -> ReplaySlice:
         """Replay a range of one shard; `after` is `<shard>` or `<shard>:<last sequence number>`."""
         shards = self._stream.shards()
         if request.shard is not None:
@@ -92,29 +82,29 @@ class ReplaySources:
         if not left:
             raise EventError(f"replay: shard: expected one of the stream's {len(shards)} shards that can be read")
         shard_id, *others = left
-        things: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
         following = others[0] if others else None
         last = None if request.last is None else int(request.last)
         chunks = self._stream.read(shard_id, self._start(request, number), until=request.until, last=last)
         for count, (event, first, end) in enumerate(chunks, start=1):
             where = f"{shard_id} {first} to {end}"
-            done = replayer.stream_records(event, where, is_settled=request.is_settled)
-            things.append(asdict(done))
-            if count == request.most or self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
-                return ReplaySlice(things=things, next=f"{shard_id}:{end}")
-        return ReplaySlice(things=things, next=following)
+            done = StreamRecords(self._context).replay(event, where, is_settled=request.is_settled)
+            results.append(asdict(done))
+            if count == request.limit or self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
+                return ReplaySlice(results=results, next=f"{shard_id}:{end}")
+        return ReplaySlice(results=results, next=following)
 
     def _of_checkpoint(self, request: ReplayRequest) -> ReplaySlice:
         """Recover the rows of shards; `after` is the last one before."""
-        recovery, things, after = self._recovery(request), list[dict[str, Any]](), request.after or ""
+        recovery, results, after = Recovery(self._context), list[dict[str, Any]](), request.after or ""
         for shard_id in recovery.shards():
             if shard_id <= after:
                 continue
-            if things and self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
-                return ReplaySlice(things=things, next=after)
-            things.append(asdict(recovery.recover(Shard(self._stream.arn, shard_id))))
+            if results and self._invocation.remaining_seconds() < _SECONDS_FOR_A_THING:
+                return ReplaySlice(results=results, next=after)
+            results.append(asdict(recovery.recover(Shard(self._stream.arn, shard_id))))
             after = shard_id
-        return ReplaySlice(things=things, next=None)
+        return ReplaySlice(results=results, next=None)
 
     def _start(self, request: ReplayRequest, number: str) -> Start:
         if number:

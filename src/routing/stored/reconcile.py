@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from routing import layout
 from routing.model import ObjectKey, Record, RouteName, SequenceNumber
 from routing.stored.object_format import Place, checksum_of_numbers
-from routing.stored.standing import Standing, place_of, settled
+from routing.stored.objects import StoredObject, place_of, settled
 from routing.table.routes import RouteTable
 
 
@@ -49,7 +49,7 @@ class Balance:
 
 def reconcile(
     records: Iterable[Record],
-    objects: Iterable[Standing],
+    objects: Iterable[StoredObject],
     table: RouteTable,
     *,
     watermarks: Mapping[RouteName, int],
@@ -73,7 +73,7 @@ def reconcile(
     """
     balances = {route.name: Balance() for route in table.all_routes}
     protected = {route.name for route in table.all_routes if route.rules}
-    standing: dict[Place, list[Standing]] = defaultdict(list)
+    standing: dict[Place, list[StoredObject]] = defaultdict(list)
     for one in settled(objects, intents):
         standing[one.name.place].append(one)
     places: dict[Place, _Place] = {}
@@ -103,7 +103,7 @@ class _Place:
     """The records and objects of one place, compared object by object."""
 
     def __init__(
-        self, objects: Iterable[Standing], first: int, mark: int, due_before: float, *, is_protected: bool
+        self, objects: Iterable[StoredObject], first: int, mark: int, due_before: float, *, is_protected: bool
     ) -> None:
         """Take its objects, where the range begins, and how far the route is."""
         self._is_protected = is_protected
@@ -111,7 +111,7 @@ class _Place:
         self._first = first
         self._mark = mark
         self._due_before = due_before
-        self._objects: list[Standing] = []
+        self._objects: list[StoredObject] = []
         self._records: list[Record] = []
         self._reach = -1
 
@@ -135,7 +135,7 @@ class _Place:
     def _compare(self, last: int, balance: Balance) -> None:
         """Compare objects that overlap, if they do, and the records in their range."""
         records, objects = self._records, self._objects
-        holders: list[list[Standing]] = [[] for _ in records]
+        holders: list[list[StoredObject]] = [[] for _ in records]
         for one, held in _holdings(records, objects, is_protected=self._is_protected):
             is_whole = self._first <= one.name.first and one.last <= last
             whole = [records[index] for index in held]
@@ -147,7 +147,7 @@ class _Place:
             self._count(record, holding, balance)
         self._objects, self._records = [], []
 
-    def _count(self, record: Record, holding: Sequence[Standing], balance: Balance) -> None:
+    def _count(self, record: Record, holding: Sequence[StoredObject], balance: Balance) -> None:
         if len(holding) > 1:
             balance.duplicated.append(record.sequence_number)
         elif holding:
@@ -163,8 +163,8 @@ class _Place:
 
 
 def _holdings(
-    records: Sequence[Record], objects: Sequence[Standing], *, is_protected: bool
-) -> Iterator[tuple[Standing, Sequence[int]]]:
+    records: Sequence[Record], objects: Sequence[StoredObject], *, is_protected: bool
+) -> Iterator[tuple[StoredObject, Sequence[int]]]:
     """Yield each object with the indices of the records that it holds.
 
     An object put under a claim holds every record of its range, but for those that were dead letters then and
@@ -186,7 +186,7 @@ def _holdings(
         yield one, held
 
 
-def _wrong(one: Standing, records: Sequence[Record], *, is_protected: bool) -> str:
+def _wrong(one: StoredObject, records: Sequence[Record], *, is_protected: bool) -> str:
     """Tell what is wrong with an object, by the records that it should hold.
 
     Of a protected route, and where a contact was erased, only the sequence numbers can be compared: the lines

@@ -35,8 +35,8 @@ class Account:
     def invoke(self, **asked: Any) -> Any:
         request = json.loads(asked["Payload"])
         self.asked.append(request)
-        thing = {"key": "shard", "route": "", "reason": "Restored", "records": 2, "left": self.left}
-        done = {"things": [{**thing, "to_come": 0, "waiting": 0}], "next": None}
+        result = {"key": "shard", "route": "", "reason": "Restored", "records": 2, "blocked_by": self.left}
+        done = {"results": [{**result, "to_come": 0, "waiting": 0}], "next": None}
         return {"Payload": BytesIO(json.dumps(done).encode())}
 
 

@@ -4,8 +4,8 @@ from typing import Any, cast
 
 import pytest
 
+from aws.bucket import Bucket
 from aws.inventory import Inventory
-from aws.settings import Settings
 from routing.model import Kind, RouteName, Shard
 from tests.builders import table
 from tests.fakes import Inline, MemoryS3
@@ -22,15 +22,7 @@ def s3() -> MemoryS3:
 
 
 def inventory(s3: MemoryS3) -> Inventory:
-    settings = Settings(
-        bucket="bucket",
-        bucket_owner="111122223333",
-        key_arns={},
-        checkpoint_table=None,
-        service="ctr-fanout",
-        stream_arn="arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout",
-    )
-    return Inventory(cast("Any", s3), settings, TABLE, Inline())
+    return Inventory(Bucket(cast("Any", s3), "bucket", "111122223333"), TABLE, Inline())
 
 
 def stand(s3: MemoryS3, first: int, last: int, *, count: int = 1, content: str = "") -> str:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 
+from aws.bucket import Bucket
 from aws.invocation import Invocation
 from aws.s3_sink import S3Sink
 from aws.settings import read_settings
@@ -35,7 +36,12 @@ def rendered(
 
 
 def sink(s3: MemoryS3, *, remaining_seconds: Callable[[], float] = lambda: 60.0) -> S3Sink:
-    return S3Sink(cast("Any", s3), SETTINGS, Invocation("id-1", remaining_seconds), Inline())
+    return S3Sink(
+        Bucket(cast("Any", s3), SETTINGS.bucket, SETTINGS.bucket_owner),
+        SETTINGS.key_arns,
+        Invocation("id-1", remaining_seconds),
+        Inline(),
+    )
 
 
 def failing(error: Exception) -> MemoryS3:

@@ -9,8 +9,8 @@ from routing.stages.batch import group
 from routing.stages.decode import Decoder
 from routing.stages.render import render
 from routing.stored.object_format import read_name
+from routing.stored.objects import StoredObject, read_stored_object
 from routing.stored.reconcile import Balance, reconcile
-from routing.stored.standing import Standing, read_standing
 from tests.builders import claim, contact, numbered_event, table
 
 TABLE = table()
@@ -25,17 +25,17 @@ def stream(*documents: bytes, first: int = 100) -> tuple[Shard, Sequence[Record]
     return shard, records
 
 
-def delivered(shard: Shard, records: Sequence[Record], *, token: FencingToken | None = TOKEN) -> list[Standing]:
+def delivered(shard: Shard, records: Sequence[Record], *, token: FencingToken | None = TOKEN) -> list[StoredObject]:
     """Return what stands after a delivery of these records."""
     routed = [(record, TABLE.routes_for(record)) for record in records]
     rendered = [render(batch, shard, token, TABLE.origin) for batch in group(routed, {}).batches]
     names = [(read_name(one.key, TABLE), one.metadata) for one in rendered]
-    return [read_standing(name, metadata, ARRIVED) for name, metadata in names if name is not None]
+    return [read_stored_object(name, metadata, ARRIVED) for name, metadata in names if name is not None]
 
 
 def claims(
     records: Iterable[Record],
-    objects: Iterable[Standing],
+    objects: Iterable[StoredObject],
     *,
     mark: int = 10**6,
     intents: Sequence[ObjectKey] = (),

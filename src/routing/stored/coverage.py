@@ -1,103 +1,23 @@
-"""What stands in the bucket, as names and metadata tell it; nobody has to decrypt an object to know.
-
-An object holds every record of its route, kind, date and shard between its first and its last sequence
-number, as long as its name is not among the intents of its shard: then nobody has committed it.
-"""
+"""Which records are stored, by the ranges of the objects of their shard."""
 
 import zlib
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, combinations, groupby
+from collections.abc import Collection, Iterable, Sequence
+from itertools import accumulate, combinations
 from math import comb
-from operator import attrgetter
 
 from routing.errors import CtrFanoutError
-from routing.model import ObjectKey, Record
-from routing.stored.object_format import ERASED, FENCING, Name, Place, checksum_of_numbers
+from routing.model import Record
+from routing.stored.object_format import Place, checksum_of_numbers
+from routing.stored.objects import StoredObject, is_by, place_of
 from routing.table.routes import Route, RouteTable
 
 _MOST_COMBINATIONS = 2000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """An object as it stands, with what its metadata tells.
-
-    Attributes:
-        name: What its key tells.
-        last: Sequence number of its last record; its first if it is empty.
-        record_count: Lines as they were delivered; 0 if it only takes a place.
-        checksum: CRC-32 of its lines, eight hexadecimal digits.
-        numbers: CRC-32 of the sequence numbers of its records, likewise.
-        reason: Of a dead letter of an object, why it is one; None of all others.
-        is_content_named: True if it was put without a claim, under a name that tells its content.
-        token: The fencing token of the claim; -1 without a claim.
-        routes: The beginning of the digest of the table that has chosen its records.
-        code: The beginning of the digest of the code that has chosen its records.
-        modified_at: When it was put, seconds since 1970.
-        etag: For conditional requests.
-        is_erased: True if a contact was taken out of it: its lines are no longer those that were delivered.
-    """
-
-    name: Name
-    last: int
-    record_count: int
-    checksum: str
-    numbers: str
-    reason: str | None = None
-    is_content_named: bool = False
-    token: int = -1
-    routes: str = ""
-    code: str = ""
-    modified_at: float = 0.0
-    etag: str = ""
-    is_erased: bool = False
-
-    @property
-    def is_single(self) -> bool:
-        """True if it holds records of one position only, beside those that a delivery has put."""
-        return self.is_content_named and self.name.first == self.last
-
-    @property
-    def is_letter(self) -> bool:
-        """True if its content waits to be moved to where it belongs."""
-        return self.reason is not None
-
-
-def read_standing(name: Name, metadata: Mapping[str, str], modified_at: float, etag: str = "") -> Standing:
-    """Read the user metadata of an object that was put at a time, seconds since 1970."""
-    return Standing(
-        name=name,
-        last=int(metadata.get("last-sequence-number", name.first)),
-        record_count=int(metadata.get("record-count", "0")),
-        checksum=metadata.get("plain-crc32", ""),
-        numbers=metadata.get("numbers-crc32", ""),
-        reason=metadata["reason"] if "intended-key" in metadata else None,
-        is_content_named=name.has_suffix,  # an erasure or a move gives it a fencing token
-        token=int(metadata.get(FENCING, "-1")),
-        routes=metadata.get("routes", ""),
-        code=metadata.get("code", ""),
-        modified_at=modified_at,
-        etag=etag,
-        is_erased=ERASED in metadata,
-    )
-
-
-def settled(objects: Iterable[Standing], intents: Collection[ObjectKey]) -> list[Standing]:
-    """Return the objects whose records are delivered, or wait as dead letters.
-
-    An empty object holds none; one whose name is an intent may be emptied by the next try. Where a dead
-    letter waits for a place, what stands there is an earlier try that could not be replaced.
-    """
-    committed = [one for one in objects if one.name.key not in intents]
-    replaced = {one.name.intended for one in committed if one.is_letter}
-    return [one for one in committed if one.record_count and (one.is_letter or one.name.key not in replaced)]
-
-
 def is_gapless(
-    one: Standing, records: Sequence[Record], table: RouteTable, *, trusts_what_reaches_beyond: bool = True
+    one: StoredObject, records: Sequence[Record], table: RouteTable, *, trusts_what_reaches_beyond: bool = True
 ) -> bool:
     """Return True if an object holds every record of its place between its first and its last, by this table.
 
@@ -120,7 +40,7 @@ def is_gapless(
     return (len(held), checksum_of_numbers(held)) == (one.record_count, one.numbers)
 
 
-def holes(one: Standing, records: Sequence[Record], table: RouteTable, *, is_shown: bool) -> list[Record]:
+def holes(one: StoredObject, records: Sequence[Record], table: RouteTable, *, is_shown: bool) -> list[Record]:
     """Return the records that an object of the same routes and other code reaches over and does not hold.
 
     The other code could not decode them, and could not set them aside either. Which they are is told by count and
@@ -145,7 +65,7 @@ def holes(one: Standing, records: Sequence[Record], table: RouteTable, *, is_sho
     return list(found[0]) if len(found) == 1 else []
 
 
-def _is_rest(one: Standing, held: Sequence[Record], left_out: Sequence[Record], *, is_shown: bool) -> bool:
+def _is_rest(one: StoredObject, held: Sequence[Record], left_out: Sequence[Record], *, is_shown: bool) -> bool:
     """Return True if an object holds some records without those that are left out."""
     rest = [record for record in held if not any(record is one_of for one_of in left_out)]
     if checksum_of_numbers(rest) != one.numbers:
@@ -153,12 +73,12 @@ def _is_rest(one: Standing, held: Sequence[Record], left_out: Sequence[Record], 
     return not is_shown or one.is_erased or one.checksum == f"{zlib.crc32(b''.join(r.data + b'\n' for r in rest)):08x}"
 
 
-def is_within(one: Standing, records: Sequence[Record]) -> bool:
+def is_within(one: StoredObject, records: Sequence[Record]) -> bool:
     """Return True if the range of an object does not reach beyond some records, in stream order."""
     return bool(records) and records[0].position <= one.name.first and one.last <= records[-1].position
 
 
-def _in_range(one: Standing, records: Sequence[Record], table: RouteTable) -> list[Record]:
+def _in_range(one: StoredObject, records: Sequence[Record], table: RouteTable) -> list[Record]:
     """Return the records that an object holds if it holds every one of its place and range."""
     return [
         record
@@ -171,7 +91,7 @@ def _in_range(one: Standing, records: Sequence[Record], table: RouteTable) -> li
 class Coverage:
     """Which records stand already, by the ranges of objects."""
 
-    def __init__(self, objects: Iterable[Standing]) -> None:
+    def __init__(self, objects: Iterable[StoredObject]) -> None:
         """Take objects of one shard; those of one place overlap only if they were put without a claim."""
         ranges: dict[Place, list[tuple[int, int]]] = defaultdict(list)
         for one in objects:
@@ -188,12 +108,12 @@ class Coverage:
         return index >= 0 and position <= ranges[index][1]
 
 
-class Stored:
+class StoredRecords:
     """Which records of a range are stored already, at which of their places."""
 
     def __init__(
         self,
-        objects: Sequence[Standing],
+        objects: Sequence[StoredObject],
         records: Sequence[Record],
         table: RouteTable,
         waiting: Collection[tuple[int, bytes]] = (),
@@ -287,7 +207,9 @@ class LetterDoubtError(CtrFanoutError):
     """Names and metadata do not tell whether the records of a dead letter are stored at a place."""
 
 
-def lacks(letter: Standing, record: Record, place: Place, objects: Iterable[Standing], table: RouteTable) -> bool:
+def lacks(
+    letter: StoredObject, record: Record, place: Place, objects: Iterable[StoredObject], table: RouteTable
+) -> bool:
     """Return True if a record that was a dead letter is not stored at a place.
 
     An object of the deployment that could not decode it does not hold it; one of the deployment that decodes it
@@ -314,96 +236,3 @@ def lacks(letter: Standing, record: Record, place: Place, objects: Iterable[Stan
                 "code has put it; compare them by hand"
             )
     return True
-
-
-def is_by(one: Standing, table: RouteTable) -> bool:
-    """Return True if the deployed routes and code have chosen the records of an object."""
-    return (one.routes, one.code) == (table.origin["routes"], table.origin.get("code", ""))
-
-
-def uncommitted(objects: Iterable[Standing]) -> list[tuple[Standing, bool]]:
-    """Return what an unfinished try has left, as far as objects tell it without the shard's row.
-
-    Objects of one place and shard that were put under claims never overlap once they are committed, whether they
-    are in their place or wait as dead letters. Where they do, the one with the lower fencing token is older and was
-    to be emptied. Below a dead letter that is newer it stays: the dead letter will replace it.
-
-    Returns:
-        The objects, each with whether a later one reaches to its end.
-    """
-    kept: dict[Place, list[Standing]] = defaultdict(list)
-    left: list[tuple[Standing, bool]] = []
-    for one in sorted(objects, key=lambda one: -one.token):
-        if not one.record_count or one.is_content_named:
-            continue
-        beside = kept[one.name.place]
-        if any(_overlap(one, other) for other in beside):
-            left.append((one, any(other.last >= one.last for other in beside)))
-        else:
-            beside.append(one)
-    return left
-
-
-def _overlap(older: Standing, newer: Standing) -> bool:
-    is_to_be_replaced = newer.is_letter and newer.name.intended == older.name.key
-    return not is_to_be_replaced and older.name.first <= newer.last and newer.name.first <= older.last
-
-
-def place_of(record: Record, route: Route) -> Place:
-    """Return where a record stands on a route."""
-    return route.name, record.kind, route.partition.date_of(record)
-
-
-class Narrowed(RouteTable):
-    """A route table that leaves out some of the routes that a record takes."""
-
-    def __init__(self, table: RouteTable, keeps: Callable[[Record, Route], bool]) -> None:
-        """Take the table, and what tells whether a record still has to go to a route."""
-        super().__init__(
-            routes=table.routes,
-            unmatched=table.unmatched,
-            limits=table.limits,
-            routes_digest=table.routes_digest,
-            code=table.code,
-        )
-        self._keeps = keeps
-
-    def routes_for(self, record: Record) -> tuple[Route, ...]:
-        """Return the routes that are left."""
-        return tuple(route for route in super().routes_for(record) if self._keeps(record, route))
-
-
-def runs(
-    records: Sequence[Record], table: RouteTable, missing: RouteTable, objects: Iterable[Standing] = ()
-) -> Iterator[Sequence[Record]]:
-    """Cut records so that no object of the missing ones would reach over an object that stands.
-
-    Args:
-        records: Of one shard, in stream order, without gaps.
-        table: All routes that they take.
-        missing: Those that they still have to go to.
-        objects: Those that stand: other routes may have chosen what they hold.
-    """
-    run: list[Record] = []
-    begun: dict[Place, int] = {}
-    passed: set[Place] = set()
-    firsts: dict[Place, list[int]] = defaultdict(list)
-    for one in objects:
-        if not one.is_single:
-            insort(firsts[one.name.place], one.name.first)
-
-    def is_over_another(place: Place, position: int) -> bool:
-        between = firsts.get(place, [])
-        return place in begun and bisect_right(between, begun[place]) < bisect_right(between, position)
-
-    for position, parts in groupby(records, key=attrgetter("position")):  # the records of one aggregate share a name
-        together = list(parts)
-        to_go = {place_of(record, route) for record in together for route in missing.routes_for(record)}
-        if to_go & passed or any(is_over_another(place, position) for place in to_go):
-            yield run
-            run, begun, passed = [], {}, set()
-        run += together
-        begun = dict.fromkeys(to_go, position) | begun
-        places = {place_of(record, route) for record in together for route in table.routes_for(record)}
-        passed |= begun.keys() & (places - to_go)
-    yield run

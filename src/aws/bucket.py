@@ -1,0 +1,135 @@
+"""The bucket of the stack: every request names it, and the account that has to own it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import (
+        GetObjectRequestTypeDef,
+        HeadObjectOutputTypeDef,
+        PutObjectOutputTypeDef,
+        PutObjectRequestTypeDef,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedObject:
+    """An object as S3 returned it.
+
+    Attributes:
+        body: Its bytes, compressed as they are stored.
+        metadata: Those of the user.
+        etag: For a conditional request.
+        key_arn: Of the KMS key that encrypts it; empty if S3 does not tell.
+        version: Empty where the bucket keeps no versions.
+    """
+
+    body: bytes
+    metadata: Mapping[str, str]
+    etag: str
+    key_arn: str
+    version: str
+
+
+class Bucket:
+    """Reads, writes, lists and deletes objects. Errors are those of botocore, for the caller to classify.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+    """
+
+    def __init__(self, client: "S3Client", name: str, owner: str) -> None:
+        """Bind a client to a bucket.
+
+        Args:
+            client: Of S3.
+            name: Of the bucket.
+            owner: The account id; S3 refuses every request if another account owns the bucket.
+        """
+        self._client = client
+        self._name = name
+        self._owner = owner
+
+    def get(self, key: str, version: str | None = None) -> FetchedObject:
+        """Read an object, or one version of it."""
+        request: GetObjectRequestTypeDef = {"Bucket": self._name, "Key": key, "ExpectedBucketOwner": self._owner}
+        if version is not None:
+            request["VersionId"] = version
+        answer = self._client.get_object(**request)
+        return FetchedObject(
+            body=answer["Body"].read(),
+            metadata=answer["Metadata"],
+            etag=answer["ETag"],
+            key_arn=answer.get("SSEKMSKeyId", ""),
+            version=answer.get("VersionId", ""),
+        )
+
+    def head(self, key: str) -> "HeadObjectOutputTypeDef":
+        """Read the metadata of an object. It needs `s3:GetObject`, and no key."""
+        return self._client.head_object(Bucket=self._name, Key=key, ExpectedBucketOwner=self._owner)
+
+    def put(
+        self, key: str, body: bytes, *, key_arn: str, metadata: Mapping[str, str], replaces: str | None = None
+    ) -> None:
+        """Put a gzipped object under a KMS key, if nothing exists under its name, or only what is to be replaced.
+
+        Args:
+            key: Its name.
+            body: Its bytes.
+            key_arn: Of the KMS key.
+            metadata: Those of the user.
+            replaces: The ETag of what it replaces; None if nothing may exist.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        request: PutObjectRequestTypeDef = {
+            "Bucket": self._name,
+            "Key": key,
+            "Body": body,
+            "ExpectedBucketOwner": self._owner,
+            "ServerSideEncryption": "aws:kms",
+            "SSEKMSKeyId": key_arn,
+            "BucketKeyEnabled": False,  # a Bucket Key would bind the encryption context to the bucket, not the object
+            "ChecksumAlgorithm": "SHA256",
+            "ContentType": "application/gzip",
+            "Metadata": metadata,
+        }
+        if replaces is None:
+            request["IfNoneMatch"] = "*"
+        else:
+            request["IfMatch"] = replaces
+        self._client.put_object(**request)
+
+    def put_without_key(self, key: str, body: bytes) -> "PutObjectOutputTypeDef":
+        """Put an object that names no key: the bucket's default encrypts it."""
+        return self._client.put_object(Bucket=self._name, Key=key, Body=body, ExpectedBucketOwner=self._owner)
+
+    def delete(self, key: str, etag: str) -> None:
+        """Delete an object if it is still the one with this ETag.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+        """
+        self._client.delete_object(Bucket=self._name, Key=key, IfMatch=etag, ExpectedBucketOwner=self._owner)
+
+    def delete_version(self, key: str, version: str) -> None:
+        """Delete one version of an object for good."""
+        self._client.delete_object(Bucket=self._name, Key=key, VersionId=version, ExpectedBucketOwner=self._owner)
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Mapping[str, Any]]:
+        """List the objects below a prefix, in the order of their keys as bytes, from behind a key."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._name, Prefix=prefix, StartAfter=after, ExpectedBucketOwner=self._owner
+        )
+        for page in pages:
+            yield from page.get("Contents", [])
+
+    def list_versions(self, prefix: str, *, after: str = "") -> Iterator[Mapping[str, Any]]:
+        """List all versions of the objects below a prefix, from behind a key."""
+        # The stubs do not know `KeyMarker`, because the paginator sets it behind the first page.
+        marker: dict[str, Any] = {"KeyMarker": after} if after else {}
+        pages = self._client.get_paginator("list_object_versions").paginate(
+            Bucket=self._name, Prefix=prefix, ExpectedBucketOwner=self._owner, **marker
+        )
+        for page in pages:
+            yield from page.get("Versions", [])

@@ -8,7 +8,6 @@ from doctor.permissions import operators_policy
 from grants import tables
 from grants.matrix import matrix
 from grants.stack import example_stack
-from infrastructure import blocks
 from infrastructure.analysis.resources import (
     analysis,
     analysis_outputs,
@@ -16,6 +15,7 @@ from infrastructure.analysis.resources import (
     results_key_statements,
     work_groups,
 )
+from infrastructure.blocks import bucket_policy, inputs, keys, role_policies
 from infrastructure.cfn_yaml import cfn_yaml
 from infrastructure.monitoring.resources import key_changed, watch
 from infrastructure.pages import analysis as analysis_page
@@ -29,15 +29,18 @@ __all__ = [
     "analysis_outputs_of_stack",
     "analysis_page",
     "block",
-    "blocks",
+    "bucket_policy",
     "cost",
     "docs",
     "example_stack",
+    "inputs",
     "key_changed",
+    "keys",
     "matrix",
     "operators_policy",
     "protection_page",
     "results_key_statements",
+    "role_policies",
     "table",
     "tables",
     "watch",

@@ -8,30 +8,13 @@ from typing import Any
 
 import pytest
 
-from infrastructure import blocks
-from infrastructure.analysis.resources import (
-    analysis,
-    analysis_outputs,
-    analysis_outputs_of_stack,
-    results_key_statements,
-    work_groups,
-)
+from infrastructure import calls
 from infrastructure.cfn_yaml import cfn_yaml
-from infrastructure.monitoring.resources import key_changed, watch
 from local.resolve import Resolver
 from local.translate import TEMPLATE, nested_templates, translated
 from routing.table.reader import load_routes
 from routing.table.routes import RouteTable
 
-_MORE = {
-    "analysis": analysis,
-    "analysis_outputs": analysis_outputs,
-    "analysis_outputs_of_stack": analysis_outputs_of_stack,
-    "key_changed": key_changed,
-    "results_key_statements": results_key_statements,
-    "watch": watch,
-    "work_groups": work_groups,
-}
 _ROUTE = """
 [[routes]]
 name = "department-of-claims-{0:02}"
@@ -86,7 +69,7 @@ def _write_blocks_of(template: Path, copy: Path, table: RouteTable) -> None:
             def block(value: object, by: int) -> None:
                 lines.append(cfn_yaml(value, by))
 
-            eval(call, {"block": block, "blocks": blocks, "table": table, **_MORE})  # noqa: S307 - our own template
+            eval(call, {**vars(calls), "block": block, "table": table})  # noqa: S307 - our own template
     copy.write_text("".join(lines))
 
 

@@ -206,7 +206,7 @@ def test_template_refuses_a_folder_without_one(tmp_path: Path, monkeypatch: pyte
 
 def test_template_refreshes_its_blocks_and_check_tells_a_stale_one(tmp_path: Path) -> None:
     file = tmp_path / "template.yaml"
-    file.write_text("Parameters:\n  # [[[cog block(blocks.parameters(table), 2) ]]]\n  # [[[end]]]\n")
+    file.write_text("Parameters:\n  # [[[cog block(inputs.parameters(table), 2) ]]]\n  # [[[end]]]\n")
     assert run("template", "--check", str(file)).exit_code == 1
     assert run("template", str(file)).exit_code == 0
     assert "  ReadersOfOrders:\n    Type: CommaDelimitedList\n" in file.read_text()

@@ -1,0 +1,139 @@
+"""The managed policies of the roles that depend on the routes: what is written, and what is erased."""
+
+from collections.abc import Sequence
+from itertools import batched
+
+from infrastructure.blocks.parts import KEY_HEADER, Block, Statement, if_replayed, objects_of, sealed_for, via_s3_below
+from infrastructure.cfn_yaml import GetAtt, Inline, Ref, Sub
+from routing.table.routes import HASH_KEY, Route, RouteTable, logical_id
+
+# IAM counts 6,144 characters a managed policy, and the statements of a route that seals take about 1,200 of them.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+_ROUTES_PER_POLICY = 4
+
+
+def writer_policies(table: RouteTable) -> Block:
+    """What may be written to the routes: managed policies of a few routes each, to stay below IAM's limit."""
+    return {
+        f"WriterPolicy{number}": {
+            "Type": "AWS::IAM::ManagedPolicy",
+            "Properties": {
+                "Description": Sub("${Name} writes each prefix with its own key and decrypts nothing"),
+                "Roles": [Ref("FanOutRole"), if_replayed(Ref("ReplayRole"))],
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        *(statement for route in routes for statement in _write(route)),
+                        _look(routes),
+                        *([_MAKE_TOKENS] if table.hashes and number == 1 else []),
+                    ],
+                },
+            },
+        }
+        for number, routes in enumerate(batched(table.routes, _ROUTES_PER_POLICY, strict=False), start=1)
+    }
+
+
+def writer_policy_names(table: RouteTable) -> list[str]:
+    """The policies that have to exist before the function runs."""
+    return list(writer_policies(table))
+
+
+def erase_policies(table: RouteTable) -> Block:
+    """What may be read of the routes, written again and removed of their old versions, to erase a contact."""
+    return {
+        f"ErasePolicy{number}": {
+            "Type": "AWS::IAM::ManagedPolicy",
+            "Condition": "ErasesContacts",
+            "Properties": {
+                "Description": Sub("Reads what ${Name} has delivered, to take one contact out of it"),
+                "Roles": [Ref("EraseRole")],
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        *(statement for route in routes for statement in _rewrite(route)),
+                        {
+                            "Sid": "TakeVersions",
+                            "Effect": "Allow",
+                            "Action": Inline(["s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObjectVersion"]),
+                            "Resource": [objects_of(route) for route in routes],
+                        },
+                        *([_MAKE_TOKENS] if table.hashes and number == 1 else []),
+                    ],
+                },
+            },
+        }
+        for number, routes in enumerate(batched(table.routes, _ROUTES_PER_POLICY, strict=False), start=1)
+    }
+
+
+def erase_policy_names(table: RouteTable) -> list[str]:
+    """The policies that have to exist before the erase function runs."""
+    return list(erase_policies(table))
+
+
+def _write(route: Route) -> list[Statement]:
+    stem = logical_id(route.name)
+    key = GetAtt(f"{stem}Key.Arn")
+    return [
+        {
+            "Sid": f"{stem}Put",
+            "Effect": "Allow",
+            "Action": "s3:PutObject",
+            "Resource": objects_of(route),
+            "Condition": {"ArnEquals": {KEY_HEADER: key}},
+        },
+        {
+            "Sid": f"{stem}Encrypt",
+            "Effect": "Allow",
+            "Action": "kms:GenerateDataKey",
+            "Resource": key,
+            "Condition": via_s3_below(objects_of(route)),
+        },
+        *(
+            [
+                {
+                    "Sid": f"{stem}Seal",
+                    "Effect": "Allow",
+                    "Action": "kms:GenerateDataKey",
+                    "Resource": GetAtt(f"{logical_id(route.seal_key)}Key.Arn"),
+                    "Condition": sealed_for(route),
+                }
+            ]
+            if route.seals
+            else []
+        ),
+    ]
+
+
+def _rewrite(route: Route) -> list[Statement]:
+    stem = logical_id(route.name)
+    put = _write(route)[0]
+    return [
+        put,
+        {
+            "Sid": f"{stem}Rewrite",
+            "Effect": "Allow",
+            "Action": Inline(["kms:Decrypt", "kms:GenerateDataKey"]),
+            "Resource": GetAtt(f"{stem}Key.Arn"),
+            "Condition": via_s3_below(objects_of(route)),
+        },
+    ]
+
+
+_MAKE_TOKENS: Statement = {
+    "Sid": "MakeTokens",
+    "Effect": "Allow",
+    "Action": "kms:GenerateMac",
+    "Resource": GetAtt(f"{logical_id(HASH_KEY)}Key.Arn"),
+}
+
+
+def _look(routes: Sequence[Route]) -> Statement:
+    """See what a put would replace: its ETag, which needs no decryption."""
+    return {
+        "Sid": "Look",
+        "Effect": "Allow",
+        "Action": "s3:GetObject",
+        "Resource": [objects_of(route) for route in routes],
+    }

@@ -1,0 +1,180 @@
+"""Commands of the operator: `status`, `replay`, `recover` and `reconcile`."""
+
+import json
+import time
+from typing import Annotated, Any, Literal
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.live import Live
+
+from cli import recover as recovery
+from cli import status as stack_status
+from cli.reconcile import Range, ReconcileError, as_lines, balances, holds, taking, target_of
+from cli.reconcile import show as show_balances
+from cli.replay import Replay, function_of
+from cli.replay import run as run_replay
+from cli.shared import Profile, Region, RoutesFile, fail, moment, new_console, seconds, session_of, table_of
+from cli.stack_function import StackFunctionError
+from routing.errors import CheckpointError
+
+app = typer.Typer()
+ReplaySource = Literal["dead-letters", "on-failure", "stream"]
+_SECONDS_BETWEEN_LOOKS = 10
+
+
+@app.command()
+def status(
+    *,
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    minutes: Annotated[int, typer.Option(min=1, max=1440, help="Over how long the numbers are.")] = 60,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every few seconds, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    region: Region = None,
+    profile: Profile = None,
+    routes_file: RoutesFile = None,
+) -> None:
+    """Show what a stack is doing: alarms, the mapping, and the numbers of each route.
+
+    Exits with 1 if an alarm rings or the stream is not being read.
+    """
+    table, session = table_of(routes_file), session_of(region, profile)
+    try:
+        seen = stack_status.look(stack, session.client, table, minutes)
+        if watch:
+            with Live(stack_status.screen(seen), console=new_console(), screen=True) as live:
+                while True:
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+                    live.update(stack_status.screen(stack_status.look(stack, session.client, table, minutes)))
+        elif as_json:
+            typer.echo(json.dumps(stack_status.as_object(seen)))
+        else:
+            new_console().print(stack_status.screen(seen))
+    except (stack_status.StatusError, BotoCoreError) as err:
+        fail(str(err))
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    raise typer.Exit(int(not seen.is_well))
+
+
+@app.command()
+def replay(
+    source: Annotated[
+        ReplaySource, typer.Argument(help="dead-letters, on-failure (what Lambda gave up on) or stream.")
+    ],
+    *,
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without, only tell what would be done.")] = False,
+    route: Annotated[str | None, typer.Option(help="Only dead letters of this route.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only dead letters with this reason, e.g. KmsKeyDisabled.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="From this time on: 2026-03-02T08:00Z, or 2h for two hours ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+    shard: Annotated[str | None, typer.Option(help="Only this shard of the stream.")] = None,
+    first: Annotated[str | None, typer.Option(help="From this sequence number of the stream on.")] = None,
+    last: Annotated[str | None, typer.Option(help="Up to this sequence number.")] = None,
+    settled: Annotated[
+        bool,
+        typer.Option(
+            "--settled",
+            help="Of the stream: Lambda has given up on these records and could not hand them over, so take also "
+            "what some route has not reached.",
+        ),
+    ] = False,
+    mapping: Annotated[
+        str | None,
+        typer.Option(help="Of on-failure: the UUID of an event source mapping that the stack had before."),
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="At most so many objects a second.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Go on where an interrupted replay stopped.")] = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Deliver dead letters, what Lambda gave up on, or a range of the stream, skipping what is already delivered.
+
+    Exits with 1 if something is left where it was, with the reason.
+    """
+    session = session_of(region, profile)
+    request: dict[str, Any] = {
+        "source": source,
+        "apply": apply,
+        "route": route,
+        "reason": reason,
+        "shard": shard,
+        "first": first,
+        "mapping": mapping,
+    }
+    request |= {"last": last, "is_settled": settled, "since": moment(since), "until": moment(until)}
+    slices = Replay(request, resumes_at=resume, rate=rate)
+    try:
+        code = run_replay(slices, function_of(stack, session.client), new_console())
+    except StackFunctionError as err:
+        fail(str(err))
+    raise typer.Exit(code)
+
+
+@app.command()
+def recover(
+    *,
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    apply: Annotated[bool, typer.Option("--apply", help="Apply the changes. Default: dry run.")] = False,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Make the checkpoint table right after it was restored from a backup or made anew, with the mapping disabled.
+
+    Exits with 1 if a shard is not recovered, with the reason.
+    """
+    session = session_of(region, profile)
+    try:
+        code = recovery.run(stack, session.client, new_console(), apply=apply)
+    except StackFunctionError as err:
+        fail(str(err))
+    raise typer.Exit(code)
+
+
+@app.command("reconcile")
+def reconcile_(
+    *,
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    since: Annotated[
+        str | None, typer.Option(help="From this time on: 2026-03-02T08:00Z, or 2h for two hours ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+    shard: Annotated[str | None, typer.Option(help="Only this shard.")] = None,
+    late_after: Annotated[
+        str, typer.Option(help="How long a record may take to reach every route; it is late then.")
+    ] = "1h",
+    role: Annotated[
+        str | None, typer.Option(help="A role to take: the stack's ReplayRoleArn may read what is needed.")
+    ] = None,
+    region: Region = None,
+    profile: Profile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a route and shard.")] = False,
+    routes_file: RoutesFile = None,
+) -> None:
+    """Compare what the stream held with what stands below each prefix, line by line, decrypting nothing.
+
+    Exits with 1 if something is late, missing, duplicated or unexpected.
+    """
+    table, session = table_of(routes_file), session_of(region, profile)
+    try:
+        target = target_of(stack, session, table)
+        client = session.client if role is None else taking(role, session)
+        found = balances(
+            client,
+            target,
+            table,
+            Range(since=moment(since), until=moment(until), shard=shard, late_after=seconds(late_after)),
+        )
+    except (ReconcileError, CheckpointError) as err:
+        fail(str(err))
+    except ClientError as err:
+        fail(f"{err.operation_name} refused with {err.response['Error']['Code']}; --role takes a role that may")
+    if as_json:
+        for line in as_lines(found):
+            typer.echo(line)
+    else:
+        show_balances(found, new_console())
+    raise typer.Exit(0 if holds(found) else 1)

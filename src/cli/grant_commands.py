@@ -1,0 +1,90 @@
+"""Commands of the security officer: `grants` and `doctor`."""
+
+import hashlib
+import json
+import os
+from typing import Annotated
+
+import boto3
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+
+from aws.route_file import routes_text
+from cli.shared import Profile, Region, RoutesFile, fail, new_console, table_of
+from doctor.account import Account
+from doctor.examine import Given, examine
+from doctor.finding import Severity, worst
+from doctor.report import show
+from grants.matrix import matrix
+from grants.stack import example_stack
+from grants.tables import as_object, as_table, is_asked
+
+app = typer.Typer()
+
+
+@app.command()
+def grants(
+    *,
+    principal: Annotated[
+        str, typer.Option("--for", help="Only rows of one caller, e.g. function, lambda, replay, 'reader of orders'.")
+    ] = "",
+    section: Annotated[str, typer.Option("--section", help="Only one section, e.g. 'route orders'.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a row.")] = False,
+    routes_file: RoutesFile = None,
+) -> None:
+    """Show who may do what to which key and prefix, and why: the matrix that the tests prove."""
+    table = table_of(routes_file)
+    rows = matrix(table, example_stack(table))
+    chosen = [row for row in rows if is_asked(row, principal, section)]
+    if not chosen:
+        callers = ", ".join(sorted({row.who.label for row in rows}))
+        sections = ", ".join(dict.fromkeys(row.section for row in rows))
+        fail(f"no such row; callers are: {callers}; sections are: {sections}")
+    if as_json:
+        for row in chosen:
+            typer.echo(json.dumps(as_object(row), ensure_ascii=False))
+    else:
+        Console(width=200, highlight=False).print(as_table(chosen))
+
+
+@app.command()
+def doctor(
+    *,
+    stack: Annotated[str, typer.Option(help="A stack of ours; by default ctr-fanout if nothing else is given.")] = "",
+    instance: Annotated[str, typer.Option(help="Id or ARN of an Amazon Connect instance.")] = "",
+    stream: Annotated[str, typer.Option(help="Name or ARN of a data stream, of whomever.")] = "",
+    region: Region = None,
+    profile: Profile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a finding.")] = False,
+    with_ok: Annotated[bool, typer.Option("--all", help="Also show what is as it should be.")] = False,
+    routes_file: RoutesFile = None,
+) -> None:
+    """Check a live account, read only, from Amazon Connect to the last key, and say what mends it.
+
+    Exits with 0 if all is well, 1 on warnings, 2 on failures, 3 if something could not be looked at.
+    """
+    table = table_of(routes_file)
+    if not (stack or instance or stream):
+        stack = "ctr-fanout"
+    try:
+        # boto3 reads AWS_DEFAULT_REGION and the profile only; other SDKs and the CLI also know AWS_REGION.
+        session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"), profile_name=profile)
+        if not session.region_name:
+            typer.echo("expected a Region, got none; give --region or set AWS_REGION", err=True)
+            raise typer.Exit(Severity.UNKNOWN)
+        account = Account(session)
+        account.identify()
+    except (BotoCoreError, ClientError) as err:
+        code = err.response["Error"]["Code"] if isinstance(err, ClientError) else str(err)
+        typer.echo(f"expected working AWS credentials and a Region, got: {code}", err=True)
+        raise typer.Exit(Severity.UNKNOWN) from err
+    text = routes_text() if routes_file is None else routes_file.read_text(encoding="utf-8")
+    given = Given(stack=stack, instance=instance, stream=stream)
+    findings = examine(account, given, table, hashlib.sha256(text.encode()).hexdigest())
+    if as_json:
+        for finding in findings:
+            typer.echo(json.dumps(finding.as_json(), ensure_ascii=False))
+    else:
+        show(findings, new_console(), with_ok=with_ok)
+    raise typer.Exit(worst(findings))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from routing.model import Kind
-from routing.protection.paths import ANY, FieldPath
+from routing.protection.paths import ANY, FieldPath, read_path
 from routing.protection.rules import SEALED, Protection
 from routing.table.routes import Route, RouteTable
 
@@ -39,8 +39,8 @@ def version() -> int:
 def fields_of(kind: Kind) -> dict[str, Tree]:
     """Return the fields of a kind; of `other` there are none that anybody knows."""
     tree: dict[str, Tree] = {}
-    for path, of_type in _paths(kind):
-        _grow(tree, path.split("."), of_type)
+    for path, of_type in typed_paths(kind):
+        _grow(tree, [_ELEMENT if name == ANY else str(name) for name in path], of_type)
     return tree
 
 
@@ -114,13 +114,14 @@ def _read() -> dict[str, Any]:
     return tomllib.loads(_FILE.read_text(encoding="utf-8"))
 
 
-def _paths(kind: Kind) -> Iterator[tuple[str, str]]:
+def typed_paths(kind: Kind) -> Iterator[tuple[FieldPath, str]]:
+    """Yield the path of every declared field of a kind, with its type."""
     document = _read()
     for of_type, text in document.get(kind, {}).items():
-        yield from ((path, of_type) for path in text.split())
+        yield from ((read_path(path), of_type) for path in text.split())
     if kind is Kind.AGENT_EVENT:
         for of_type, text in document["snapshot"].items():
-            yield from ((f"{name}.{path}", of_type) for name in _SNAPSHOTS for path in text.split())
+            yield from ((read_path(f"{name}.{path}"), of_type) for name in _SNAPSHOTS for path in text.split())
 
 
 def _grow(tree: dict[str, Tree], path: list[str], of_type: str) -> None:

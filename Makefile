@@ -11,7 +11,7 @@ export UV_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/pyt
 export SAM_CLI_TELEMETRY := 0
 RUN := .venv/bin/
 SAM := .venvs/sam/bin/sam
-COGGED := template.yaml templates/monitoring.yaml templates/analysis.yaml README.md docs/grants.md docs/doctor.md docs/protection.md docs/analysis.md docs/cost.md
+COGGED := template.yaml templates/monitoring.yaml templates/analysis.yaml README.md docs/grants.md docs/grants-rows.md docs/doctor.md docs/protection.md docs/analysis.md docs/cost.md
 
 .PHONY: help
 help: ## show this list
@@ -25,7 +25,7 @@ $(UV):
 	.venvs/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.synced: uv.lock pyproject.toml | $(UV)
-	$(UV) sync --frozen --quiet
+	$(UV) sync --frozen --quiet --extra cli
 	@touch $@
 
 .venvs/emulator/.synced: uv.lock | $(UV)
@@ -42,11 +42,11 @@ $(UV):
 	@touch $@
 
 .venvs/fuzz/.synced: uv.lock | $(UV)
-	UV_PROJECT_ENVIRONMENT=.venvs/fuzz $(UV) sync --frozen --quiet --no-default-groups --group fuzz --group cli
+	UV_PROJECT_ENVIRONMENT=.venvs/fuzz $(UV) sync --frozen --quiet --no-default-groups --group fuzz --extra cli
 	@touch $@
 
 .venvs/picture/.synced: uv.lock | $(UV)
-	UV_PROJECT_ENVIRONMENT=.venvs/picture $(UV) sync --frozen --quiet --group picture
+	UV_PROJECT_ENVIRONMENT=.venvs/picture $(UV) sync --frozen --quiet --extra cli --group picture
 	@touch $@
 
 # Checkov pins a boto3 of its own, which no lock can hold beside ours.

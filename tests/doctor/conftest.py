@@ -12,7 +12,7 @@ from doctor.account import Account
 from doctor.examine import Given, examine
 from doctor.finding import Finding, Severity
 from local.translate import Template, translated
-from tests.doctor.world import STACK, World, healthy
+from tests.doctor.world import STACK, Snapshot, World, healthy
 
 type Examine = Callable[..., list[Finding]]
 
@@ -32,14 +32,22 @@ def rsa_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+@pytest.fixture(scope="module")
+def _built(template: Template, rsa_key: rsa.RSAPrivateKey) -> Iterator[tuple[World, Snapshot]]:
+    with pytest.MonkeyPatch.context() as patch, mock_aws(config={"lambda": {"use_docker": False}}):
+        # moto makes an RSA key for every KMS key, whatever its kind: most of the time that a world takes.
+        patch.setattr("moto.kms.utils.rsa.generate_private_key", lambda **_: rsa_key)
+        world = healthy(template)
+        yield world, Snapshot(world)
+
+
 @pytest.fixture
-def world(template: Template, rsa_key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(_built: tuple[World, Snapshot], monkeypatch: pytest.MonkeyPatch) -> World:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
-    # moto makes an RSA key for every KMS key, whatever its kind: most of the time that a world takes.
-    monkeypatch.setattr("moto.kms.utils.rsa.generate_private_key", lambda **_: rsa_key)
-    with mock_aws(config={"lambda": {"use_docker": False}}):
-        yield healthy(template)
+    found, snapshot = _built
+    snapshot.restore()
+    return found
 
 
 @pytest.fixture

@@ -193,8 +193,7 @@ def mapping_has_a_problem(world: World) -> None:
         for one in parsed["EventSourceMappings"]:
             one["LastProcessingResult"] = "PROBLEM: Function call failed"
 
-    events: Any = world.session.events
-    events.register("after-call.lambda.ListEventSourceMappings", replayed)
+    world.listen("after-call.lambda.ListEventSourceMappings", replayed)
 
 
 def mapping_retries_for_ever(world: World) -> None:
@@ -326,8 +325,7 @@ def route_key_is_gone(world: World) -> None:
         asked = json.loads(params["body"])["KeyId"]
         return (type("Http", (), {"status_code": 400})(), missing) if asked.endswith(gone) else None
 
-    events: Any = world.session.events
-    events.register_first("before-call.kms.DescribeKey", hook)
+    world.listen("before-call.kms.DescribeKey", hook)
 
 
 def route_key_does_not_rotate(world: World) -> None:
@@ -563,8 +561,7 @@ def _firehose(world: World, **changes: Any) -> None:
     def changed(parsed: dict[str, Any], **_: object) -> None:
         parsed["DeliveryStreamDescription"]["Destinations"][0]["ExtendedS3DestinationDescription"] |= changes
 
-    events: Any = world.session.events
-    events.register("after-call.firehose.DescribeDeliveryStream", changed)
+    world.listen("after-call.firehose.DescribeDeliveryStream", changed)
 
 
 BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
@@ -786,8 +783,7 @@ def test_operators_policy_is_exactly_what_the_doctor_calls(world: World, doctor:
         )
         called.add(f"{model.service_model.signing_name}:{name}")
 
-    events: Any = world.session.events
-    events.register_first("before-call.*.*", note)
+    world.listen("before-call.*.*", note)
     assert doctor()
     assert called - {"sts:GetCallerIdentity"} == set(ACTIONS), "docs/doctor.md shows this policy"
     assert all(action.partition(":")[2].startswith(("Get", "List", "Describe")) for action in ACTIONS)

@@ -23,8 +23,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-# A run that is ended stops what it has started, as it does after Ctrl-C.
+# A run that is ended stops what it has started, as it does after Ctrl-C. A shell that starts a run in the background
+# lets it ignore Ctrl-C; what the tests start must not inherit that.
 signal.signal(signal.SIGTERM, _interrupt)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -35,10 +35,11 @@ def erase(stack: Stack, *, apply: bool) -> tuple[int, str]:
 
 
 def forget_versions(stack: Stack) -> None:
-    """Delete the old versions that other tests have left."""
+    """Delete the old versions that other tests have left: versions first, or one would stand again without its marker."""
     s3 = stack.emulator.client("s3")
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=stack.deployed.bucket):
-        for one in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+    pages = list(s3.get_paginator("list_object_versions").paginate(Bucket=stack.deployed.bucket))
+    for kind in ("Versions", "DeleteMarkers"):
+        for one in [one for page in pages for one in page.get(kind, [])]:
             s3.delete_object(Bucket=stack.deployed.bucket, Key=one["Key"], VersionId=one["VersionId"])
 
 

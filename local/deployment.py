@@ -4,11 +4,13 @@ The emulator reports success for properties that it drops. `mend` reads them bac
 and sets them through the service's own API, so that what runs is what the template says.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cli.reconcile import Target
@@ -82,8 +84,11 @@ def build() -> None:
     Raises:
         DeploymentError: It failed.
     """
-    programs = os.pathsep.join([str(ROOT / ".venvs" / "uv" / "bin"), os.environ.get("PATH", "")])
-    _run([str(SAM), "build"], os.environ | {"PATH": programs, "UV_PYTHON": sys.executable, "SAM_CLI_TELEMETRY": "0"})
+    with _bundle_locked(fcntl.LOCK_EX):
+        programs = os.pathsep.join([str(ROOT / ".venvs" / "uv" / "bin"), os.environ.get("PATH", "")])
+        _run(
+            [str(SAM), "build"], os.environ | {"PATH": programs, "UV_PYTHON": sys.executable, "SAM_CLI_TELEMETRY": "0"}
+        )
 
 
 def deploy(emulator: Emulator, **parameters: str) -> Deployed:
@@ -103,8 +108,19 @@ def deploy(emulator: Emulator, **parameters: str) -> Deployed:
     overrides["MaximumRetryAttempts"] = "5"  # nobody waits for ten thousand on a laptop
     overrides |= {"EndpointUrl": emulator.url, **parameters}
     command = [str(SAM), "deploy", "--config-env", "local", "--parameter-overrides"]
-    _run([*command, *(f"{name}={value}" for name, value in overrides.items())], emulator.environ)
+    with _bundle_locked(fcntl.LOCK_SH):
+        _run([*command, *(f"{name}={value}" for name, value in overrides.items())], emulator.environ)
     return Deployed(_resources(emulator, STACK), parameters.get("ExistingStreamKeyArn", ""))
+
+
+@contextmanager
+def _bundle_locked(how: int) -> Iterator[None]:
+    """Wait until nobody builds the bundle, or, to build it, until nobody deploys it either."""
+    lock = ROOT / ".cache" / "bundle.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, how)
+        yield
 
 
 def _resources(emulator: Emulator, stack: str) -> dict[str, str]:

@@ -40,8 +40,8 @@ class _Part:
         return self.output.read_text(encoding="utf-8", errors="replace")
 
     def progress(self) -> str:
-        found = re.findall(r"\[ *(\d+%)\]", self.shown())
-        return f"{self.name} {found[-1] if found else '0%'}"
+        rows = re.findall(r"^[.FEsxX]+", self.shown(), re.MULTILINE)
+        return f"{self.name} {sum(map(len, rows))} tests"
 
 
 def main(arguments: list[str]) -> int:

@@ -48,7 +48,7 @@ class CheckpointTable:
 
     @contextmanager
     def claim(self, shard: Shard, routes: Routes) -> Iterator[Claim]:
-        """Hold the row of a shard until this invocation's deadline at the latest.
+        """Claim the row of a shard, until this invocation's deadline at the latest.
 
         Only one invocation at a time may replace objects of a shard. One that was killed lets go by its
         deadline; one that fails lets go at once. Clocks only decide how long others wait: what an
@@ -197,11 +197,11 @@ class NoCheckpoint:
         """Claim nothing."""
         yield Claim(Progress(), routes, lambda _progress, _release: None, None)
 
-    def look(self, shard: Shard) -> Progress:  # noqa: ARG002 - likewise
+    def look(self, shard: Shard) -> Progress:  # noqa: ARG002 - the interface of the table
         """Know nothing."""
         return Progress()
 
-    def version(self, shard: Shard) -> FencingToken:  # noqa: ARG002 - likewise
+    def version(self, shard: Shard) -> FencingToken:  # noqa: ARG002 - the interface of the table
         """Return the version of what does not exist."""
         return FencingToken(0)
 

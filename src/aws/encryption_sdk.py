@@ -37,7 +37,7 @@ _SECONDS = 300.0
 _MESSAGES = 1_000_000
 _BYTES = 1 << 30
 _DATA_KEYS = 64
-# Committing, and not signed: who may open a message may not write where it stands, so a signature adds nothing.
+# Committing, and not signed: those who may open a message may not write it, so a signature adds nothing.
 # https://docs.aws.amazon.com/encryption-sdk/latest/developer-guide/supported-algorithms.html
 _ALGORITHM = AlgorithmSuite.AES_256_GCM_HKDF_SHA512_COMMIT_KEY
 _SDK = EncryptionSDKClient(commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
@@ -78,7 +78,7 @@ class KeyOfMessage(MasterKeyProvider):  # type: ignore[misc]
     _config_class = MasterKeyProviderConfig
 
     def __init__(self, clients: "Callable[[str], KMSClient]") -> None:
-        """Take what makes a client for a Region."""
+        """Bind a factory of KMS clients, by Region."""
         self._clients = clients
 
     def __new__(cls, clients: "Callable[[str], KMSClient]") -> "KeyOfMessage":  # noqa: ARG004, PYI034 - the SDK takes a configuration
@@ -106,7 +106,7 @@ class Sealer:
     """Seals under one key."""
 
     def __init__(self, client: "KMSClient", key_arn: str) -> None:
-        """Take the sealing key of a route."""
+        """Bind the sealing key of a route."""
         self._materials = _Bound(kms_master_key(client, key_arn))
 
     def seal(self, text: bytes, context: SealContext) -> str:
@@ -134,7 +134,7 @@ class Opener:
     """Opens messages, with whatever key sealed them."""
 
     def __init__(self, provider: MasterKeyProvider) -> None:
-        """Take a provider that knows the keys."""
+        """Bind a provider of keys."""
         self._materials = _Bound(provider)
 
     def open_sealed(self, message: str) -> tuple[bytes, SealContext]:

@@ -26,7 +26,7 @@ class Listed:
     """One entry of a listing.
 
     Attributes:
-        key: As it stands.
+        key: Of the object.
         name: What it tells; None if the route table makes no such name.
         modified_at: When it was put, seconds since 1970.
     """
@@ -76,11 +76,11 @@ class Inventory:
         """Return the objects of a shard that may hold a record between two sequence numbers.
 
         Args:
-            shard: Whose.
+            shard: The shard of the records.
             places: Where to look: routes, kinds and dates.
             first: The first sequence number, as a number.
             last: The last one.
-            intents: Names that nobody has committed; they do not end the search for an earlier object.
+            intents: Names that are not committed; they do not end the search for an earlier object.
         """
         names = (
             listed.name
@@ -109,7 +109,7 @@ class Inventory:
             names: Of all objects of the shard.
             first: The first sequence number, as a number.
             last: The last one; None for all that come behind.
-            intents: Names that nobody has committed; they do not end the search for an earlier object.
+            intents: Names that are not committed; they do not end the search for an earlier object.
         """
         by_place: dict[tuple[Place, bool], list[Name]] = defaultdict(list)
         for name in names:

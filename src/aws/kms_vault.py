@@ -27,7 +27,7 @@ class KmsVault:
     """The keys of one stack; it lives as long as its container."""
 
     def __init__(self, client: Callable[[], "KMSClient"], settings: Settings) -> None:
-        """Ask for nothing yet: neither the client nor the Encryption SDK is loaded before it is needed.
+        """Call nothing yet: neither the client nor the Encryption SDK is loaded before it is needed.
 
         Args:
             client: Makes the client.

@@ -1,6 +1,6 @@
 """The origin of an event: only what the stack's own stream has issued is delivered.
 
-Whoever may invoke the function could hand it any event, and an event with numbers that are ahead of the stream
+Anyone who may invoke the function could pass it any event. An event with numbers that are ahead of the stream
 would make every real record look delivered.
 """
 

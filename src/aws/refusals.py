@@ -22,7 +22,7 @@ class Refusals:
         self._met: dict[RouteName, tuple[DeliveryError, float]] = {}
 
     def note(self, route: RouteName, error: DeliveryError | None) -> None:
-        """Take what a put for a route has met; success forgets what was refused before."""
+        """Note the outcome of a put for a route; a success clears an earlier refusal."""
         if error is None:
             self._met.pop(route, None)
         elif not error.is_transient:

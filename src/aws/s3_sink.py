@@ -28,7 +28,7 @@ _SECONDS_FOR_A_PUT = 5.0
 _SECONDS_A_PUT = 1.0
 _MOST_AT_ONCE = 1000
 
-# The codes that S3 answers for a put that no retry can mend; all others are transient.
+# The codes of S3 for puts that fail with every retry; all others are transient.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 # https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
 _PERMANENT = {
@@ -167,7 +167,7 @@ class S3Sink:
         """Put an object in the place of what was read with an ETag, and of nothing else.
 
         Raises:
-            DeliveryError: Something else stands there now, or its key refuses.
+            DeliveryError: Another object is stored there now, or its key refuses.
         """
         try:
             self._put_if(rendered, replaces=etag)
@@ -188,7 +188,7 @@ def make_workers() -> ThreadPoolExecutor:
 
 
 def classified(what: str, key_of: str, err: ClientError) -> DeliveryError:
-    """Tell by code whether a retry can help. AWS's own text is not passed on; it may quote anything.
+    """Classify an error by its code: a retry can help or not. AWS's own text is not passed on; it may quote anything.
 
     Args:
         what: What was put, for the message.

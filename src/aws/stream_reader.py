@@ -40,7 +40,7 @@ class StreamReader:
     """Reads one stream."""
 
     def __init__(self, client: "KinesisClient", arn: str, now: Callable[[], float] = time.time) -> None:
-        """Take the stream's ARN: with it, IAM can tell this stream from others."""
+        """Bind a client to the ARN of a stream: IAM compares ARNs, not names."""
         self._client = client
         self._now = now
         self.arn = arn

@@ -1,4 +1,4 @@
-"""Commands of whoever changes or plans a stack: `template` and `cost`."""
+"""Commands to plan or change a stack: `template` and `cost`."""
 
 import json
 from dataclasses import asdict

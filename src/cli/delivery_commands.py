@@ -36,7 +36,7 @@ def status(
 ) -> None:
     """Show what a stack is doing: alarms, the mapping, and the numbers of each route.
 
-    Exits with 1 if an alarm rings or the stream is not being read.
+    Exits with 1 if an alarm is in state ALARM or the stream is not being read.
     """
     table, session = table_of(routes_file), session_of(region, profile)
     try:
@@ -60,11 +60,11 @@ def status(
 @app.command()
 def replay(
     source: Annotated[
-        ReplaySource, typer.Argument(help="dead-letters, on-failure (what Lambda gave up on) or stream.")
+        ReplaySource, typer.Argument(help="dead-letters, on-failure (batches that Lambda gave up on) or stream.")
     ],
     *,
     stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
-    apply: Annotated[bool, typer.Option("--apply", help="Do it; without, only tell what would be done.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Apply the changes. Default: dry run.")] = False,
     route: Annotated[str | None, typer.Option(help="Only dead letters of this route.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only dead letters with this reason, e.g. KmsKeyDisabled.")] = None,
     since: Annotated[
@@ -91,9 +91,9 @@ def replay(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Deliver dead letters, what Lambda gave up on, or a range of the stream, skipping what is already delivered.
+    """Deliver dead letters, batches that Lambda gave up on, or a range of the stream. What is delivered already is skipped.
 
-    Exits with 1 if something is left where it was, with the reason.
+    Exits with 1 if something could not be delivered, with the reason.
     """
     session = session_of(region, profile)
     request: dict[str, Any] = {
@@ -122,7 +122,7 @@ def recover(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Make the checkpoint table right after it was restored from a backup or made anew, with the mapping disabled.
+    """Repair the checkpoint table after it was restored from a backup or created again. Disable the mapping first.
 
     Exits with 1 if a shard is not recovered, with the reason.
     """
@@ -154,7 +154,7 @@ def reconcile_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a route and shard.")] = False,
     routes_file: RoutesFile = None,
 ) -> None:
-    """Compare what the stream held with what stands below each prefix, line by line, decrypting nothing.
+    """Compare the records of the stream with the objects below each prefix, without decrypting an object.
 
     Exits with 1 if something is late, missing, duplicated or unexpected.
     """

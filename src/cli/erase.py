@@ -164,7 +164,7 @@ def _told(receipt: Receipt) -> Iterator[str]:
     if mentions := sum(result["mentions"] for result in receipt.results):
         yield f"{mentions} records of others still name the contact, as the one before or after them"
     for route in receipt.blind:
-        yield f"route {route}: its rules hide whose a record is; nobody can find this contact's there"
+        yield f"route {route}: its rules hide the contact id of a record; this contact's records cannot be found there"
     yield f"not searched: {NOT_SEARCHED}"
     if not receipt.request["old_versions"]:
         yield "old versions stay until the bucket's lifecycle removes them; --old-versions erases them too"

@@ -53,14 +53,14 @@ def doctor(
     *,
     stack: Annotated[str, typer.Option(help="A stack of ours; by default ctr-fanout if nothing else is given.")] = "",
     instance: Annotated[str, typer.Option(help="Id or ARN of an Amazon Connect instance.")] = "",
-    stream: Annotated[str, typer.Option(help="Name or ARN of a data stream, of whomever.")] = "",
+    stream: Annotated[str, typer.Option(help="Name or ARN of a data stream, of any owner.")] = "",
     region: Region = None,
     profile: Profile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a finding.")] = False,
-    with_ok: Annotated[bool, typer.Option("--all", help="Also show what is as it should be.")] = False,
+    with_ok: Annotated[bool, typer.Option("--all", help="Also show checks that passed.")] = False,
     routes_file: RoutesFile = None,
 ) -> None:
-    """Check a live account, read only, from Amazon Connect to the last key, and say what mends it.
+    """Check a live account, read only, from Amazon Connect to the last key, and print the cure of each finding.
 
     Exits with 0 if all is well, 1 on warnings, 2 on failures, 3 if something could not be looked at.
     """

@@ -1,4 +1,4 @@
-"""The `reconcile` command: what the stream held against what stands below each prefix, route by route."""
+"""The `reconcile` command: compares the records of the stream with the objects below each prefix."""
 
 import json
 import time
@@ -151,7 +151,7 @@ def balances(client: Any, target: Target, table: RouteTable, range_: Range) -> B
 
 
 def holds(found: Balances) -> bool:
-    """Tell whether nothing is late, missing, duplicated or unexpected."""
+    """Return True if nothing is late, missing, duplicated or unexpected."""
     return all(balance.holds for by_route in found.values() for balance in by_route.values())
 
 

@@ -17,9 +17,9 @@ app = typer.Typer()
 @app.command()
 def erase(
     *,
-    contact_id: Annotated[str, typer.Option(help="Whose records go.")],
+    contact_id: Annotated[str, typer.Option(help="The contact to erase.")],
     stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
-    apply: Annotated[bool, typer.Option("--apply", help="Do it; without, only tell what would be done.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Apply the changes. Default: dry run.")] = False,
     old_versions: Annotated[
         bool, typer.Option("--old-versions", help="Also delete old versions of objects that hold the contact.")
     ] = False,
@@ -30,9 +30,9 @@ def erase(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Take one contact out of everything that is delivered, and print a receipt.
+    """Erase one contact from everything that is delivered, and print a receipt.
 
-    Exits with 1 if something of the contact is left, with the reason.
+    Exits with 1 if something of the contact could not be erased, with the reason.
     """
     session = session_of(region, profile)
     request: dict[str, Any] = {"contact_id": contact_id, "apply": apply, "old_versions": old_versions}
@@ -58,11 +58,11 @@ def unseal_(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Restore records as they were before they were sealed, if this caller is one of the route's sealed readers.
+    """Restore records as they were before they were sealed. Only sealed readers of the route can.
 
-    What is written appears when all of an object is open, or not at all.
+    Each object is written as a whole or not at all.
     """
-    from aws.encryption_sdk import KeyOfMessage, Opener  # noqa: PLC0415 - likewise
+    from aws.encryption_sdk import KeyOfMessage, Opener  # noqa: PLC0415 - no other command needs the SDK
     from cli.unseal import UnsealError, sources, unseal  # noqa: PLC0415 - no other command needs the SDK below it
 
     session = session_of(region, profile)

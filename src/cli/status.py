@@ -55,7 +55,7 @@ class Status:
         alarms: Those that ring, with their reason.
         quiet: How many alarms do not.
         stack: Numbers of the stack; None where nothing was counted.
-        routes: Numbers of each route by column, likewise.
+        routes: Numbers of each route by column, over the same time.
         minutes: Over how long they are.
         looked_at: When.
     """
@@ -71,7 +71,7 @@ class Status:
 
     @property
     def is_well(self) -> bool:
-        """True if no alarm rings and the stream is being read."""
+        """True if no alarm is in state ALARM and the stream is being read."""
         return not self.alarms and self.mapping.startswith(("Enabled", "Updating"))
 
 
@@ -173,7 +173,7 @@ def _alarms(client: Client, name: str) -> tuple[list[str], int]:
 def _numbers(client: Client, name: str, table: RouteTable, minutes: int) -> dict[tuple[str, str], float]:
     """Ask for all numbers at once, minute by minute: longer datapoints begin long before the time that is asked for.
 
-    A percentile of many minutes cannot be made of those of each; the worst minute stands for them.
+    A percentile of many minutes cannot be made of those of each; the worst minute is shown.
     """
     asked = [(place, {"Id": f"m{number}", **query}) for number, (place, query) in enumerate(_queries(name, table))]
     now = datetime.now(UTC)

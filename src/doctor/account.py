@@ -89,7 +89,7 @@ class Account:
     """Reads one account and Region."""
 
     def __init__(self, session: boto3.Session) -> None:
-        """Take a session; `identify` tells whose it is."""
+        """Bind a session; `identify` finds its account."""
         self._session = session
         self._clients: dict[str, Any] = {}
         self._answers: dict[str, Any] = {}
@@ -231,7 +231,7 @@ class Account:
         parameters: Mapping[str, Any],
         err: Exception,
     ) -> MissingError | None:
-        """Tell what does not exist from what may not be read; note the latter."""
+        """Distinguish a resource that does not exist from one that may not be read; note the latter."""
         code = err.response["Error"]["Code"] if isinstance(err, ClientError) else type(err).__name__
         if code in _MISSING:
             return MissingError(code)
@@ -251,7 +251,7 @@ class Account:
 
 
 def may(role: Role, action: str, key: Key, context: Mapping[str, str]) -> Answer:
-    """Tell whether a role may use a key, by policies or by a grant."""
+    """Return True if a role may use a key, by policies or by a grant."""
     if key.policy is None or role.policies is None:
         return Answer.MAYBE
     if denials(role, action, key, context):

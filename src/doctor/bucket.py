@@ -82,7 +82,7 @@ def check_put(
     """Check that a role may put below a prefix, and tell who denies it.
 
     Args:
-        role: Whose put.
+        role: The role that puts.
         bucket: Where.
         prefix: Below what; with a slash at its end.
         headers: The encryption headers that the put carries, by their condition keys.

@@ -42,7 +42,7 @@ def check_mapping(account: Account, stream: Stream, mapping: Mapping[str, Any], 
     """Check one event source mapping: state, role, failure handling, last result.
 
     Args:
-        account: Whose.
+        account: The account to examine.
         stream: What it reads.
         mapping: As `ListEventSourceMappings` tells it.
         is_alone: True if no other one reads the stream, so that it had better.
@@ -84,7 +84,7 @@ def check_mapping(account: Account, stream: Stream, mapping: Mapping[str, Any], 
 
 
 def _reads(mapping: Mapping[str, Any], stream: str) -> bool:
-    """Tell whether a mapping reads a stream, by itself or as a consumer with enhanced fan-out."""
+    """Return True if a mapping reads a stream, by itself or as a consumer with enhanced fan-out."""
     source = mapping.get("EventSourceArn", "")
     return bool(source == stream or source.startswith(f"{stream}/consumer/"))
 

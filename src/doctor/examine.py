@@ -34,7 +34,7 @@ def examine(account: Account, given: Given, table: RouteTable, digest: str) -> l
     """Check everything that can be reached from what is given.
 
     Args:
-        account: Whose.
+        account: The account to examine.
         given: Where to begin.
         table: The routes that a stack of ours should have.
         digest: The SHA-256 of the file that they stand in.
@@ -78,7 +78,7 @@ def _along_the_chain(account: Account, given: Given, table: RouteTable, digest: 
 def _read(
     account: Account, stack: str, instance: str
 ) -> Generator[Finding, None, tuple[LiveStack | None, Instance | None]]:
-    """Read the stack and the instance; what is missing is told."""
+    """Read the stack and the instance; what is missing becomes a finding."""
     live: LiveStack | None = None
     found: Instance | None = None
     if stack:

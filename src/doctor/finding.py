@@ -1,4 +1,4 @@
-"""What the doctor says: a severity, what was seen, what was expected, and what mends it."""
+"""A finding: its severity, what was seen, what was expected, and the cure."""
 
 import json
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Finding:
         subject: What it is about, an ARN or a name.
         seen: What is there.
         expected: What should be.
-        cure: The statement or command that mends it.
+        cure: The statement or command that fixes it.
     """
 
     severity: Severity
@@ -46,22 +46,22 @@ class Finding:
 
 
 def ok(code: str, subject: str, seen: str) -> Finding:
-    """Tell that something is as it should be."""
+    """Return a finding for a check that passed."""
     return Finding(severity=Severity.OK, code=code, subject=subject, seen=seen)
 
 
 def warn(code: str, subject: str, *, seen: str, expected: str, cure: str) -> Finding:
-    """Tell that something will go wrong one day."""
+    """Return a finding for something that will fail later."""
     return Finding(severity=Severity.WARN, code=code, subject=subject, seen=seen, expected=expected, cure=cure)
 
 
 def fail(code: str, subject: str, *, seen: str, expected: str, cure: str) -> Finding:
-    """Tell that something is wrong now."""
+    """Return a finding for something that fails now."""
     return Finding(severity=Severity.FAIL, code=code, subject=subject, seen=seen, expected=expected, cure=cure)
 
 
 def unknown(code: str, subject: str, *, seen: str, cure: str) -> Finding:
-    """Tell that it could not be looked at."""
+    """Return a finding for something that could not be read."""
     return Finding(
         severity=Severity.UNKNOWN, code=code, subject=subject, seen=seen, expected="to be let look", cure=cure
     )

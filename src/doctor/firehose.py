@@ -107,7 +107,7 @@ def _key(account: Account, arn: str, s3: Mapping[str, Any], bucket: Bucket) -> G
     if not configured and not bucket.key_id and bucket.algorithm:
         yield warn(
             "DestinationNotUnderOwnKey", arn, seen=f"what it writes is encrypted with {bucket.algorithm} and no own key",
-            expected="a customer managed key, or whoever may read the bucket reads everything",
+            expected="a customer managed key, or everyone who may read the bucket reads everything",
             cure="give the destination an EncryptionConfiguration with a key",
         )  # fmt: skip
     return key

@@ -25,7 +25,7 @@ from grants.stack import ARCHIVE, ARCHIVE_KEY, STREAM_KEY, Stack
 from routing.table.routes import RouteTable, logical_id
 
 _ROLES = {"fan-out": "FanOutRole", "replay": "ReplayRole", "erase": "EraseRole", "archive": "ArchiveRole"}
-# Who stands in the matrix under a made-up name, because only the parameters know them.
+# Callers that have an example name in the matrix, because only the parameters know them.
 _MADE_UP = ("connect", "another instance's connect", "replay operator", "reader of ", "auditor")
 
 
@@ -45,10 +45,10 @@ class LiveStack:
 
 
 def check_matrix(account: Account, live: LiveStack, table: RouteTable, keys: Mapping[str, Key]) -> Iterator[Finding]:
-    """Ask every row of the matrix whose callers are known.
+    """Decide every row of the matrix whose callers are known.
 
     Args:
-        account: Whose.
+        account: The account to examine.
         live: The stack.
         table: Its routes.
         keys: Its keys by name.
@@ -57,27 +57,27 @@ def check_matrix(account: Account, live: LiveStack, table: RouteTable, keys: Map
         name: role for name, logical in _ROLES.items() if (role := _role(account, live.resources.get(logical, "")))
     }
     if not set(keys) >= {route.name for route in table.all_routes} or "fan-out" not in roles:
-        return  # told above, or not readable: most rows could not be asked
+        return  # already reported, or not readable: most rows cannot be decided
     asked = _Live(account, live, keys, roles)
     rows = [row for row in matrix(table, asked.stack) if not row.who.label.startswith(_MADE_UP)]
-    told: set[tuple[str, ...]] = set()
+    reported: set[tuple[str, ...]] = set()
     held = 0
     for row in rows:
         answers = [(action, asked.answer(row, action)) for action in row.request.actions]
         wrong = [(action, answer) for action, answer in answers if answer is not None and answer is not _expected(row)]
         held += not wrong
-        # One statement that is gone shows in several rows: the first of a caller and a resource stands for them.
+        # One missing statement breaks several rows: only the first of each caller and resource is reported.
         doubtful = bool(wrong) and all(answer is Answer.MAYBE for _, answer in wrong)
         carrier = asked.carrier(row) if doubtful else None
         about = (carrier or row.who.role,) if doubtful else (row.who.role, row.request.resource.partition("/date=")[0])
         topic = (*about, "perhaps" if doubtful else str(row.is_allowed))
-        if wrong and topic not in told:
-            told.add(topic)
+        if wrong and topic not in reported:
+            reported.add(topic)
             yield from asked.explain(row, *wrong[0])
     for finding in _check_readers(asked, live, table):
-        told.add((finding.subject,))
+        reported.add((finding.subject,))
         yield finding
-    if not told:
+    if not reported:
         yield ok("GrantsHold", live.name, f"all {held} rows of the grant matrix hold on the live policies")
 
 
@@ -164,7 +164,7 @@ class _Live:
         return next((arn for arn in self._policies if row.request.resource in {arn, *_below(row, arn)}), None)
 
     def explain(self, row: Row, action: str, answer: Answer) -> Iterator[Finding]:
-        """Say what a row that does not hold means, and what mends it."""
+        """Return the finding of a row that does not hold, with its cure."""
         what = f"{row.who.label}: {action} on {row.request.on}" + (f" ({row.request.how})" if row.request.how else "")
         key, role = self._keys.get(row.request.resource), self._roles.get(row.who.role)
         if row.is_allowed and key is not None and role is not None:

@@ -45,7 +45,7 @@ def check_use(
 
 
 def _shut(code: str, subject: str, *, seen: str, near: list[Statement], expected: str, cure: str) -> Finding:
-    """Tell a statement that is missing from one whose condition is not met."""
+    """Distinguish a missing statement from an unmet condition."""
     if not near:
         return fail(code, subject, seen=seen, expected=expected, cure=cure)
     sid, condition = near[0].get("Sid", "without Sid"), json.dumps(near[0].get("Condition", {}))

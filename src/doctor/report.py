@@ -1,4 +1,4 @@
-"""How findings are shown: worst first, each with what mends it on lines of its own, to be copied."""
+"""Print findings: the worst first, each with its cure on lines of their own, ready to be copied."""
 
 from collections import Counter
 

@@ -57,7 +57,7 @@ def check_resources(account: Account, live: LiveStack, table: RouteTable, digest
     """Check what the template has made: variables, keys, bucket, table, mapping.
 
     Args:
-        account: Whose.
+        account: The account to examine.
         live: The stack.
         table: The routes that it should have.
         digest: The SHA-256 of their file.
@@ -143,7 +143,7 @@ def _check_keys(account: Account, live: LiveStack, names: tuple[str, ...]) -> It
                 cure="what it encrypted cannot be read again; deploy a new one by renaming the route",
             )  # fmt: skip
             continue
-        if key is not None and name not in {STREAM_KEY, ARCHIVE_KEY}:  # told with the stream and with Firehose
+        if key is not None and name not in {STREAM_KEY, ARCHIVE_KEY}:  # reported with the stream and with Firehose
             yield from check_key_state(key, "RouteKey", f"route {name}")
             if name != HASH_KEY:  # KMS rotates no HMAC key
                 yield from check_rotation(account, key, f"route {name}")
@@ -172,7 +172,7 @@ def _key_id(live: LiveStack, name: str) -> str:
 
 
 def _check_users(live: LiveStack, name: str, key: Key) -> Iterator[Finding]:
-    """Hold who may use a key by name, or by a grant, against the parameter that says who should."""
+    """Compare who may use a key, by name or by a grant, with the parameter that names its readers."""
     parameter = {
         STREAM_KEY: "ConnectServiceRoleArn", layout.DEAD_LETTER: "", ARCHIVE_KEY: "ReadersOfArchive", HASH_KEY: "",
     }.get(name, f"{'Sealed' * name.endswith(SEAL_SUFFIX)}ReadersOf{logical_id(name.removesuffix(SEAL_SUFFIX))}")  # fmt: skip

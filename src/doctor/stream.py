@@ -146,7 +146,7 @@ def check_rotation(account: Account, key: Key, of: str) -> Iterator[Finding]:
 
 def _check_connect_may_encrypt(stream: Stream, key: Key, instance: Instance) -> Iterator[Finding]:
     if key.policy is None or key.grants is None:
-        return  # told as NotReadable: without both nothing can be said
+        return  # reported as NotReadable: without both nothing can be decided
     grants = list(grants_of(key, instance.role, _ENCRYPT, stream.context))
     associations = [one.kind for one in instance.storage if one.key == key.arn]
     denials = matching_statements(_request(stream, key, instance), key.policy, "Deny")

@@ -1,4 +1,4 @@
-"""Whose key binds whose prefix: the rows that every prefix with a writer has, each lock standing alone."""
+"""The rows that every prefix with a writer has: key and prefix bind each other, and each lock holds alone."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def bindings(section: Section, stack: Stack, key: str, prefix: str, other: Route
 
     Args:
         section: Where they belong.
-        stack: Whose.
+        stack: The stack whose grants are described.
         key: The name of the prefix's key.
         prefix: The prefix.
         other: Any other route.
@@ -35,7 +35,9 @@ def bindings(section: Section, stack: Stack, key: str, prefix: str, other: Route
     )
     away = ask.objects("s3:GetObject s3:PutObject", prefix, bucket=OTHER_BUCKET)
     yield section.may_not(function, away, "no other bucket")
-    yield section.may_not(who.administrator, ask.via_s3(_ENCRYPT, key, prefix), "nobody else writes under the key")
+    yield section.may_not(
+        who.administrator, ask.via_s3(_ENCRYPT, key, prefix), "only the writers encrypt under the key"
+    )
     managed = stack.here("kms", "alias/aws/s3")
     own = ask.put(prefix, key)
     yield section.may(who.administrator, own, "S3 lets administrators; without the key nothing is stored")
@@ -63,7 +65,7 @@ def key_alone(
     yield section.may_not(
         bold, ask.via_s3("kms:CreateGrant kms:Encrypt kms:ReEncryptFrom", key, prefix), "and nothing else"
     )
-    yield section.may_not(nothing, ask.via_s3(actions, key, prefix), "the key alone lets nobody in: two locks")
+    yield section.may_not(nothing, ask.via_s3(actions, key, prefix), "two locks: the key policy alone admits no role")
 
 
 def role_alone(

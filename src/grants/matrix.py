@@ -2,7 +2,7 @@
 
 `tests/grants` evaluates it on the template's real policies with two engines, takes everything out of them in
 turn and lets more in: some row here has to notice. So a row that looks redundant may be the only one that
-stands for a line of the template.
+is a line of the template.
 """
 
 from grants.nothing_else import nothing_else

@@ -1,7 +1,7 @@
 """The closed world: whatever no other row allows, each caller is denied at each place.
 
 These rows are made, not written: for every caller and every prefix what can be done with objects, names and
-the key. They notice a principal that is admitted where nobody thought of him.
+the key. They detect a principal that is admitted by mistake.
 """
 
 from collections.abc import Iterator

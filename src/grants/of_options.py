@@ -90,7 +90,7 @@ class _Options(Parts):
         assume = self.plain("sts:AssumeRole", erase.role, "the erase role")
         yield section.may(lambda_, assume, "Lambda runs the erase function with it")
         for caller in (who.administrator, who.operator, who.reader(self.first.name), who.stranger):
-            yield section.may_not(caller, assume, "nobody else: what it reads stays in the function")
+            yield section.may_not(caller, assume, "only Lambda assumes it: what it reads stays in the function")
         yield section.may_not(who.service("firehose"), assume, "no other service takes it")
         yield from self.only_taken(section, lambda_, erase)
         for prefix, key in self._delivered():
@@ -174,11 +174,17 @@ class _Options(Parts):
         yield section.may(
             firehose, ask.objects("s3:AbortMultipartUpload s3:GetObject", ARCHIVE), "as Firehose documents"
         )
-        yield section.may(firehose, ask.bucket("s3:GetBucketLocation s3:ListBucketMultipartUploads"), "likewise")
-        yield section.may(firehose, ask.names(None), "likewise")
-        yield section.may(firehose, ask.names(""), "likewise")
+        yield section.may(
+            firehose,
+            ask.bucket("s3:GetBucketLocation s3:ListBucketMultipartUploads"),
+            "Firehose documents it for its bucket",
+        )
+        yield section.may(firehose, ask.names(None), "Firehose documents it for its bucket")
+        yield section.may(firehose, ask.names(""), "Firehose documents it for its bucket")
         for prefix in (*self.prefixes, HANDED_OVER, ARCHIVE):
-            yield section.may(firehose, ask.names(prefix), "likewise: names hold nothing of a record")
+            yield section.may(
+                firehose, ask.names(prefix), "Firehose documents it for its bucket; names hold nothing of a record"
+            )
         yield from self.log(section, firehose, f"/aws/kinesisfirehose/{stack.name}-archive", "logs:PutLogEvents")
         writes = {"key": ARCHIVE_KEY, "actions": "kms:Decrypt kms:GenerateDataKey", "prefix": ARCHIVE}
         yield from key_alone(section, ask, firehose, elsewhere=self.first.prefix, **writes)

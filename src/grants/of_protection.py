@@ -32,10 +32,10 @@ def _sealing(stack: Stack, route: Route, other: Route) -> Iterator[Row]:
         yield section.may_not(writer, opening, "and opens nothing")
         yield section.may_not(bold, opening, "the sealing key never opens for who writes")
         yield section.may_not(bold, ask.sealed(_OTHER_USES, key, **mine), "and serves nothing else")
-        yield section.may_not(nothing, seal, "the key alone lets nobody in: two locks")
+        yield section.may_not(nothing, seal, "two locks: the key policy alone admits no role")
         for request in _elsewhere(ask, _SEAL, stack, route, other):
             yield section.may_not(bold, request, "the sealing key serves messages of this stack and route")
-            yield section.may_not(writer, request, "its own policy: likewise", DEFAULT_KEY_POLICY)
+            yield section.may_not(writer, request, "its own policy does not allow it either", DEFAULT_KEY_POLICY)
         rest = ask.sealed(f"{_OPEN} {_OTHER_USES}", key, **mine)
         yield section.may_not(writer, rest, "its own policy: nothing else", DEFAULT_KEY_POLICY)
         yield section.may_not(
@@ -80,7 +80,7 @@ def _tokens(stack: Stack, first: Route) -> Iterator[Row]:
         yield section.may(writer, token, "makes the key of the tokens of a route, or of a group that routes join")
         yield section.may_not(writer, rest, "and nothing else", DEFAULT_KEY_POLICY)
         yield section.may_not(writer.given_everything(), rest, "the hash key serves nothing else")
-        yield section.may_not(writer.given_nothing(), token, "the key alone lets nobody in: two locks")
+        yield section.may_not(writer.given_nothing(), token, "two locks: the key policy alone admits no role")
         other = ask.sealed(_TOKEN, first.name)
         yield section.may_not(writer, other, "its own policy: this key only", DEFAULT_KEY_POLICY)
     for caller in (who.administrator, who.reader(first.name).given_everything(), who.auditor):

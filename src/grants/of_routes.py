@@ -14,7 +14,7 @@ def rows_of_route(stack: Stack, route: Route, other: Route) -> Iterator[Row]:
     """Return the rows of a route.
 
     Args:
-        stack: Whose.
+        stack: The stack whose grants are described.
         route: The route.
         other: Another one, of which it must not see anything.
     """
@@ -31,7 +31,7 @@ def rows_of_route(stack: Stack, route: Route, other: Route) -> Iterator[Row]:
     if stack.has_replay:
         yield section.may(who.replay, ask.put(prefix, key), "puts a dead letter to its place")
         yield section.may(who.replay, encrypt, "under the route's key")
-        yield section.may(who.replay, ask.names(prefix), "sees by the names what stands already")
+        yield section.may(who.replay, ask.names(prefix), "lists names to find what is already delivered")
         yield section.may(who.replay, ask.objects("s3:GetObject", prefix), "sees the ETag of what is there")
         yield section.may_not(who.replay, decrypt, "and reads nothing delivered")
         yield section.may_not(who.replay.given_everything(), decrypt, "the key does not decrypt for it")

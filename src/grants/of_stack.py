@@ -55,7 +55,7 @@ class _Fixed(Parts):
         yield section.may(poller, read, "the mapping reads it")
         yield section.may(poller, decrypt, "and hands over what it decrypted")
         yield section.may(who.function, read, "the grant check tries it, and the code has the same role")
-        yield section.may(who.function, decrypt, "likewise")
+        yield section.may(who.function, decrypt, "the grant check tries it with the same role")
         other_stream = stack.here("kinesis", "stream/other")
         other, directly = self._of_stream("kms:Decrypt", other_stream)
         change = self.plain(_CHANGE_STREAM, stack.stream, "the stream")
@@ -74,7 +74,7 @@ class _Fixed(Parts):
         yield section.may_not(bold, directly, "the key serves through Kinesis only")
         yield section.may_not(bold, self._without_stream("kms:Decrypt"), "the key serves nothing without a context")
         yield section.may_not(bold, rest, "the key only decrypts for its readers")
-        yield section.may_not(nothing, decrypt, "the key alone lets nobody in: two locks")
+        yield section.may_not(nothing, decrypt, "two locks: the key policy alone admits no role")
         yield section.may(who.administrator, read, "IAM lets administrators ask; without the key they get nothing")
         yield section.may_not(who.administrator, decrypt, "and the key does not serve them")
         yield section.may_not(who.administrator, ask.via_kinesis("kms:GenerateDataKey"), "nor can it write")
@@ -86,7 +86,7 @@ class _Fixed(Parts):
         for service in ("ec2", "firehose", "events"):
             yield section.may_not(who.service(service), assume, "Lambda and no other service")
         yield from self.only_taken(section, who.service("lambda"), function)
-        yield section.may_not(who.administrator, assume, "nobody takes it who is not Lambda")
+        yield section.may_not(who.administrator, assume, "only Lambda assumes it")
         table, other = stack.here("dynamodb", f"table/{stack.name}-checkpoint"), stack.here("dynamodb", "table/other")
         update, on = "dynamodb:UpdateItem", "the checkpoint table"
         yield section.may(function, self.plain(update, table, on), "claims a shard and commits its watermarks")
@@ -153,7 +153,7 @@ class _Fixed(Parts):
             if caller.role != function.role:
                 yield section.may_not(caller, put, "the bucket: only the function's role, as which Lambda puts")
         yield section.may_not(function, ask.objects(TAKE, HANDED_OVER), "replay takes it from there")
-        yield section.may_not(who.administrator, encrypt, "nobody else writes under the key")
+        yield section.may_not(who.administrator, encrypt, "only the writers encrypt under the key")
 
     def grant_check(self) -> Iterator[Row]:
         section, who, stack = Section("The grant check"), self.who, self.stack
@@ -192,7 +192,7 @@ class _Fixed(Parts):
             yield section.may_not(caller, ask.objects(everything, first.prefix, secure=False), "TLS or nothing")
             yield section.may_not(caller, ask.names(None, secure=False), "TLS or nothing, for the bucket as well")
             unknown = ask.put(UNKNOWN_PREFIX, first.name)
-            yield section.may_not(caller, unknown, "a prefix that no route has takes nothing, from nobody")
+            yield section.may_not(caller, unknown, "no role can write below a prefix that no route has")
             if not self.stack.has_archive:
                 yield section.may_not(caller, ask.put(ARCHIVE, first.name), "there is no archive")
             for action in ("s3:ReplicateObject", "s3:ReplicateDelete"):

@@ -85,7 +85,7 @@ def default_key_policy(account: str) -> Policy:
 _ROOT = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:root")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
-# Keys that AWS fills in and that nobody outside can know: a condition on one that is absent here is open.
+# Keys whose values only AWS knows: a condition on one that is absent here cannot be decided.
 _UNKNOWABLE = re.compile(
     r"aws:(source(ip|vpc|vpce|identity)|vpcsourceip|principal(org|tag|type|isaws|service).*|userid|username|useragent|"
     r"(request|resource)tag/.*|resourceorg.*|currenttime|epochtime|tokenissuetime|multifactor.*|calledvia.*|"
@@ -171,12 +171,12 @@ def nearly_matching(request: Request, policy: Policy) -> list[Statement]:
 
 
 def _naming(one: Statement) -> bool | None:
-    """Tell a statement of a resource policy, which names principals, from one of an identity policy."""
+    """Return False for a statement of a resource policy, which names principals; None for one of an identity policy."""
     return False if "Principal" in one or "NotPrincipal" in one else None
 
 
 def _matching(found: list[Statement], effect: str, request: Request, *, by_name: bool | None) -> Answer:
-    """Tell whether any statement matches.
+    """Return True if any statement matches.
 
     Args:
         found: Statements.
@@ -199,7 +199,7 @@ def _match(statement: Statement, request: Request, *, by_name: bool | None) -> A
 
 
 def _filled_in(statement: Statement, context: Mapping[str, str | Sequence[str]]) -> Statement:
-    """Return a statement whose resources have their policy variables filled in; what is not known stands for any."""
+    """Return a statement whose resources have their policy variables filled in; an unknown value matches any."""
     changed = {
         name: [_substituted(entry, context) or "*" for entry in _listing(statement[name])]
         for name in ("Resource", "NotResource")

@@ -1,4 +1,4 @@
-"""What a deployed stack calls its things: the ARNs that the rows of the matrix speak of."""
+"""The names of a deployed stack: the ARNs that the rows of the matrix refer to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from grants.row import Row
 
 
 def is_asked(row: Row, principal: str, section: str) -> bool:
-    """Tell whether a row is about a caller and a section; an empty one means any."""
+    """Return True if a row is about a caller and a section; an empty one means any."""
     return principal.lower() in {"", row.who.label.lower()} and section.lower() in {"", row.section.lower()}
 
 
@@ -86,7 +86,7 @@ _LETTERS = {
 def summary(rows: Iterable[Row]) -> Iterator[str]:
     """Return who may do what where as one Markdown table: callers down, places across.
 
-    Letters are those of `docs/grants.md`; what nobody may is left out, and so is what is only assumed.
+    Letters are those of `docs/grants.md`; denials and rows with an assumption are left out.
     """
     allowed = [row for row in rows if row.is_allowed and not row.assuming]
     cells: dict[tuple[str, str], set[str]] = {}

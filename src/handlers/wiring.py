@@ -54,7 +54,7 @@ class _Wired:
         self._telemetry = Telemetry(self._settings.service)
         self._protector = Protector(KmsVault(kms_client, self._settings), self._settings.service)
 
-    # Made by the first batch (docs/adr/0004-bundle.md); nobody waits for the function of a stream.
+    # Made by the first batch (docs/adr/0004-bundle.md); no caller waits for a function that reads a stream.
     _s3 = cached_property(lambda _: s3_client())
     _dynamodb = cached_property(lambda _: dynamodb_client())
     _kinesis = cached_property(lambda _: kinesis_client())

@@ -139,7 +139,7 @@ def _folded(value: object, room: int, used: int = 0) -> object:
 
 
 def _in_one_line(value: dict[str, Any] | list[Any] | Function) -> object:
-    """Return a function, or what holds single values only, as it stands in one line."""
+    """Return a function, or what holds single values only, in the form of one line."""
     if isinstance(value, Function):
         return InlineFunction(value)
     if isinstance(value, dict):

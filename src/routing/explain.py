@@ -28,7 +28,7 @@ class Explanation:
         misses: By name of each other route, what keeps the record from it.
         is_dropped: True if the `unmatched` policy drops it.
         reason: Of a record that would be dead-lettered, the reason code.
-        detail: Likewise, what is wrong with it.
+        detail: What is wrong with a record that becomes a dead letter; empty otherwise.
     """
 
     source: str

@@ -27,7 +27,7 @@ class Node(Struct, frozen=True, gc=False):
 
 
 def is_field_name(name: str) -> bool:
-    """Tell whether a field of this name can be decoded: msgspec compares names as JSON spells them."""
+    """Return True if a field of this name can be decoded: msgspec compares names as JSON spells them."""
     return name.isprintable() and not {'"', "\\"} & set(name)
 
 
@@ -77,7 +77,7 @@ def _field_type(node: type[Node]) -> Any:  # noqa: ANN401 - a union made at run 
 def scalars_at(node: object, path: Path) -> list[Scalar]:
     """Return the scalars that a field holds, e.g. `["VOICE"]`; none if it is absent or an object.
 
-    An array stands for its elements, however deep; a loop follows it, since it may be deeper than Python's stack.
+    An array matches by its elements, at any depth; a loop follows it, since it may be deeper than Python's stack.
     """
     found: list[Scalar] = []
     waiting = [(node, path)]

@@ -23,7 +23,7 @@ def lambda_event(
     Args:
         records: Sequence number, data, partition key and arrival (seconds since 1970) of each.
         shard_id: Where they come from.
-        stream_arn: Likewise.
+        stream_arn: The stream of the event.
 
     Source: https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html
     """

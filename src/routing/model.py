@@ -24,7 +24,7 @@ RoutesDigest = NewType("RoutesDigest", str)
 
 
 class Kind(StrEnum):
-    """What a record is, told by the fields it has."""
+    """The kind of a record, by the fields that it has."""
 
     # Enum's own hash is a call into Python, and every record is looked up by its kind several times.
     __hash__ = str.__hash__
@@ -64,7 +64,7 @@ class Record(Struct, frozen=True, gc=False):
         position: The sequence number as an integer, the only form that compares rightly.
         arrived_at: Seconds since 1970, UTC, when Kinesis took it.
         failure: Of a record that cannot be decoded, what is wrong with it. Never the exception: its
-            traceback would tie the batch into a cycle that nobody collects.
+            traceback would keep the batch alive in a reference cycle.
     """
 
     kind: Kind | Reason

@@ -29,7 +29,7 @@ class Checkpoint(Protocol):
     """Keeps the progress of every shard."""
 
     def claim(self, shard: Shard, routes: Routes) -> AbstractContextManager[Claim]:
-        """Hold a shard until it is released or the block ends.
+        """Claim a shard until it is released or the block ends.
 
         Raises:
             CheckpointError: Another invocation holds it, or its progress cannot be kept.
@@ -75,7 +75,7 @@ def fan_out(
 
     A segment is committed after its objects have landed, so a crash in between repeats puts and loses
     nothing. The next try makes the same names, or finds the names in the claim's intents and empties what
-    it does not make again; so whatever way the batch is cut then, each record stands once.
+    it does not make again; so whatever way the batch is cut then, each record is stored once.
 
     Args:
         shard: Where all records come from.
@@ -246,7 +246,7 @@ def _rendered(
 ) -> tuple[list[RenderedObject], dict[ObjectKey, DeliveryError]]:
     """Protect and render batches; return those as well whose protection has no usable key, and why.
 
-    Such an object holds records that its route may not see: it never goes to its place, only to the dead
+    Such an object holds records that its route may not see: it is never put in its place, only below the dead
     letters, from where a replay protects it.
     """
     objects: list[RenderedObject] = []
@@ -285,7 +285,7 @@ def _kept(claim: Claim, table: RouteTable, settlement: Settlement) -> frozenset[
 
 
 def _is_out_of_time(settlement: Settlement) -> bool:
-    """Return True if time ran out before every record had landed; names to empty alone hold nobody up."""
+    """Return True if time ran out before every record had landed; names to empty do not count."""
     failed = (outcome.trouble for outcome in settlement.outcomes if outcome.is_failed)
     return any(trouble is not None and trouble.reason is Reason.OUT_OF_TIME for trouble in failed)
 

@@ -11,7 +11,7 @@ class Reason(StrEnum):
     Source: https://docs.aws.amazon.com/firehose/latest/dev/monitoring-with-cloudwatch-logs.html
     """
 
-    # A record that no retry can mend.
+    # A record that fails with every retry.
     NOT_BASE64 = "NotBase64"
     EMPTY = "Empty"
     BAD_AGGREGATE = "BadAggregate"
@@ -20,7 +20,7 @@ class Reason(StrEnum):
     NOT_AN_OBJECT = "NotAnObject"
     TOO_DEEP = "TooDeep"
 
-    # An object whose destination refuses it until somebody mends a key or a grant.
+    # An object that its destination refuses until a key or a grant is fixed.
     ACCESS_DENIED = "AccessDenied"
     KMS_KEY_ACCESS_DENIED = "KmsKeyAccessDenied"
     KMS_KEY_DISABLED = "KmsKeyDisabled"

@@ -26,7 +26,7 @@ def unknown_paths(route: Route) -> Iterator[tuple[str, str]]:
 
 
 def is_known(path: FieldPath, kind: Kind) -> bool:
-    """Tell whether a path meets a field that Connect is known to send."""
+    """Return True if a path meets a field that Connect is known to send."""
     return any(_meet(path, one) for one in _known(kind))
 
 
@@ -44,7 +44,7 @@ def _known(kind: Kind) -> tuple[FieldPath, ...]:
 
 
 def _meet(path: FieldPath, known: FieldPath) -> bool:
-    """Tell whether two paths, either with wildcards, may name the same field."""
+    """Return True if two paths, either with wildcards, may name the same field."""
     if not path:
         return not known or known == (DEEP,)
     if path[0] == DEEP:

@@ -214,7 +214,7 @@ def nothing_takes_what_fails(world: World) -> None:
 
 
 def on_failure_is_not_allowed(world: World) -> None:
-    world.edit_policy("FunctionPolicy", "HandOverWhatFailed")
+    world.edit_policy("FunctionPolicy", "PutFailedBatches")
 
 
 def on_failure_is_denied(world: World) -> None:
@@ -291,7 +291,7 @@ def firehose_may_not_put(world: World) -> None:
 
 
 def bucket_denies_firehose(world: World) -> None:
-    world.edit_bucket("KnownPrefixesOnly", NotResource=[f"arn:aws:s3:::{world.bucket}/aws/lambda/*"])
+    world.edit_bucket("DenyUnknownPrefixes", NotResource=[f"arn:aws:s3:::{world.bucket}/aws/lambda/*"])
 
 
 def archive_key_is_disabled(world: World) -> None:
@@ -353,16 +353,16 @@ def function_may_not_put_a_route(world: World) -> None:
 
 
 def bucket_denies_a_route(world: World) -> None:
-    world.edit_bucket("KeyOfOrders", Condition={"ArnNotEquals": {
+    world.edit_bucket("DenyOtherKeysOfOrders", Condition={"ArnNotEquals": {
         "s3:x-amz-server-side-encryption-aws-kms-key-id": world.keys["Billing"]}})  # fmt: skip
 
 
 def bucket_takes_any_key(world: World) -> None:
-    world.edit_bucket("KeyOfOrders")
+    world.edit_bucket("DenyOtherKeysOfOrders")
 
 
 def bucket_takes_plain_http(world: World) -> None:
-    world.edit_bucket("EncryptedTransportOnly")
+    world.edit_bucket("DenyInsecureTransport")
 
 
 def key_leaves_it_to_iam(world: World) -> None:
@@ -410,7 +410,7 @@ def table_rows_never_expire(world: World) -> None:
 
 
 def function_may_not_keep_its_checkpoint(world: World) -> None:
-    world.edit_policy("FunctionPolicy", "KeepTheCheckpoint")
+    world.edit_policy("FunctionPolicy", "WriteCheckpoint")
 
 
 def mapping_reads_in_lanes(world: World) -> None:

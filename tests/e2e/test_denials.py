@@ -138,7 +138,10 @@ def test_without_the_right_to_look_what_comes_again_waits_as_a_dead_letter(run: 
     """A batch that is sent again meets its own objects; no shard stands still for it."""
     run.deliver()
     forget_checkpoint(run.stack)
-    with without(run.stack, "WriterPolicy1", "Look"), without(run.stack, "WriterPolicy2", "Look"):
+    with (
+        without(run.stack, "WriterPolicy1", "ReadObjectMetadata"),
+        without(run.stack, "WriterPolicy2", "ReadObjectMetadata"),
+    ):
         run.deliver()
     reasons = {key.split("/")[2] for key in waiting(run.stack)}
     assert reasons, "nothing waits"
@@ -224,7 +227,7 @@ def test_without_a_key_of_protection_nothing_is_delivered_unprotected_and_the_ot
 
 
 def test_without_the_checkpoint_table_nothing_is_put_and_nothing_lost(run: Run) -> None:
-    with without(run.stack, "FunctionPolicy", "KeepTheCheckpoint"):
+    with without(run.stack, "FunctionPolicy", "WriteCheckpoint"):
         run.deliver()
     assert {found.key.split("/")[0] for found in run.stack.objects()} == {"aws"}, "Lambda has given up"
     assert sum(result["records"] for result in replay(run.stack, "on-failure")) > 0
@@ -258,11 +261,11 @@ def test_grant_check_names_the_route_whose_grant_is_gone(run: Run) -> None:
     assert checked() == {"stream": "MappingDisabled"}, "it replaces its own object the second time"
     with without(run.stack, "BillingKey", "WritersEncrypt"):
         assert checked() == {"billing": "KmsKeyAccessDenied", "stream": "MappingDisabled"}
-    with without(run.stack, "FunctionPolicy", "HandOverWhatFailed"):
+    with without(run.stack, "FunctionPolicy", "PutFailedBatches"):
         assert checked() == {"on-failure": "AccessDenied", "stream": "MappingDisabled"}
-    with without(run.stack, "FunctionPolicy", "KeepTheCheckpoint"):
+    with without(run.stack, "FunctionPolicy", "WriteCheckpoint"):
         assert checked() == {"checkpoint": "CheckpointUnavailable", "stream": "MappingDisabled"}
-    with without(run.stack, "MappingStatePolicy", "ReadTheMappingsState"):
+    with without(run.stack, "MappingStatePolicy", "ReadMapping"):
         assert checked() == {"stream": "MappingUnknown"}
 
 

@@ -36,7 +36,7 @@ def test_deployed_stack_is_healthy_row_by_row(enforced: Stack) -> None:
         ("StreamKey", "ConsumersDecrypt", "StreamKeyPolicyDoesNotAdmit"),
         ("WriterPolicy1", "OrdersEncrypt", "GrantRoleLacksGenerateDataKey"),
         ("OrdersKey", "WritersEncrypt", "GrantPolicyDoesNotAdmit"),
-        ("FunctionPolicy", "KeepTheCheckpoint", "GrantMissing"),
+        ("FunctionPolicy", "WriteCheckpoint", "GrantMissing"),
         ("OrdersKey", "ReadersDecrypt", "ReaderNotAdmitted"),
     ],
 )

@@ -86,7 +86,7 @@ def test_no_wildcard_but_where_aws_has_nothing_narrower(every_setting: dict[str,
         if "*" in json.dumps(statement["Action"])
         or (statement.get("Resource") == "*" and not attached.name.endswith("Key"))
     }
-    assert wild == {("BucketPolicy", "EncryptedTransportOnly"), ("TracingPolicy", "Trace")}
+    assert wild == {("BucketPolicy", "DenyInsecureTransport"), ("TracingPolicy", "WriteTraces")}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -138,4 +138,4 @@ def test_every_route_has_its_key_alias_and_grants(largest: dict[str, Any]) -> No
         )
         everything = json.dumps(largest)
         assert f'"Sid": "{stem}Put"' in everything
-        assert f'"Sid": "KeyOf{stem}"' in everything
+        assert f'"Sid": "DenyOtherKeysOf{stem}"' in everything

@@ -72,7 +72,7 @@ def test_route_of_the_readme_needs_no_other_file_edited_by_hand(copy: Path) -> N
     assert made.returncode == 0, made.stderr
     text = "".join((copy / name).read_text(encoding="utf-8") for name in _TEMPLATES)
     for name in (
-        "VipKey:", "VipKeyAlias:", "ReadersOfVip:", "Sid: VipPut", "Sid: KeyOfVip", "KEY_ARN_VIP:", "VipGrantAlarm:",
+        "VipKey:", "VipKeyAlias:", "ReadersOfVip:", "Sid: VipPut", "Sid: DenyOtherKeysOfVip", "KEY_ARN_VIP:", "VipGrantAlarm:",
         "VipFreshnessAlarm:", "VipWorkGroup:", "VipContactRecordTable:", "VipContactRecordLatestView:", "VipQueryPolicy:",
         "VipDestination:",
     ):  # fmt: skip

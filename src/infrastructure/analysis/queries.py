@@ -184,7 +184,7 @@ def latest_sql(kind: Kind, columns: Mapping[str, Tree], table: str) -> str | Non
 
     Connect sends a contact again, whole, whenever it is updated. Of two with the same second the one in the later object
     is newer: names of objects sort by arrival and first sequence number. Inside one object Athena does not see the order of
-    lines; which of two with the same second it takes is not told. An agent event never changes: it only comes again.
+    lines; which of two with the same second it takes is undefined. An agent event never changes: it only comes again.
     """
     order = {
         Kind.CONTACT_RECORD: ("ContactId", 'lastupdatetimestamp DESC, "$path" DESC', "LastUpdateTimestamp"),

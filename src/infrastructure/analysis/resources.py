@@ -24,7 +24,7 @@ type Block = dict[str, Any]
 WORKGROUP = "${Name}-"
 _BUCKET = "${Name}-${AWS::AccountId}-${AWS::Region}"
 _DATABASE = Ref("Database")
-# https://docs.aws.amazon.com/athena/latest/ug/regex-serde.html: a kind that nobody knows is one text a line.
+# https://docs.aws.amazon.com/athena/latest/ug/regex-serde.html: an unknown kind is one text a line.
 _LINE = "org.apache.hadoop.hive.serde2.RegexSerDe"
 _JSON = "org.openx.data.jsonserde.JsonSerDe"
 _MOST_SCANNED_BYTES = 1_000_000_000_000

@@ -12,7 +12,7 @@ def key_of_prefix(table: RouteTable) -> list[Statement]:
     """
     return [
         {
-            "Sid": f"KeyOf{logical_id(route.name)}",
+            "Sid": f"DenyOtherKeysOf{logical_id(route.name)}",
             "Effect": "Deny",
             "Principal": "*",
             "Action": "s3:PutObject",

@@ -1,4 +1,4 @@
-"""What goes into the stack and comes out: parameters, conditions, the environment of the functions, outputs."""
+"""Inputs and outputs of the stack: parameters, conditions, the environment of the functions, outputs."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ from infrastructure.blocks.parts import Block, has_readers, has_sealed_readers, 
 from infrastructure.cfn_yaml import Function, GetAtt, Ref, Sub
 from routing.table.routes import RouteTable, logical_id
 
-# Roles and users by name: a star, or an account as a whole, is nobody in particular.
+# Roles and users by name: a star or a whole account is refused.
 _PRINCIPALS = "|arn:aws[-a-z0-9]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9_+=,.@/-]+"
 
 

@@ -1,4 +1,4 @@
-"""What the blocks of the template share: names of parameters and conditions, ARNs, conditions of statements."""
+"""Shared by the blocks of the template: names of parameters and conditions, ARNs, conditions of statements."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -53,7 +53,7 @@ def erase_policies(table: RouteTable) -> Block:
                     "Statement": [
                         *(statement for route in routes for statement in _rewrite(route)),
                         {
-                            "Sid": "TakeVersions",
+                            "Sid": "ReadAndDeleteVersions",
                             "Effect": "Allow",
                             "Action": Inline(["s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObjectVersion"]),
                             "Resource": [objects_of(route) for route in routes],
@@ -132,7 +132,7 @@ _MAKE_TOKENS: Statement = {
 def _look(routes: Sequence[Route]) -> Statement:
     """See what a put would replace: its ETag, which needs no decryption."""
     return {
-        "Sid": "Look",
+        "Sid": "ReadObjectMetadata",
         "Effect": "Allow",
         "Action": "s3:GetObject",
         "Resource": [objects_of(route) for route in routes],

@@ -35,18 +35,18 @@ class Alarm:
         id: Its logical id.
         name: What it says, for people; the stack's name goes before it.
         section: The section of the runbook.
-        meaning: What is so when it rings, in one sentence.
+        meaning: What is wrong when it fires, in one sentence.
         namespace: Of the metric.
         metric: Its name.
         dimensions: All of them.
         statistic: e.g. `Sum` or `p99`.
-        threshold: It rings above, or below if `rings_below`.
+        threshold: It fires above it, or below it if `fires_below`.
         period_seconds: How long one datapoint is.
         periods: How many datapoints are looked at.
         breaching: How many of those have to be beyond the threshold.
         silence: What missing data means.
         condition: The template's condition for having it; None for always.
-        rings_below: True if too little is what is wrong.
+        fires_below: True if too little is what is wrong.
         unless: Metrics, each as namespace, name and dimensions, which explain it: while any of them counts
             something the alarm counts nothing.
     """
@@ -65,11 +65,11 @@ class Alarm:
     breaching: int | None = None
     silence: Literal["notBreaching", "breaching"] = "notBreaching"
     condition: str | None = None
-    rings_below: bool = False
+    fires_below: bool = False
     unless: tuple[tuple[str, str, Mapping[str, Value]], ...] = ()
 
 
-# What stands in for the loss of records: these ring together as "data at risk".
+# Any of these means that records may be lost: together they fire "data at risk".
 _AT_RISK = (
     Alarm(
         id="LateAlarm",
@@ -189,7 +189,7 @@ _OTHERS = (
         periods=Ref("SilenceMinutes"),
         silence="breaching",
         condition="WatchesSilence",
-        rings_below=True,
+        fires_below=True,
     ),
 )
 
@@ -200,7 +200,7 @@ def alarms(table: RouteTable) -> tuple[Alarm, ...]:
 
 
 def alarm_resources(table: RouteTable) -> Block:
-    """The alarms, and the one that rings when records may be lost."""
+    """Return the alarms, and the one that fires when records may be lost."""
     block = {alarm.id: _resource(alarm) for alarm in alarms(table)}
     block["DataAtRiskAlarm"] = {
         "Type": "AWS::CloudWatch::CompositeAlarm",
@@ -287,7 +287,7 @@ def _resource(alarm: Alarm) -> Block:
         "EvaluationPeriods": alarm.periods,
         **({"DatapointsToAlarm": alarm.breaching} if alarm.breaching else {}),
         "Threshold": alarm.threshold,
-        "ComparisonOperator": "LessThanThreshold" if alarm.rings_below else "GreaterThanThreshold",
+        "ComparisonOperator": "LessThanThreshold" if alarm.fires_below else "GreaterThanThreshold",
         "TreatMissingData": alarm.silence,
         **_ACTIONS,
     }

@@ -1,4 +1,4 @@
-"""The dashboard of a stack: a grid of widgets, the first row for whoever has one minute.
+"""The dashboard of a stack: a grid of widgets, the first row for a reader with one minute.
 
 Routes are found by search, so a new one appears by itself. Texts may hold `${Name}` and other references of the
 template; what CloudWatch itself fills in is spelled `${!...}` for CloudFormation.
@@ -27,7 +27,7 @@ _SECONDS_A_MONTH = 30 * 86_400
 _OF_KEYS = tuple(reason for reason in Reason if reason.startswith("KmsKey"))
 _CONSOLE = "https://${AWS::Region}.console.aws.amazon.com"
 _LINKS = f"""
-[What to do when an alarm rings](${{RunbookUrl}})
+[What to do when an alarm fires](${{RunbookUrl}})
 
 [Log of the functions]({_CONSOLE}/cloudwatch/home?region=${{AWS::Region}}#logsV2:log-groups/log-group/$252Faws$252Flambda$252F${{Name}})
 
@@ -46,7 +46,7 @@ def dashboard_body(table: RouteTable, prices: Prices) -> str:
 
 def _first_row(table: RouteTable) -> list[Widget]:
     """Is anything lost, late or denied?"""
-    rings = [f"${{{alarm.id}.Arn}}" for alarm in alarms(table) if alarm.condition is None]
+    shown = [f"${{{alarm.id}.Arn}}" for alarm in alarms(table) if alarm.condition is None]
     lost = [
         _lambda("OnFailureDestinationDeliveredEventCount", "given up, kept below aws/lambda/", mapping=True),
         _lambda("DestinationDeliveryFailures", "given up and not kept"),
@@ -63,7 +63,7 @@ def _first_row(table: RouteTable) -> list[Widget]:
         _own("InvocationsToRetry", "batches to retry"),
     ]
     return [
-        {"type": "alarm", "width": 6, "properties": {"title": "Alarms", "alarms": rings}},
+        {"type": "alarm", "width": 6, "properties": {"title": "Alarms", "alarms": shown}},
         _numbers("Lost?", lost),
         _numbers("Late?", late),
         _numbers("Denied?", denied),

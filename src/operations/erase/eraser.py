@@ -47,7 +47,7 @@ class Version:
 
     Attributes:
         listed: Its name and when it was put.
-        id: The version; None for what stands.
+        id: The version; None for the current one.
     """
 
     listed: Listed
@@ -60,7 +60,7 @@ class Erasure:
 
     Attributes:
         key: The object.
-        version: Which old version of it; empty for what stands.
+        version: The id of an old version; empty for the current one.
         route: Where its records belong.
         records: Records of the contact that are gone, or would be.
         entries: Parts of other records, as of an agent event's snapshot, that are gone, or would be.
@@ -104,10 +104,10 @@ class Eraser:
         stream_arn: str,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take whose records go, and what a delivery takes.
+        """Bind a request to the collaborators of a delivery.
 
         Raises:
-            DeliveryError: The key of a route's tokens cannot be used, so that nobody can tell whose its records are.
+            DeliveryError: The key of a route's tokens cannot be used, so that the contact ids of its records are unknown.
         """
         self._bucket = bucket
         self._table = table
@@ -128,16 +128,16 @@ class Eraser:
 
     def erase_all(self, versions: Iterable[Version]) -> list[Erasure]:
         """Search objects in parallel, and erase the contact from those that hold it, one after the other."""
-        found = [version for version, told in self._workers.map(self._look, versions) if told]
-        return [told for version in found if (told := self._erase(version)) is not None]
+        found = [version for version, outcome in self._workers.map(self._look, versions) if outcome]
+        return [outcome for version in found if (outcome := self._erase(version)) is not None]
 
     def _look(self, version: Version) -> tuple[Version, bool]:
-        """Tell whether an object is worth a closer look, which then is told."""
-        told = self._telling(version, lambda: self._found(version, self._read(version)))
-        return version, told is not None
+        """Return True if an object may hold the contact."""
+        outcome = self._reporting(version, lambda: self._found(version, self._read(version)))
+        return version, outcome is not None
 
     def _erase(self, version: Version) -> Erasure | None:
-        return self._telling(version, lambda: self._erase_or_raise(version))
+        return self._reporting(version, lambda: self._erase_or_raise(version))
 
     def _erase_or_raise(self, version: Version) -> Erasure | None:
         name = version.listed.name
@@ -146,23 +146,23 @@ class Eraser:
             return self._without_a_claim(version)
         with self._held(name) as claim:
             read = self._read(version)
-            told = self._found(version, read)
-            if told is None or not (told.records or told.entries):
-                return told
+            outcome = self._found(version, read)
+            if outcome is None or not (outcome.records or outcome.entries):
+                return outcome
             if claim.may_change(name.key, RouteName(name.place[0]), name.first):
-                return replace(told, blocked_by=_STILL_TRIED)
+                return replace(outcome, blocked_by=_STILL_TRIED)
             self._rewrite(name, read, claim)
         # Where the bucket keeps no versions, `null` is what has just been put.
         if self._deletes_old_versions and read.version not in {"", "null"}:
             self._bucket.delete_version(name.key, read.version)
-        return told
+        return outcome
 
     def _without_a_claim(self, version: Version) -> Erasure | None:
-        """Tell what a rehearsal finds; delete an old version, which nobody writes any more."""
-        told = self._found(version, self._read(version))
-        if told is not None and self._applies and version.id is not None:
+        """Report what a dry run finds; delete an old version, which is never written again."""
+        outcome = self._found(version, self._read(version))
+        if outcome is not None and self._applies and version.id is not None:
             self._bucket.delete_version(version.listed.key, version.id)
-        return told
+        return outcome
 
     def _found(self, version: Version, read: _Read) -> Erasure | None:
         """Return what an object holds of the contact; None if nothing."""
@@ -198,7 +198,7 @@ class Eraser:
         """Replace what was read by the same without the contact.
 
         Raises:
-            DeliveryError: Something else stands there now, or its key refuses.
+            DeliveryError: Another object is stored there now, or its key refuses.
         """
         made = self._erased(name, read.lines)
         body, _, checksum = gzipped(made.lines, claim.token)
@@ -227,14 +227,14 @@ class Eraser:
         return patient_claim(self._checkpoint, name.shard_beside(self._stream_arn), self._table, self._sleep)
 
     def _sees(self, route: Route, protector: Protector, contact_id: str) -> bool:
-        """Tell whether what a route shows of a contact's record tells whose it is."""
+        """Return True if the contact id is still visible on this route."""
         if not route.rules:
             return True
         shown = protector.protection_of(route).apply(json.dumps({"ContactId": contact_id}).encode()).data
         return bool(erased([shown], self._ids[route.name]).records)
 
-    def _telling(self, version: Version, do: Callable[[], Erasure | None]) -> Erasure | None:
-        """Turn what goes wrong with one object into why it is left, so that the others go on."""
+    def _reporting(self, version: Version, do: Callable[[], Erasure | None]) -> Erasure | None:
+        """Turn an error of one object into the reason why it is left, so that the others are erased."""
         what = _of(version)
         try:
             return do()

@@ -18,7 +18,7 @@ class ErasureRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """One slice of an erasure.
 
     Attributes:
-        contact_id: Whose records go.
+        contact_id: The contact to erase.
         apply: False only tells what would be done.
         old_versions: True also deletes old versions that hold the contact.
         first_date: Only below `date=` this or later, e.g. `2026-03-01`.

@@ -1,6 +1,6 @@
 """The walk of an erasure: every object below every prefix, and its old versions, slice by slice.
 
-It goes the way that a replay beside it moves records: from the batches that Lambda gave up on to dead letters of
+It follows the order in which a replay moves records: from the batches that Lambda gave up on to dead letters of
 records and of objects, and to the prefixes of the routes. What is moved before the walk comes by is found where it
 is now.
 """
@@ -44,7 +44,7 @@ class ErasureWalk:
             if scanned >= request.limit or self._invocation.remaining_seconds() < _SECONDS_FOR_A_FEW:
                 return ErasureSlice(results=results, scanned=scanned, blind=eraser.blind, next=after)
             versions = [version for of_key in few for version in of_key]
-            results += [asdict(told) for told in eraser.erase_all(versions)]
+            results += [asdict(outcome) for outcome in eraser.erase_all(versions)]
             scanned += len(versions)
             after = few[-1][0].listed.key
         return ErasureSlice(results=results, scanned=scanned, blind=eraser.blind, next=None)
@@ -72,7 +72,7 @@ class ErasureWalk:
 
 
 def _is_within(request: ErasureRequest, version: Version) -> bool:
-    """Tell whether a date is asked for; what has none is always looked at."""
+    """Return True if a date is asked for; what has none is always looked at."""
     name = version.listed.name
     date = name.place[2] if name else ""
     return not date or (request.first_date or "") <= date <= (request.last_date or "9999-99-99")

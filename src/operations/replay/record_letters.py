@@ -102,7 +102,7 @@ class RecordLetters:
         """Remove a dead letter whose records are delivered, but for the lines of those that were erased.
 
         Raises:
-            DeliveryError: Another object stands there now, or its key refuses.
+            DeliveryError: Another object is stored there now, or its key refuses.
         """
         lines = [line for line in gzip.decompress(got.body).splitlines() if dead_letter.read_line(line).is_erased]
         if not lines:

@@ -30,7 +30,7 @@ class Recovery:
     def recover(self, shard: Shard) -> Replayed:
         """Recover the row of a shard.
 
-        Its version goes above every fencing token that was issued; intents and trials of the backup are dropped, but
+        Its version becomes higher than every fencing token that was issued; intents and trials of the backup are dropped, but
         for names that were to be emptied and have not been used since; names that an unfinished try has left become
         intents. Watermarks that the stream has not issued, since it was made anew, are dropped too.
 
@@ -44,9 +44,11 @@ class Recovery:
                 oldest = self.context.stream.oldest(shard.shard_id)
                 left, doubtful = _unfinished(found, oldest)
                 left |= self._leftovers(found, claim, version)
-                told = Replayed(key=shard.shard_id, reason="Restored", records=len(left), blocked_by=_told(doubtful))
+                outcome = Replayed(
+                    key=shard.shard_id, reason="Restored", records=len(left), blocked_by=_doubts(doubtful)
+                )
                 if not self.context.applies:
-                    return told
+                    return outcome
                 if (ahead := _highest(found)) >= (claim.token or 0):
                     seconds = (ahead - (claim.token or 0)) // 1000 + 1
                     return Replayed(
@@ -54,7 +56,7 @@ class Recovery:
                     )
                 out_of_reach = {key for key in claim.intents if self.context.table.owner_of(key) is None}
                 claim.recover(left | out_of_reach, keeps_watermarks=self._has_issued(shard, claim, oldest))
-                return told
+                return outcome
         except CheckpointError as err:
             return Replayed(key=shard.shard_id, blocked_by=str(err))
 
@@ -120,7 +122,7 @@ def _unfinished(found: list[StoredObject], oldest: str | None) -> tuple[set[Obje
     return left, doubtful
 
 
-def _told(doubtful: list[ObjectKey]) -> str:
+def _doubts(doubtful: list[ObjectKey]) -> str:
     if not doubtful:
         return ""
     return (

@@ -19,7 +19,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         route: Only dead letters of this route.
         reason: Only dead letters with this reason, e.g. `KmsKeyDisabled`.
         since: Only what was put there, or arrived in the stream, at this time or later; seconds since 1970.
-        until: Likewise, before.
+        until: Only what was put there, or arrived in the stream, before this time; seconds since 1970.
         shard: Only this shard of the stream.
         first: From this sequence number of the stream on.
         last: Up to this one.

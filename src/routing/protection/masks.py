@@ -1,4 +1,4 @@
-"""Masks: what stands in the place of a text that is not to be seen.
+"""Masks: the text that replaces one that must not be seen.
 
 Lengths are characters as Unicode counts them, not bytes.
 """

@@ -1,7 +1,7 @@
 """Paths of protection rules: where in a record a rule looks.
 
 `Agent.Username` names a field, `*` any key or element, `**` any number of them, none included; a key with a
-dot, a star or a quote stands in double quotes as JSON spells it: `Attributes."order.id"`. Elements of arrays
+dot, a star or a quote is written in double quotes, as in JSON: `Attributes."order.id"`. Elements of arrays
 have no names: `References.*.Value` meets each.
 """
 
@@ -81,7 +81,7 @@ class Reach:
     __slots__ = ("_known", "_named", "_next", "_open", "below", "here", "is_idle")
 
     def __init__(self, paths: _Paths, known: "dict[_Paths, Reach]") -> None:
-        """Take rules, and what of their paths is still to come; `reach_of` begins.
+        """Bind rules to the rest of their paths; `reach_of` makes the first.
 
         `here` is the first rule that meets this value, `below` the first that may meet one inside; None if none.
         `is_idle` is true if there is neither.

@@ -14,7 +14,7 @@ class Preset:
     """A list of paths.
 
     Attributes:
-        name: As it stands in a rule, without the at sign: `aws-sensitive/1`.
+        name: As rules name it, without the at sign: `aws-sensitive/1`.
         about: What it holds.
         paths: As written.
     """

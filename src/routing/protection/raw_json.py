@@ -16,12 +16,12 @@ _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def is_container(raw: bytes) -> bool:
-    """Tell whether a value is an object or an array."""
+    """Return True if a value is an object or an array."""
     return raw.startswith((b"{", b"["))
 
 
 def take_apart(raw: bytes) -> list[Entry]:
-    """Return the entries of an object or an array; of a key that stands twice the last value, as parsers do."""
+    """Return the entries of an object or an array; of a repeated key the last value, as parsers do."""
     return [(key, bytes(value)) for key, value in peel(raw)]
 
 
@@ -40,7 +40,7 @@ def peel(raw: bytes) -> list[Entry]:
 
 
 def repeats_keys(raw: bytes) -> bool:
-    """Tell whether a key stands twice in an object: parsers read the last, and what they skip is there all the same."""
+    """Return True if an object repeats a key: parsers read the last value, but the others are in the text as well."""
     keys = [key for key, _ in _every_entry(raw)]
     return raw.startswith(b"{") and len(set(keys)) < len(keys)
 

@@ -4,9 +4,9 @@ A value is touched by one rule, once: by the first of the route's rules that mee
 `keep` comes after all others. What no rule touches keeps its bytes.
 
     mask, hash    every text, number and truth value in what is met becomes a text; null and "" stay
-    remove        what is met goes, with its key
-    seal          likewise, into `_sealed` (sealing.py)
-    keep          what is neither met by any rule nor kept goes
+    remove        a field is removed with its key
+    seal          a value is removed and sealed into `_sealed` (sealing.py)
+    keep          every field that no rule names is removed
 
 Field values that Connect has encrypted already are never altered by a mask or a hash.
 """
@@ -86,7 +86,7 @@ SEALED = "_sealed"
 """The field that holds what was sealed, the last one of a record."""
 
 _DEEPEST = 64
-"""What lies deeper goes, where a rule might meet it: no record of Connect does."""
+"""Deeper values are removed where a rule might apply: no record of Connect is as deep."""
 
 # How a message of the AWS Encryption SDK begins, versions 1 and 2, and how many bytes it has at least: so, as base64,
 # Connect stores what customers key in.
@@ -133,7 +133,7 @@ class Protection:
         walk = _Walk(self._actions, self._changes)
         whole, seen = walk.container(data, self._reach, walk.first(self._reach, self._rest), (), is_root=True)
         assert whole is not None, "the root itself stays"
-        assert seen is not None, "likewise"
+        assert seen is not None, "a value that was visited before"
         if walk.is_spelled_oddly:  # taken apart and put together again it would not be the same bytes
             return Protected(seen, [Piece((), 0, None, whole)])
         return Protected(seen, walk.pieces)
@@ -230,7 +230,7 @@ def _changed(raw: bytes, change: Change) -> bytes:
 
 
 def _is_ciphertext(raw: bytes) -> bool:
-    """Tell whether a value is a message of the AWS Encryption SDK, the whole of it: a beginning is soon forged."""
+    """Return True if a value is a whole message of the AWS Encryption SDK; its first bytes alone could be forged."""
     if not raw.startswith(b'"A'):
         return False
     try:

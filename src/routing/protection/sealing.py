@@ -17,7 +17,7 @@ from routing.protection.rules import SEALED, Piece
 from routing.reasons import Reason
 
 type SealContext = Mapping[str, str]
-"""What a sealed message is bound to; without the same context nobody opens it."""
+"""What a sealed message is bound to; it cannot be opened without the same context."""
 
 _PREFIX = "ctr-fanout:"
 _LONGEST_ID = 256

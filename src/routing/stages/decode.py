@@ -165,7 +165,7 @@ class Decoder:
         raise RecordError(Reason.NOT_AN_OBJECT, f"expected a JSON object, got {type(document).__name__}")
 
     def _kind(self, fields: Node) -> Kind:
-        """Tell the kind by the fields that Amazon Connect always sends with it."""
+        """Return the kind, by the fields that Amazon Connect always sends with it."""
         contact_id, format_version = self._contact_fields(fields)
         if type(contact_id) is str and type(format_version) is str:
             return Kind.CONTACT_RECORD

@@ -18,7 +18,7 @@ class Routes(Protocol):
 
     @property
     def digest(self) -> RoutesDigest:
-        """Identifies everything that decides where a record goes."""
+        """Identifies everything that decides where a record is delivered."""
 
     @property
     def prefixes(self) -> Mapping[RouteName, str]:
@@ -36,7 +36,7 @@ class Trial:
     Attributes:
         routes: The digest of the deployment by which some routes went ahead.
         watermarks: As they were before.
-        prefix_watermarks: Likewise.
+        prefix_watermarks: The same by prefix.
         settled: The names of the objects that the routes ahead have put.
     """
 
@@ -55,7 +55,7 @@ class Progress:
         prefix_watermarks: By the prefixes that these routes had then. None is ever forgotten, so that a prefix
             keeps its watermark whichever routes own it over time.
         intents: Names that may exist in the bucket without having been committed. The prefix of a name
-            tells its owner: a route that is renamed goes on where it was.
+            tells its owner: a renamed route continues where it was.
         trial: None if no route lags behind.
     """
 
@@ -167,7 +167,7 @@ class Claim:
         save: Callable[[Progress, bool], FencingToken | None],
         token: FencingToken | None,
     ) -> None:
-        """Hold a shard; use `Checkpoint.claim`.
+        """Create the claim of a shard; use `Checkpoint.claim`.
 
         Args:
             progress: As it was saved last.
@@ -250,7 +250,7 @@ class Claim:
             delivered: The last sequence number of each route that moves forward.
             kept: Intents that remain.
             is_partial: True if not every route has settled its objects.
-            ends_trial: True if Lambda is told that the records are done.
+            ends_trial: True if the invocation acknowledges the records to Lambda.
             emptied: Intents that hold no record any more.
             release: True with the last commit of an invocation.
         """

@@ -1,6 +1,6 @@
 """Protect: the records of a batch -> the same as their route may see them.
 
-Keys come from a `Vault`; which key hashes and which seals is told in docs/protection.md.
+Keys come from a `Vault`; docs/protection.md says which key hashes and which seals.
 """
 
 import hashlib

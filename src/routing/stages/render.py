@@ -28,7 +28,7 @@ def render(
     """Render a batch as gzipped newline-delimited JSON, one record a line.
 
     The first sequence number names the object: whatever way Lambda cuts the batch next time, the first
-    record that is not committed stays the same. Without a claim nobody may replace what another has put,
+    record that is not committed stays the same. Without a claim an invocation may not replace what another has put,
     so there the name tells the content as well. S3 user metadata is ASCII text; nothing of a record but a
     validated date is in it or in the key.
 

@@ -143,7 +143,7 @@ class Settlement:
         return any(outcome.is_postponed for outcome in self.outcomes)
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
-        """Take what became of every object; call it before the commit.
+        """Record the outcome of every object; call it before the commit.
 
         Raises:
             AccountingError: Records are missing. It is a bug, and failing is better than losing them.
@@ -156,7 +156,7 @@ class Settlement:
 
 @dataclass(slots=True)
 class Report:
-    """What one invocation did, filled as the pipeline goes.
+    """What one invocation did, filled by the pipeline.
 
     Attributes:
         received: Records of the event, those inside aggregates counted each.
@@ -192,7 +192,7 @@ class Report:
         skipped: Mapping[RouteName, int],
         dropped: Mapping[Kind | Reason, int],
     ) -> None:
-        """Take what the records of one segment come to; what is dropped counts with the commit."""
+        """Add the outcome of one segment; dropped records count with the commit."""
         self.attempted += attempted
         self.pairs += pairs
         for route, count in skipped.items():

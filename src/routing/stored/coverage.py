@@ -43,8 +43,8 @@ def is_gapless(
 def holes(one: StoredObject, records: Sequence[Record], table: RouteTable, *, is_shown: bool) -> list[Record]:
     """Return the records that an object of the same routes and other code reaches over and does not hold.
 
-    The other code could not decode them, and could not set them aside either. Which they are is told by count and
-    CRC-32s, if there are few.
+    The other code could not decode them, and could not set them aside either. Count and CRC-32s
+    identify them, if there are few.
 
     Args:
         one: The object.
@@ -53,7 +53,7 @@ def holes(one: StoredObject, records: Sequence[Record], table: RouteTable, *, is
         is_shown: True if the object's lines are the records as they came.
 
     Returns:
-        None if the object holds all of them, or if nobody can tell: there would be too many combinations to try.
+        Empty if the object holds all of them, or if that is undecidable: there would be too many combinations to try.
     """
     if is_by(one, table) or one.is_content_named or one.routes != table.origin["routes"]:
         return []
@@ -92,7 +92,7 @@ class Coverage:
     """Which records stand already, by the ranges of objects."""
 
     def __init__(self, objects: Iterable[StoredObject]) -> None:
-        """Take objects of one shard; those of one place overlap only if they were put without a claim."""
+        """Index objects of one shard; those of one place overlap only if they were put without a claim."""
         ranges: dict[Place, list[tuple[int, int]]] = defaultdict(list)
         for one in objects:
             ranges[one.name.place].append((one.name.first, one.last))
@@ -102,7 +102,7 @@ class Coverage:
             self._ranges[place] = list(zip(sorted(first for first, _ in found), reach, strict=True))
 
     def covers(self, place: Place, position: int) -> bool:
-        """Tell whether a record stands at a place."""
+        """Return True if a record is stored at a place."""
         ranges = self._ranges.get(place, [])
         index = bisect_right(ranges, position, key=lambda one: one[0]) - 1
         return index >= 0 and position <= ranges[index][1]
@@ -133,7 +133,7 @@ class StoredRecords:
         """
         self._waiting = frozenset(waiting)
         self._erased = frozenset(erased)
-        # A line that its route shows as it is can be told by its CRC-32 from the others of an aggregate.
+        # A line that its route shows as it is can be identified by its CRC-32 among the others of an aggregate.
         shown = {route.name for route in table.all_routes if not route.rules}
         self._lines: set[tuple[Place, int, str]] = set()
         self._singles: Counter[tuple[Place, int]] = Counter()
@@ -174,7 +174,7 @@ class StoredRecords:
         return record.position in self._erased
 
     def holds(self, record: Record, route: Route) -> bool:
-        """Return True if a record is stored at its place on a route, or if nobody can tell (`is_unsure`)."""
+        """Return True if a record is stored at its place on a route, or if that is undecidable (`is_unsure`)."""
         place, position = place_of(record, route), record.position
         if self._is_line(record, place) or self._singles[place, position] > 0:
             return True

@@ -1,6 +1,6 @@
 """Erase: the lines of an object -> the same without one contact.
 
-A line that is the contact's goes as a whole; inside another's line, as an agent event's snapshot, the objects
+A line of the contact is removed as a whole; inside another's line, as an agent event's snapshot, the objects
 that are the contact's go. What is left keeps its spelling.
 """
 
@@ -40,7 +40,7 @@ class Erased:
 
 
 def erased(lines: Collection[bytes], ids: Collection[str]) -> Erased:
-    """Take a contact out of JSON lines.
+    """Remove a contact from JSON lines.
 
     Args:
         lines: One record each.
@@ -72,7 +72,7 @@ def erased(lines: Collection[bytes], ids: Collection[str]) -> Erased:
 
 
 def erased_letters(lines: Collection[bytes], ids: Collection[str]) -> Erased:
-    """Take records that name a contact anywhere out of dead letters: nobody can tell whose an unreadable record is.
+    """Remove records that name a contact anywhere from dead letters: the contact of an unreadable record is unknown.
 
     The line of each remains without the record. It tells a replay of the stream what not to bring back.
 
@@ -96,7 +96,7 @@ def _check(line: bytes) -> None:
 
 
 def _may_name(line: bytes, ids: Collection[str]) -> bool:
-    """Tell whether a line is worth a look: an escaped spelling hides an id from a search for its bytes."""
+    """Return True if a line is worth a look: an escaped spelling hides an id from a search for its bytes."""
     return b"\\u" in line or any(one.encode() in line for one in ids)
 
 

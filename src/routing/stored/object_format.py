@@ -55,7 +55,7 @@ class Name:
         intended: Where its content belongs; differs from the key for a dead letter of an object.
         place: Route, kind and date of its records.
         stream_name: Where they come from.
-        shard_id: Likewise.
+        shard_id: The shard of its records.
         first: Sequence number of its first record, as a number.
         has_suffix: True if a suffix tells it from the objects of deliveries under claims.
     """
@@ -73,7 +73,7 @@ class Name:
         return Shard(f"{stream_arn.rpartition('/')[0]}/{self.stream_name}", self.shard_id)
 
     def is_of(self, shard: Shard) -> bool:
-        """Tell whether its records come from a shard."""
+        """Return True if its records come from a shard."""
         return (self.stream_name, self.shard_id) == (shard.stream_name, shard.shard_id)
 
 
@@ -83,7 +83,7 @@ def object_key(prefix: str, kind: Kind | Reason, date: str, shard: Shard, suffix
     Args:
         prefix: That of its route.
         kind: Of its records.
-        date: Likewise.
+        date: The date of its prefix.
         shard: Where they come from.
         suffix: The first sequence number, and what follows it in the name.
     """

@@ -1,7 +1,7 @@
-"""Stored objects, as their names and metadata describe them; nobody has to decrypt one to know.
+"""Stored objects, as their names and metadata describe them; none has to be decrypted.
 
 An object holds every record of its route, kind, date and shard between its first and its last sequence
-number, unless its name is among the intents of its shard: then nobody has committed it.
+number, unless its name is among the intents of its shard: then it is not committed.
 """
 
 from collections import defaultdict
@@ -15,14 +15,14 @@ from routing.table.routes import Route, RouteTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """An object as it stands, with what its metadata tells.
+    """A stored object, as its name and metadata describe it.
 
     Attributes:
         name: What its key tells.
         last: Sequence number of its last record; its first if it is empty.
         record_count: Lines as they were delivered; 0 if it only takes a place.
         checksum: CRC-32 of its lines, eight hexadecimal digits.
-        numbers: CRC-32 of the sequence numbers of its records, likewise.
+        numbers: CRC-32 of the sequence numbers of its records, eight hexadecimal digits.
         reason: Of a dead letter of an object, why it is one; None of all others.
         is_content_named: True if it was put without a claim, under a name that tells its content.
         token: The fencing token of the claim; -1 without a claim.
@@ -81,7 +81,7 @@ def settled(objects: Iterable[StoredObject], intents: Collection[ObjectKey]) -> 
     """Return the objects whose records are delivered, or wait as dead letters.
 
     An empty object holds none; one whose name is an intent may be emptied by the next try. Where a dead
-    letter waits for a place, what stands there is an earlier try that could not be replaced.
+    letter waits for a place, the object there is an earlier try that could not be replaced.
     """
     committed = [one for one in objects if one.name.key not in intents]
     replaced = {one.name.intended for one in committed if one.is_letter}
@@ -94,7 +94,7 @@ def is_by(one: StoredObject, table: RouteTable) -> bool:
 
 
 def place_of(record: Record, route: Route) -> Place:
-    """Return where a record stands on a route."""
+    """Return where a record is stored on a route."""
     return route.name, record.kind, route.partition.date_of(record)
 
 

@@ -1,4 +1,4 @@
-"""Reconcile: what the stream held against what stands, by names and metadata alone.
+"""Reconcile: compare the records of the stream with the stored objects, by names and metadata alone.
 
 An object tells its range of records, their count, and CRC-32s of its lines and of their sequence numbers; so
 every line is compared without decrypting one.
@@ -56,7 +56,7 @@ def reconcile(
     intents: Collection[ObjectKey],
     due_before: float,
 ) -> dict[RouteName, Balance]:
-    """Hold what a shard held in a range against the objects that may hold it.
+    """Compare a shard's records with the stored objects.
 
     It keeps no more records than the objects under way have, however long the range is.
 
@@ -65,7 +65,7 @@ def reconcile(
         objects: Those of the shard that may reach into the range.
         table: The deployed routes.
         watermarks: How far each route is.
-        intents: Names that nobody has committed.
+        intents: Names that are not committed.
         due_before: What arrived before this time, seconds since 1970, should have been reached by every route.
 
     Returns:
@@ -73,9 +73,9 @@ def reconcile(
     """
     balances = {route.name: Balance() for route in table.all_routes}
     protected = {route.name for route in table.all_routes if route.rules}
-    standing: dict[Place, list[StoredObject]] = defaultdict(list)
+    stored: dict[Place, list[StoredObject]] = defaultdict(list)
     for one in settled(objects, intents):
-        standing[one.name.place].append(one)
+        stored[one.name.place].append(one)
     places: dict[Place, _Place] = {}
     first = last = -1
     for record in records:
@@ -84,7 +84,7 @@ def reconcile(
             place = place_of(record, route)
             if place not in places:
                 places[place] = _Place(
-                    standing.pop(place, []),
+                    stored.pop(place, []),
                     first,
                     watermarks.get(route.name, -1),
                     due_before,
@@ -92,7 +92,7 @@ def reconcile(
                 )
             balances[route.name].expected += 1
             places[place].take(record, balances[route.name])
-    for place, alone in standing.items():
+    for place, alone in stored.items():
         places[place] = _Place(alone, first, -1, due_before, is_protected=place[0] in protected)
     for place, found in places.items():
         found.end(last, balances[place[0]])
@@ -105,7 +105,7 @@ class _Place:
     def __init__(
         self, objects: Iterable[StoredObject], first: int, mark: int, due_before: float, *, is_protected: bool
     ) -> None:
-        """Take its objects, where the range begins, and how far the route is."""
+        """Bind its objects to the beginning of the range and the progress of the route."""
         self._is_protected = is_protected
         self._coming = sorted((one for one in objects if one.last >= first), key=lambda one: -one.name.first)
         self._first = first
@@ -116,7 +116,7 @@ class _Place:
         self._reach = -1
 
     def take(self, record: Record, balance: Balance) -> None:
-        """Take the next record."""
+        """Compare the next record."""
         if record.position > self._reach:
             self._compare(self._reach, balance)
         self._take_objects(record.position)
@@ -187,7 +187,7 @@ def _holdings(
 
 
 def _wrong(one: StoredObject, records: Sequence[Record], *, is_protected: bool) -> str:
-    """Tell what is wrong with an object, by the records that it should hold.
+    """Return what is wrong with an object, by the records that it should hold.
 
     Of a protected route, and where a contact was erased, only the sequence numbers can be compared: the lines
     are not those of the stream.

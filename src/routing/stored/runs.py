@@ -16,7 +16,7 @@ class Narrowed(RouteTable):
     """A route table that leaves out some of the routes that a record takes."""
 
     def __init__(self, table: RouteTable, keeps: Callable[[Record, Route], bool]) -> None:
-        """Take the table, and what tells whether a record still has to go to a route."""
+        """Bind a table to a predicate: does a record still have to be delivered to a route?"""
         super().__init__(
             routes=table.routes,
             unmatched=table.unmatched,
@@ -34,13 +34,13 @@ class Narrowed(RouteTable):
 def runs(
     records: Sequence[Record], table: RouteTable, missing: RouteTable, objects: Iterable[StoredObject] = ()
 ) -> Iterator[Sequence[Record]]:
-    """Cut records so that no object of the missing ones would reach over an object that stands.
+    """Cut records so that no object of the missing ones would reach over an object that is stored.
 
     Args:
         records: Of one shard, in stream order, without gaps.
         table: All routes that they take.
         missing: Those that they still have to go to.
-        objects: Those that stand: other routes may have chosen what they hold.
+        objects: Those that are stored: other routes may have chosen what they hold.
     """
     run: list[Record] = []
     begun: dict[Place, int] = {}

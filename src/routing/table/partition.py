@@ -1,4 +1,4 @@
-"""Partition: which date an object stands under, by arrival or by a timestamp of the record.
+"""Partition: the date of the prefix below which a record is stored, by arrival or by a timestamp of the record.
 
 A record that lacks the timestamp, or has one that is no date, falls back to its arrival. Only a validated
 date enters an object key.
@@ -35,7 +35,7 @@ class Partition:
         return frozenset() if self.path is None else frozenset({self.path})
 
     def date_of(self, record: Record) -> str:
-        """Return the date that a record stands under, UTC, e.g. `2026-03-02`."""
+        """Return the date below which a record is stored, UTC, e.g. `2026-03-02`."""
         if self.path is not None and (day := self.own_date_of(record)) is not None:
             return day
         return _date_at(record.arrived_at // _DAY_SECONDS)

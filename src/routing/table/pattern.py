@@ -19,7 +19,7 @@ from routing.fields import DEEPEST, Node, Path, attribute, is_field_name, scalar
 from routing.table.operators import BadTestError, Test, compile_test, kind_of
 
 type Matcher = Callable[[Any, Node], bool]
-"""A compiled part of a pattern: (the node it stands at, the whole record) -> does it match?"""
+"""A compiled part of a pattern: (the value at its field, the whole record) -> does it match?"""
 
 _OR = "$or"
 
@@ -43,7 +43,7 @@ class Leaf:
     accepts_absence: bool
 
     def matches(self, node: object, root: Node) -> bool:
-        """Tell whether the value found at this field is accepted; of an array any element may be.
+        """Return True if the value found at this field is accepted; of an array any element may be.
 
         A field exists if it holds a scalar anywhere in the record, in whichever element of an array on
         the way: that is why absence is asked of `root`.
@@ -89,7 +89,7 @@ class Pattern:
         return frozenset(leaf.path for leaf in self._root.leaves())
 
     def matches(self, record: Node) -> bool:
-        """Tell whether a record, decoded with at least `paths`, matches."""
+        """Return True if a record, decoded with at least `paths`, matches."""
         return self.matcher(record, record)
 
     def misses(self, record: Node) -> tuple[str, ...]:
@@ -248,7 +248,7 @@ def _compile_leaf(field: str, leaf: Leaf) -> Matcher:
 
 
 def _objects_in(array: list[Any]) -> list[Node | None]:
-    """Return the objects of an array, however nested; None stands for an array without any."""
+    """Return the objects of an array, however nested; None for an array without any."""
     objects: list[Node | None] = []
     waiting = [array]
     while waiting:

@@ -56,7 +56,7 @@ def load_routes(text: str, source: str = "routes.toml", *, code: str = "") -> Ro
     Args:
         text: The file's text, TOML.
         source: The file's name, for messages.
-        code: Identifies the code that decodes and matches: it decides where a record goes as much as the text does.
+        code: Identifies the code that decodes and matches: like the text, it decides where a record is delivered.
 
     Raises:
         ConfigurationError: With every fault of the file.
@@ -127,7 +127,7 @@ def _route(table: Mapping[str, Any], index: int, faults: list[Fault]) -> Route:
 
 
 def _digest(rules: Sequence[Mapping[str, Any]]) -> str:
-    """Tell rules from others; the paths of a preset never change, so its name is enough."""
+    """Return the digest of rules; the paths of a preset never change, so its name is enough."""
     text = json.dumps(rules, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS_OF_RULES] if rules else ""
 
@@ -147,7 +147,7 @@ def _pattern_document(reader: TomlReader) -> object | None:
 
 
 def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse a key that stands twice: the earlier one would be a restriction that nobody keeps."""
+    """Refuse a repeated key: the earlier value would be ignored silently."""
     document = dict(pairs)
     if len(document) < len(pairs):
         raise ValueError("a key stands twice in one object")
@@ -212,7 +212,7 @@ def _unmatched(reader: TomlReader, routes: tuple[Route, ...], faults: list[Fault
 
 
 def _is_at_fault(route: Route, faults: list[Fault]) -> bool:
-    """Tell whether the route's kinds could not be read, so that nothing follows from their absence."""
+    """Return True if the route's kinds could not be read, so that nothing follows from their absence."""
     return any(fault.where.startswith(f"route {route.name!r}: kinds") for fault in faults)
 
 

@@ -10,7 +10,7 @@ from routing.table.operators import kind_of
 
 @dataclass(slots=True)
 class TomlReader:
-    """Reads one table; `done` complains about the keys that nobody asked for.
+    """Reads one table; `done` reports the keys that were not read.
 
     Attributes:
         table: What TOML read, e.g. `{"name": "orders", "prefix": "departments/orders"}`.
@@ -34,7 +34,7 @@ class TomlReader:
         self.faults.append(Fault(self.place(key) if key else self.where, what))
 
     def get(self, key: str) -> Any | None:  # noqa: ANN401 - TOML holds anything
-        """Return what stands at an optional key, unread; None if it is absent."""
+        """Return the raw value of an optional key; None if it is absent."""
         self._asked.add(key)
         return self.table.get(key)
 

@@ -58,6 +58,7 @@ def cost(
         records_per_second=records_per_second,
         record_bytes=record_bytes,
         routes=routes_number or len(table.routes),
+        protection_keys=len(table.protection_keys) if routes_number is None else 0,
         routes_per_record=routes_per_record,
         window_seconds=window,
         shards=shards,

@@ -23,10 +23,10 @@ _RETENTION_DAYS_PAID = 13
 _MOST_PAYLOAD = 6_000_000
 _BASE64 = 4 / 3
 _ENVELOPE_BYTES = 400
-_KEYS_BESIDE_ROUTES = 4
+KEYS_BESIDE_ROUTES = 4
 """Of the stream, of dead letters, of alarms, of query results."""
 _KINESIS_STEP, _FIREHOSE_STEP = 1_000, 5_000
-_ALARMS_BESIDE_ROUTES, _ALARMS_A_ROUTE, _METRICS_A_ROUTE, _METRICS_BESIDE = 17, 2, 11, 7
+ALARMS_BESIDE_ROUTES, ALARMS_A_ROUTE, _METRICS_A_ROUTE, _METRICS_BESIDE = 17, 2, 11, 7
 _FIREHOSE_OBJECT_BYTES = 128_000_000
 _FIREHOSE_SECONDS = 300
 
@@ -39,6 +39,7 @@ class Load:
         records_per_second: On average over the month.
         record_bytes: Of one record.
         routes: Routes, each with its key.
+        protection_keys: Keys that seal or hash.
         routes_per_record: How many routes a record takes, on average.
         window_seconds: BatchWindowSeconds.
         shards: Shards that are open.
@@ -53,6 +54,7 @@ class Load:
     records_per_second: float
     record_bytes: int = 2_300
     routes: int
+    protection_keys: int = 0
     routes_per_record: float = 2.0
     window_seconds: int = 60
     shards: int = 4
@@ -136,9 +138,9 @@ def of_fan_out(load: Load, prices: Prices) -> list[Item]:
     gb_seconds = seconds * load.memory_mb / 1_024
     # A batch of few records does not reach all routes.
     objects = calls * min(load.routes, load.routes_per_record * load.records / calls) * load.places
-    keys = load.routes + _KEYS_BESIDE_ROUTES
+    keys = load.routes + load.protection_keys + KEYS_BESIDE_ROUTES
     metrics = load.routes * _METRICS_A_ROUTE + _METRICS_BESIDE
-    alarms = load.routes * _ALARMS_A_ROUTE + _ALARMS_BESIDE_ROUTES
+    alarms = load.routes * ALARMS_A_ROUTE + ALARMS_BESIDE_ROUTES
     return [
         *_of_stream(load, prices, readers=1),
         Item("Lambda: requests", "invocations", calls, calls / 1e6 * prices["lambda_request"]),
@@ -150,7 +152,7 @@ def of_fan_out(load: Load, prices: Prices) -> list[Item]:
         ),
         Item("DynamoDB", "writes: 3 an invocation", 3 * calls, 3 * calls / 1e6 * prices["dynamodb_write"]),
         *_of_objects(load, prices, objects, load.records * load.routes_per_record),
-        Item("KMS: keys", "routes + 4", keys, keys * prices["kms_key_month"]),
+        Item("KMS: keys", "routes + keys of protection + 4", keys, keys * prices["kms_key_month"]),
         Item(
             "CloudWatch",
             "metrics and alarms",

@@ -4,8 +4,8 @@
 comes in as a `Sink` and a `Checkpoint`. docs/glossary.md explains the terms.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
 
@@ -113,9 +113,10 @@ def fan_out(
                 left = left[len(segment) :]
                 if grouping.skipped and not grouping.batches:
                     admit(shard, _furthest(claim.watermarks, records[-1]))
-                with _landing(
-                    grouping, claim, report, shard=shard, table=table, protector=protector, sink=sink
-                ) as settlement:
+                report.take(grouping)
+                objects, refused = _objects(grouping, claim, shard=shard, table=table, protector=protector)
+                with report.settling(objects) as settlement:
+                    settlement.take(deliver(objects, table, sink, claim.intend, refused))
                     unsettled = settlement.unsettled
                     delivered = _ahead(claim.watermarks, segment[-1], set(table.names) - unsettled)
                     kept = _kept(claim, table, settlement)
@@ -178,9 +179,12 @@ def redeliver(
         first = left[0].sequence_number
         segment, grouping = _next_commit(left, lambda _: {}, table, sink.room())
         left = left[len(segment) :]
-        with _landing(
-            grouping, claim, report, shard=shard, table=table, protector=protector, sink=sink, name_suffix=name_suffix
-        ) as settlement:
+        report.take(grouping)
+        objects, refused = _objects(
+            grouping, claim, shard=shard, table=table, protector=protector, name_suffix=name_suffix
+        )
+        with report.settling(objects) as settlement:
+            settlement.take(deliver(objects, table, sink, claim.intend, refused))
             if not settlement.unsettled:
                 delivered = _ahead(claim.watermarks, segment[-1], table.names, watermark_limit)
                 claim.commit(delivered, _kept(claim, table, settlement), release=False)
@@ -210,29 +214,23 @@ def _next_commit(
         segment = shorter
 
 
-@contextmanager
-def _landing(
+def _objects(
     grouping: Grouping,
     claim: Claim,
-    report: Report,
     *,
     shard: Shard,
     table: RouteTable,
     protector: Protector,
-    sink: Sink,
     name_suffix: str = "",
-) -> Iterator[Settlement]:
-    """Protect, render and put what a commit covers; yield what became of it, for the commit inside the block."""
-    report.take(attempted=grouping.attempted, pairs=grouping.pairs, skipped=grouping.skipped, dropped=grouping.dropped)
+) -> tuple[list[RenderedObject], dict[ObjectKey, DeliveryError]]:
+    """Return the objects that a commit covers, ready to be put, and those of them that cannot be protected."""
     objects, refused = _rendered(
         grouping.batches, claim, shard=shard, table=table, protector=protector, name_suffix=name_suffix
     )
     objects += _strays(claim, objects, table)
     if known := claim.intents:
         objects = [replace(one, may_exist=True) if one.key in known else one for one in objects]
-    with report.settling(objects) as settlement:
-        settlement.take(deliver(objects, table, sink, claim.intend, refused))
-        yield settlement
+    return objects, refused
 
 
 def _rendered(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from aws.invocation import Invocation
 from aws.route_file import shipped_routes
+from cost.estimate import ALARMS_A_ROUTE, ALARMS_BESIDE_ROUTES, KEYS_BESIDE_ROUTES
 from handlers.telemetry import NAMESPACE, Telemetry
 from handlers.wiring import FanOut
 from infrastructure.monitoring.alarms import alarms, sections
@@ -256,3 +258,11 @@ def test_log_says_what_queries_filter_by(caplog: pytest.LogCaptureFixture) -> No
     caplog.set_level("INFO", logger="ctr-fanout")  # whatever level another test has left
     telemetry.publish(report, Invocation("i", lambda: 1.0))
     assert caplog.messages == ["records did not reach their destination", "batch processed"]
+
+
+def test_cost_estimate_counts_the_alarms_and_keys_that_the_template_makes(resources: dict[str, Any]) -> None:
+    kinds = Counter(resource["Type"] for resource in resources.values())
+    table = shipped_routes()
+    made = kinds["AWS::CloudWatch::Alarm"] + kinds["AWS::CloudWatch::CompositeAlarm"]
+    assert made == len(table.routes) * ALARMS_A_ROUTE + ALARMS_BESIDE_ROUTES
+    assert kinds["AWS::KMS::Key"] == len(table.routes) + len(table.protection_keys) + KEYS_BESIDE_ROUTES

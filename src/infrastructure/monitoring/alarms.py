@@ -208,7 +208,7 @@ def alarm_resources(table: RouteTable) -> Block:
         "Properties": {
             "AlarmName": Sub("${Name} data at risk"),
             "AlarmDescription": Sub(
-                "Records may be lost if nobody acts; the alarms inside say which. What to do: ${RunbookUrl}#data-at-risk"
+                "Records may be lost without action; the alarms inside say which. What to do: ${RunbookUrl}#data-at-risk"
             ),
             "AlarmRule": Function(("Join", [" OR ", _children()])),
             **_ACTIONS,

@@ -14,7 +14,7 @@ from routing.table.rule_reader import read_rule
 # What the rule shows, the rules as they stand in routes.toml, and a record.
 _ENCRYPTED = base64.b64encode(b"\x01\x80\x03\x78" + bytes(90)).decode()
 _EXAMPLES = (
-    ("a field goes", ['remove = ["Queue.Name"]'], '{"Queue":{"Name":"Orders","Duration":7}}'),
+    ("a field is removed", ['remove = ["Queue.Name"]'], '{"Queue":{"Name":"Orders","Duration":7}}'),
     ("any key or element", ['remove = ["References.*.Value"]'], '{"References":[{"Type":"URL","Value":"https://x"}]}'),
     ("any depth", ['remove = ["**.Address"]'], '{"CustomerEndpoint":{"Address":"+81312345678","Type":"X"}}'),
     ("a key with a dot", ["remove = ['Attributes.\"order.id\"']"], '{"Attributes":{"order.id":"1","order":"2"}}'),

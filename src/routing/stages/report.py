@@ -1,7 +1,7 @@
 """The report of an invocation: counts that add up, and Lambda's response."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -10,6 +10,7 @@ from routing import layout
 from routing.errors import AccountingError, OutOfTimeError
 from routing.model import Kind, ObjectKey, RenderedObject, RouteName, SequenceNumber
 from routing.reasons import Reason
+from routing.stages.batch import Grouping
 
 
 class BatchItemFailure(TypedDict):
@@ -184,20 +185,13 @@ class Report:
         """Return the counts of a route."""
         return self.routes.setdefault(route, RouteCounts())
 
-    def take(
-        self,
-        *,
-        attempted: int,
-        pairs: int,
-        skipped: Mapping[RouteName, int],
-        dropped: Mapping[Kind | Reason, int],
-    ) -> None:
-        """Add the outcome of one segment; dropped records count with the commit."""
-        self.attempted += attempted
-        self.pairs += pairs
-        for route, count in skipped.items():
+    def take(self, grouping: Grouping) -> None:
+        """Add the records of one segment; dropped ones count with the commit."""
+        self.attempted += grouping.attempted
+        self.pairs += grouping.pairs
+        for route, count in grouping.skipped.items():
             self.of(route).skipped += count
-        self.to_drop.update(dropped)
+        self.to_drop.update(grouping.dropped)
 
     @contextmanager
     def settling(self, objects: Sequence[RenderedObject]) -> Iterator[Settlement]:

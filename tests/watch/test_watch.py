@@ -260,8 +260,8 @@ def test_log_says_what_queries_filter_by(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.messages == ["records did not reach their destination", "batch processed"]
 
 
-def test_cost_estimate_counts_the_alarms_and_keys_that_the_template_makes(resources: dict[str, Any]) -> None:
-    kinds = Counter(resource["Type"] for resource in resources.values())
+def test_cost_estimate_counts_the_alarms_and_keys_that_the_template_makes_by_default() -> None:
+    kinds = Counter(resource["Type"] for resource in Resolver(translated(), {}).resources().values())
     table = shipped_routes()
     made = kinds["AWS::CloudWatch::Alarm"] + kinds["AWS::CloudWatch::CompositeAlarm"]
     assert made == len(table.routes) * ALARMS_A_ROUTE + ALARMS_BESIDE_ROUTES

@@ -12,6 +12,8 @@ from routing.table.routes import RouteTable, logical_id
 
 type Policy = dict[str, Any]
 
+DENIALS = "DenyOutsidePolicy"
+"""The policy that allows nothing, and keeps the roles of the stack inside it."""
 EXISTING_KEY = "arn:aws:kms:ap-northeast-1:111122223333:key/11111111-2222-4333-8444-555555555555"
 _CONNECT = {
     "ConnectInstanceArn": "arn:aws:connect:ap-northeast-1:111122223333:instance/abc",
@@ -46,7 +48,7 @@ class Deployed:
 
 def settings(template: Template, table: RouteTable) -> dict[str, Deployed]:
     """Return the stack with everything switched on, with an existing stream key, and with nothing optional."""
-    auditor = "arn:aws:iam::444455556666:role/Auditor"
+    auditor = "arn:aws:iam::111122223333:role/Auditor"
     reader = "arn:aws:iam::111122223333:role/ReaderOf-{}"
     readers = {
         f"ReadersOf{logical_id(name)}": f"{reader.format(name)},{auditor}"
@@ -98,21 +100,18 @@ def deployed(template: Template, table: RouteTable, parameters: Mapping[str, str
         has_tracing=parameters.get("Tracing") == "Active",
         makes_stream_key=not existing,
     )
-    return Deployed(stack, tuple(_policies(resolver, table)))
+    return Deployed(stack, tuple(_policies(resolver, _attached_by_hand(table, has_readers=stack.has_readers))))
 
 
-def _policies(resolver: Resolver, table: RouteTable) -> list[Attached]:
+def _policies(resolver: Resolver, attached: Mapping[str, tuple[str, ...]]) -> list[Attached]:
     found = []
     permissions: dict[str, list[dict[str, Any]]] = {}
-    # An administrator attaches these; here each to a role of its own.
-    analysts = {f"{logical_id(route.name)}QueryPolicy": f"AnalystOf-{route.name}" for route in table.routes}
     for name, resource in resolver.resources().items():
         properties = resource["Properties"]
         match resource["Type"]:
             case "AWS::IAM::ManagedPolicy":
                 roles = tuple(resolver.arn(role) for role in properties.get("Roles", []))
-                if name in analysts:
-                    roles = (f"arn:aws:iam::{ACCOUNT}:role/{analysts[name]}",)
+                roles += tuple(f"arn:aws:iam::{ACCOUNT}:role/{role}" for role in attached.get(name, ()))
                 found.append(Attached(name, properties["PolicyDocument"], roles=roles))
             case "AWS::IAM::Role":
                 found.append(Attached(name, properties["AssumeRolePolicyDocument"], resource=resolver.arn(name)))
@@ -132,6 +131,19 @@ def _policies(resolver: Resolver, table: RouteTable) -> list[Attached]:
         for function, statements in permissions.items()
     ]  # fmt: skip
     return found
+
+
+def _attached_by_hand(table: RouteTable, *, has_readers: bool) -> dict[str, tuple[str, ...]]:
+    """Return the roles that an administrator attaches a policy to: readers, and one that is named in no parameter."""
+    if not has_readers:
+        return {f"{logical_id(route.name)}QueryPolicy": (f"AnalystOf-{route.name}",) for route in table.routes}
+    attached: dict[str, tuple[str, ...]] = {"ArchiveReaderPolicy": (f"ReaderOf-{ARCHIVE_KEY}", "Auditor")}
+    for route in table.routes:
+        stem, reader = logical_id(route.name), f"ReaderOf-{route.name}"
+        attached[f"{stem}ReaderPolicy"] = (reader, "Auditor")
+        attached[f"{stem}QueryPolicy"] = (reader, "Auditor", f"AnalystOf-{route.name}")
+        attached[f"{stem}SealedReaderPolicy"] = (f"ReaderOf-{route.seal_key}", "Auditor")
+    return attached
 
 
 def _permission(name: str, properties: Mapping[str, Any], function: str) -> dict[str, Any]:

@@ -18,13 +18,15 @@ from grants.policy import (
     default_key_policy,
     matching_statements,
     read_policy,
+    statements,
 )
 from grants.requests import Requests
-from grants.row import DEFAULT_KEY_POLICY, NO_BUCKET_POLICY, Row
+from grants.row import DEFAULT_KEY_POLICY, NAMED_ELSEWHERE, NO_BUCKET_POLICY, OPEN_BUCKET_POLICY, Row
 from grants.stack import ARCHIVE, ARCHIVE_KEY, STREAM_KEY, Stack
 from routing.table.routes import RouteTable, logical_id
 
 _ROLES = {"fan-out": "FanOutRole", "replay": "ReplayRole", "erase": "EraseRole", "archive": "ArchiveRole"}
+_OPEN: Policy = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}]}
 # Callers that have an example name in the matrix, because only the parameters know them.
 _MADE_UP = ("connect", "another instance's connect", "replay operator", "reader of ", "auditor")
 
@@ -156,6 +158,10 @@ class _Live:
             resource = default_key_policy(self.stack.account)
         elif row.assuming == NO_BUCKET_POLICY:
             resource = None
+        elif row.assuming == NAMED_ELSEWHERE:
+            resource = _OPEN
+        elif row.assuming == OPEN_BUCKET_POLICY and resource is not None:
+            resource = {**resource, "Statement": [*statements(resource), *_OPEN["Statement"]]}
         limits = limits_of(role) if role else []
         return decide(self._request(row, action), identity, resource, *limits)
 

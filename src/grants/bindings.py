@@ -83,6 +83,28 @@ def role_alone(
     yield section.may_not(caller, rest, "its own policy: nothing else", loose)
 
 
+def readers_locks(
+    section: Section, ask: Requests, reader: Principal, *, key: str, prefix: str, other: Route
+) -> Iterator[Row]:
+    """Return rows where the policy that is attached to a reader holds alone, and where its entry in a parameter does."""
+    loose = DEFAULT_KEY_POLICY
+    nothing = reader.given_nothing()
+    yield section.may_not(
+        nothing, ask.via_s3("kms:Decrypt", key, prefix), "two locks: the key policy alone admits no reader"
+    )
+    yield section.may_not(reader, ask.via_s3("kms:Decrypt", key, other.prefix), "its policy: this prefix only", loose)
+    yield section.may_not(reader, ask.direct_for("kms:Decrypt", key, prefix), "its policy: through S3 only", loose)
+    yield section.may_not(reader, ask.via_s3("kms:Decrypt", other.name, prefix), "its policy: this key only", loose)
+    yield section.may_not(reader, ask.for_bucket("kms:Decrypt", key), "its policy: no Bucket Key", loose)
+    yield section.may_not(reader, ask.without_context("kms:Decrypt", key), "its policy: with the context", loose)
+    rest = ask.via_s3("kms:CreateGrant kms:Encrypt kms:GenerateDataKey", key, prefix)
+    yield section.may_not(reader, rest, "its policy: it only decrypts", loose)
+    away = ask.objects("s3:GetObject", prefix, bucket=OTHER_BUCKET)
+    yield section.may_not(reader, away, "no other bucket")
+    yield section.may_not(reader, ask.names(prefix, bucket=OTHER_BUCKET), "no other bucket")
+    yield section.may_not(reader, ask.bucket("s3:PutBucketPolicy s3:DeleteBucket"), "and nothing of the bucket itself")
+
+
 def everybody(stack: Stack) -> list[Principal]:
     """Return who might put something, all with every right in IAM: what holds for them holds for anybody."""
     who = Principals(stack)

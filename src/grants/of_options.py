@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from grants.bindings import OTHER_BUCKET, everybody, key_alone, role_alone
+from grants.bindings import OTHER_BUCKET, everybody, key_alone, readers_locks, role_alone
 from grants.parts import DEAD_LETTER, DEAD_LETTERS, READ_STREAM, TAKE, UNKNOWN_PREFIX, Parts
 from grants.principals import Principal
 from grants.row import NO_BUCKET_POLICY, Row, Section
@@ -27,13 +27,14 @@ class _Options(Parts):
     def replay(self) -> Iterator[Row]:
         section, ask, who, stack = Section("Replay"), self.ask, self.who, self.stack
         replay, assume = who.replay, self.plain("sts:AssumeRole", who.replay.role, "the replay role")
-        yield section.may(who.operator, assume, "named by ReplayOperators")
+        yield section.may(who.operator, assume, "named by ReplayOperators, and allowed by its own policy")
+        yield section.may_not(who.operator.given_nothing(), assume, "two locks: the trust alone lets no operator in")
         yield section.may_not(who.administrator, assume, "not named there")
         yield section.may(who.service("lambda"), assume, "Lambda runs the replay function with it")
         yield section.may_not(who.service("firehose"), assume, "no other service takes it")
         yield section.may_not(who.reader(self.first.name), assume, "no reader takes it")
         yield section.may_not(who.stranger, assume, "nor another account")
-        for caller in (who.operator, who.service("lambda")):
+        for caller in (who.operator.given_everything(), who.service("lambda")):
             yield from self.only_taken(section, caller, replay)
         yield section.may(replay, self.plain(READ_STREAM, stack.stream, "the stream"), "reads a range of it again")
         yield section.may(replay, ask.via_kinesis("kms:Decrypt"), "and decrypts it: all records, so name few operators")
@@ -221,6 +222,7 @@ class _Options(Parts):
             yield section.may_not(caller, ask.without_context("kms:Decrypt", ARCHIVE_KEY), "nothing without a context")
             rest = ask.via_s3("kms:GenerateDataKey kms:Encrypt kms:CreateGrant", ARCHIVE_KEY, ARCHIVE)
             yield section.may_not(caller, rest, "readers read")
+        yield from readers_locks(section, ask, reader, key=ARCHIVE_KEY, prefix=ARCHIVE, other=self.first)
         yield section.may_not(reader, ask.names(ARCHIVE, action="s3:ListBucketVersions"), "no old versions")
         yield section.may_not(reader, ask.names(None), "nor the names of the whole bucket")
         yield section.may_not(reader, ask.names("no-prefix-of-its-own"), "nor of another prefix")

@@ -61,6 +61,17 @@ def _sealed_readers(section: Section, stack: Stack, route: Route, other: Route) 
                 yield section.may_not(one, request, "it opens messages of this stack and route only")
             rest = ask.sealed(f"{_SEAL} {_OTHER_USES}", key, **mine)
             yield section.may_not(one, rest, "who opens does not seal")
+    reader = who.sealed_reader(route)
+    opening = ask.sealed(_OPEN, key, **mine)
+    yield section.may_not(reader.given_nothing(), opening, "two locks: the key policy alone admits no reader")
+    for request in _elsewhere(ask, _OPEN, stack, route, other):
+        yield section.may_not(reader, request, "its policy: messages of this stack and route", DEFAULT_KEY_POLICY)
+    yield section.may_not(
+        reader, ask.sealed(f"{_SEAL} {_OTHER_USES}", key, **mine), "its policy: it opens", DEFAULT_KEY_POLICY
+    )
+    yield section.may_not(
+        reader, ask.sealed(_OPEN, other.name, **mine), "its policy: this key only", DEFAULT_KEY_POLICY
+    )
 
 
 def _elsewhere(ask: Requests, actions: str, stack: Stack, route: Route, other: Route) -> Iterator[Request]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from grants.bindings import bindings
+from grants.bindings import bindings, readers_locks
 from grants.principals import Principals
 from grants.requests import Requests
 from grants.row import Row, Section
@@ -56,6 +56,7 @@ def _readers(section: Section, stack: Stack, route: Route, other: Route) -> Iter
         yield section.may_not(caller, ask.without_context("kms:Decrypt", key), "nothing without a context")
         rest = ask.via_s3("kms:GenerateDataKey kms:Encrypt kms:CreateGrant", key, prefix)
         yield section.may_not(caller, rest, "readers read")
+    yield from readers_locks(section, ask, reader, key=key, prefix=prefix, other=other)
     elsewhere = ask.via_s3("kms:Decrypt", other.name, other.prefix)
     yield section.may_not(reader.given_everything(), elsewhere, "no other key, whatever rights it collects")
     yield section.may_not(reader, ask.names(None), "nor the names of the whole bucket")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from grants.bindings import OTHER_BUCKET, bindings, everybody
 from grants.parts import DEAD_LETTER, DEAD_LETTERS, READ_STREAM, TAKE, UNKNOWN_PREFIX, Parts
 from grants.requests import Request
-from grants.row import DEFAULT_KEY_POLICY, NO_BUCKET_POLICY, Row, Section
+from grants.row import DEFAULT_KEY_POLICY, NAMED_ELSEWHERE, NO_BUCKET_POLICY, OPEN_BUCKET_POLICY, Row, Section
 from grants.stack import ARCHIVE, HANDED_OVER, STREAM_KEY, Stack
 from routing.table.routes import RouteTable
 
@@ -34,9 +34,56 @@ def rows_of_stack(table: RouteTable, stack: Stack) -> Iterator[Row]:
     yield from parts.grant_check()
     yield from parts.bucket()
     yield from parts.administrators()
+    yield from parts.nothing_leaves()
+    yield from parts.denials_hold()
 
 
 class _Fixed(Parts):
+    def nothing_leaves(self) -> Iterator[Row]:
+        """What carries data away if the policy of a resource elsewhere names a role of the stack: a denial of its own."""
+        section, ask, who, stack = Section("Nothing leaves the stack"), self.ask, self.who, self.stack
+        roles = [who.function, who.lambda_service]
+        roles += [who.replay] if stack.has_replay else []
+        roles += [who.erase] if stack.has_erasure else []
+        roles += [who.archive] if stack.has_archive else []
+        here, named = stack.here, NAMED_ELSEWHERE
+        key = here("kms", "key/another")
+        elsewhere = [
+            ask.put(self.first.prefix, None, write="overwrites", bucket=OTHER_BUCKET),
+            ask.objects("s3:GetObject s3:PutObjectAcl s3:DeleteObject", self.first.prefix, bucket=OTHER_BUCKET),
+            ask.names(None, bucket=OTHER_BUCKET),
+            self.plain("kms:Encrypt kms:Decrypt kms:GenerateDataKey kms:CreateGrant", key, "another key"),
+            self.plain("kinesis:PutRecord kinesis:GetRecords", here("kinesis", "stream/another"), "another stream"),
+            self.plain("dynamodb:PutItem dynamodb:UpdateItem", here("dynamodb", "table/another"), "another table"),
+            self.plain("sqs:SendMessage", here("sqs", "another"), "a queue"),
+            self.plain("sns:Publish", here("sns", "another"), "a topic"),
+            self.plain("lambda:InvokeFunction", here("lambda", "function:another"), "another function"),
+            self.plain("events:PutEvents", here("events", "event-bus/another"), "an event bus"),
+            self.plain("secretsmanager:PutSecretValue", here("secretsmanager", "secret:another"), "a secret"),
+        ]
+        for role in roles:
+            for request in elsewhere:
+                yield section.may_not(role, request, "an explicit denial, whatever that policy allows", named)
+
+    def denials_hold(self) -> Iterator[Row]:
+        """The denials of the bucket, if another statement of its policy let everybody in."""
+        section, ask, who, first = Section("The bucket"), self.ask, self.who, self.first
+        other = self.table.routes[1]
+        for caller in (who.stranger, who.anonymous, who.administrator):
+            for request in (
+                ask.put(first.prefix, other.name),
+                ask.put(first.prefix, None),
+                ask.put(first.prefix, first.name, write="overwrites"),
+                ask.put(first.prefix, first.name, secure=False),
+                ask.put(first.prefix, first.name, action="s3:ReplicateObject"),
+                ask.put(UNKNOWN_PREFIX, first.name),
+                ask.put(HANDED_OVER, None, write="overwrites"),
+                ask.put(HANDED_OVER, "own", algorithm="SSE-C"),
+                ask.put(HANDED_OVER, first.name),
+                ask.names(None, secure=False),
+            ):
+                yield section.may_not(caller, request, "the denial binds everybody", OPEN_BUCKET_POLICY)
+
     def connect(self) -> Iterator[Row]:
         section, ask, who = Section("Amazon Connect"), self.ask, self.who
         encrypt = ask.via_kinesis("kms:GenerateDataKey")
@@ -169,7 +216,13 @@ class _Fixed(Parts):
         changed = stack.here("events", f"rule/{stack.name}-key-changed")
         at_once = self.plain("lambda:InvokeFunction", function, on, "from the rule of changed keys", source=changed)
         yield section.may(who.service("events"), at_once, "and so does the rule that notices a changed key")
+        stopped = stack.here("events", f"rule/{stack.name}-stream-changed")
+        noticed = self.plain("lambda:InvokeFunction", function, on, "from the rule of the stream", source=stopped)
+        yield section.may(who.service("events"), noticed, "and the one that notices a changed encryption of the stream")
+        alike = self.plain("lambda:UpdateFunctionCode lambda:GetFunction", function, on, "by it", source=stopped)
+        yield section.may_not(who.service("events"), alike, "and it only calls")
         for caller in (who.service("s3"), who.stranger, who.anonymous):
+            yield section.may_not(caller, noticed, "only EventBridge")
             yield section.may_not(caller, at_once, "nobody else")
         alike = self.plain("lambda:UpdateFunctionCode lambda:GetFunction", function, on, "by that rule", source=changed)
         yield section.may_not(who.service("events"), alike, "and it only calls")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from grants.parts import Parts
 from grants.requests import Request
-from grants.row import Row, Section
+from grants.row import DEFAULT_KEY_POLICY, Row, Section
 from grants.stack import ALARM_KEY, Stack
 from routing.table.routes import Route, RouteTable
 from schema.columns import tables_of
@@ -91,6 +91,16 @@ class _Watch(Parts):
             reader, mine, theirs = who.reader(route.name), self.stack.work_group(route), self.stack.work_group(other)
             for caller in (reader, who.auditor):
                 yield section.may(caller, self.ask.results(_RESULTS, mine), "who asks needs the key, too")
+            named = self.ask.results(_RESULTS, mine)
+            yield section.may_not(reader.given_nothing(), named, "two locks: the key policy alone admits no reader")
+            yield section.may_not(who.analyst(route.name), named, "nor the attached policy alone")
+            loose = DEFAULT_KEY_POLICY
+            odd = self.ask.results(_RESULTS, theirs)
+            yield section.may_not(reader, odd, "its policy: this workgroup only", loose)
+            other_key = replace(named, resource=stack.keys[route.name], on=f"{route.name} key")
+            yield section.may_not(reader, other_key, "its policy: this key only", loose)
+            yield section.may_not(reader, self.ask.results(_RESULTS, ""), "its policy: with the context", loose)
+            yield section.may_not(reader, self.ask.results(_OTHER_USES, mine), "its policy: nothing else", loose)
             for caller in (reader, reader.given_everything()):
                 yield section.may_not(caller, self.ask.results(_RESULTS, theirs), "no results of another workgroup")
                 yield section.may_not(caller, self.ask.results(_RESULTS, ""), "nothing without a context")

@@ -7,8 +7,8 @@ from typing import Literal
 from grants.stack import Stack
 from routing.table.routes import Route
 
-# Which identity policies a caller has: those that the stack gives its role, AdministratorAccess, or none.
-type Policies = Literal["of the stack", "everything", "none"]
+# Which identity policies a caller has: those of the stack, AdministratorAccess, one that lets it assume any role, or none.
+type Policies = Literal["of the stack", "everything", "assuming", "none"]
 
 OTHER_ACCOUNT = "444455556666"
 
@@ -58,18 +58,18 @@ class Principals:
         self.connect = Principal("connect", stack.session(connect), "none", connect)
         self.other_connect = self._role("another instance's connect", "Connect_other", "none")
         self.administrator = self._role("administrator", "Administrator", "everything")
-        self.operator = self._role("replay operator", "ReplayOperator", "none")
+        self.operator = self._role("replay operator", "ReplayOperator", "assuming")
         self.stranger = self._role("stranger", "Stranger", "everything", OTHER_ACCOUNT)
-        self.auditor = self._role("auditor", "Auditor", "everything", OTHER_ACCOUNT)
+        self.auditor = self._role("auditor", "Auditor", "of the stack")
         self.anonymous = Principal("anonymous", "anonymous", "none")
 
     def reader(self, route: str) -> Principal:
-        """Return the reader of a route: named by its parameter, with no policy of its own."""
-        return self._role(f"reader of {route}", f"ReaderOf-{route}", "none")
+        """Return the reader of a route: named by its parameter, with the route's policies attached."""
+        return self._role(f"reader of {route}", f"ReaderOf-{route}", "of the stack")
 
     def sealed_reader(self, route: Route) -> Principal:
-        """Return who opens what a route seals: named by its parameter, with no policy of its own."""
-        return self._role(f"sealed reader of {route.name}", f"ReaderOf-{route.seal_key}", "none")
+        """Return who opens what a route seals: named by its parameter, with the policy for it attached."""
+        return self._role(f"sealed reader of {route.name}", f"ReaderOf-{route.seal_key}", "of the stack")
 
     def analyst(self, route: str) -> Principal:
         """Return a role that an administrator has given the query policy of a route, and nothing else."""

@@ -7,10 +7,14 @@ from grants.principals import Principal
 from grants.requests import Request
 
 # What is assumed to have gone wrong elsewhere, so that one lock has to hold alone.
-type Assumption = Literal["", "default key policy", "no bucket policy"]
+type Assumption = Literal["", "default key policy", "no bucket policy", "open bucket policy", "named elsewhere"]
 
 DEFAULT_KEY_POLICY: Assumption = "default key policy"
 NO_BUCKET_POLICY: Assumption = "no bucket policy"
+OPEN_BUCKET_POLICY: Assumption = "open bucket policy"
+"""One more statement of the bucket policy lets everybody do everything."""
+NAMED_ELSEWHERE: Assumption = "named elsewhere"
+"""The policy of the resource, of the same account, lets the caller do everything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Stack:
         roles: Role ARNs by name: `fan-out`, `replay`, `erase`, `archive`.
         mapping: The ARN of the event source mapping.
         has_connect: Connect's service-linked role is named.
-        has_readers: Every route has a reader, and one auditor of another account reads all.
+        has_readers: Every route has a reader, and one auditor reads all.
         has_replay: Somebody may take the replay role.
         has_erasure: A function may take one contact out of what is delivered.
         has_archive: Firehose archives the raw stream.

@@ -147,7 +147,7 @@ def enforcing_stack(bundle: None) -> Iterator[Stack]:
 
 def _stop_the_schedule(running: Emulator, deployed: Deployed) -> None:
     """Disable the rules that run the grant check: its objects would be counted. Tests invoke the function."""
-    for rule in ("GrantCheckSchedule", "KeyChangedRule"):
+    for rule in ("GrantCheckSchedule", "KeyChangedRule", "StreamChangedRule"):
         running.client("events").disable_rule(Name=deployed.resources[rule])
 
 

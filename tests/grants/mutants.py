@@ -14,7 +14,7 @@ type Statement = dict[str, Any]
 type Change = tuple[str, str, Statement]
 """What, whom or what it is about, and the statement as it is then."""
 
-_LISTS = ("Action", "Resource", "NotResource")
+_LISTS = ("Action", "NotAction", "Resource", "NotResource")
 _POSITIVE = ("StringEquals", "StringLike", "ArnEquals", "ArnLike", "Bool")
 _SENSITIVE = {
     "athena": ("athena:UpdateWorkGroup",),
@@ -216,7 +216,7 @@ def _without_principals(statement: Statement) -> Statement:
 def _excepting(attached: Attached, statement: Statement, writers: Sequence[str]) -> Iterator[Change]:
     """A denial that excepts somebody, whom no other statement denies just the same."""
     alone = [only for one in attached.document["Statement"] if one != statement and (only := _only(one, statement))]
-    for outsider in writers:
+    for outsider in attached.roles or writers:
         if any(outsider != only for only in alone):
             continue
         changed = deepcopy(statement)
@@ -233,13 +233,25 @@ def _only(one: Statement, other: Statement) -> str:
 
 
 def _narrowed(statement: Statement) -> Iterator[Change]:
-    if statement["Action"] == "s3:*":
-        few = ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]
-        yield "for three actions only", "plain HTTP", {**statement, "Action": few}
+    """A denial of everything that a service can do, for its commonest actions only; or with one more exception."""
+    if (few := _FEW.get(str(statement.get("Action")))) is not None:
+        yield "for a few actions only", "", {**statement, "Action": few}
+    for element, more in (("NotAction", "sqs:*"), ("NotResource", "arn:aws:*:*:*:*")):
+        if element in statement:
+            entries = statement[element] if isinstance(statement[element], list) else [statement[element]]
+            yield f"but not {more}", "", {**statement, element: [*entries, more]}
+
+
+_FEW = {
+    "s3:*": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"],
+    "kms:*": ["kms:Decrypt", "kms:GenerateDataKey"],
+    "kinesis:*": ["kinesis:PutRecord"],
+    "dynamodb:*": ["dynamodb:UpdateItem"],
+}
 
 
 def _actions(statement: Statement) -> list[str]:
-    actions = statement["Action"]
+    actions = statement.get("Action", "*")
     return actions if isinstance(actions, list) else [actions]
 
 

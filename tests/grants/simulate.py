@@ -55,6 +55,7 @@ def _case(cases: Cases, index: int) -> dict[str, Any]:
         "account": cases.deployed.stack.account,
         "identity": case.identity,
         "resourcePolicy": case.resource_policy,
+        "besides": case.besides,
         "context": case.context,
     }
 

@@ -78,15 +78,20 @@ def test_matrix_is_as_large_as_what_it_speaks_of(every_setting: dict[str, Cases]
 
 
 def test_no_wildcard_but_where_aws_has_nothing_narrower(every_setting: dict[str, Cases]) -> None:
-    """In a key policy `*` is the key itself; the one wild action is a denial; traces have no resource."""
+    """In a key policy `*` is the key itself; wild actions are denials; traces have no resource."""
     wild = {
         (attached.name, statement["Sid"])
         for attached in every_setting["everything"].attached
         for statement in attached.document["Statement"]
-        if "*" in json.dumps(statement["Action"])
+        if "*" in json.dumps(statement.get("Action", statement.get("NotAction")))
         or (statement.get("Resource") == "*" and not attached.name.endswith("Key"))
     }
-    assert wild == {("BucketPolicy", "DenyInsecureTransport"), ("TracingPolicy", "WriteTraces")}
+    denials = {f"DenyOther{what}" for what in ("Buckets", "Keys", "Services", "Streams", "Tables")}
+    assert wild == {
+        ("BucketPolicy", "DenyInsecureTransport"),
+        ("TracingPolicy", "WriteTraces"),
+        *(("DenyOutsidePolicy", sid) for sid in denials),
+    }
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -107,4 +112,6 @@ def decide_by_doctor(cases: Cases, case: Case) -> Answer:
         context=case.context,
     )
     resource = None if case.resource_policy is None else cases.policies[case.resource_policy]
+    if resource is not None and case.besides is not None:
+        resource = {**resource, "Statement": [*resource["Statement"], *cases.policies[case.besides]["Statement"]]}
     return evaluate(request, [cases.policies[place] for place in case.identity], resource)

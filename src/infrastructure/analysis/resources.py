@@ -205,7 +205,7 @@ def _query_policy(route: Route, table: RouteTable) -> Block:
                 "Version": "2012-10-17",
                 "Statement": [
                     {
-                        "Sid": "Ask",
+                        "Sid": "QueryWorkGroup",
                         "Effect": "Allow",
                         "Action": Inline(_ASK.split()),
                         "Resource": _work_group_arn(route),
@@ -220,6 +220,13 @@ def _query_policy(route: Route, table: RouteTable) -> Block:
                             *(Sub(f"{catalog}:table/${{Database}}/{name}*") for name in names),
                         ],
                     },
+                    {
+                        "Sid": "UseResultsKey",
+                        "Effect": "Allow",
+                        "Action": Inline(["kms:Decrypt", "kms:GenerateDataKey"]),
+                        "Resource": GetAtt("QueryResultsKey.Arn"),
+                        "Condition": {"ArnEquals": {"kms:EncryptionContext:aws:athena:arn": _work_group_arn(route)}},
+                    },
                 ],
             },
         },
@@ -231,10 +238,15 @@ def _readers_of_results(route: Route) -> Function:
     statement = {
         "Sid": f"{stem}ReadersKeepResults",
         "Effect": "Allow",
-        "Principal": {"AWS": Ref(f"ReadersOf{stem}")},
+        "Principal": {"AWS": Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root")},
         "Action": Inline(["kms:Decrypt", "kms:GenerateDataKey"]),
         "Resource": "*",
-        "Condition": {"ArnEquals": {"kms:EncryptionContext:aws:athena:arn": _work_group_arn(route)}},
+        "Condition": {
+            "ArnEquals": {
+                "aws:PrincipalArn": Ref(f"ReadersOf{stem}"),
+                "kms:EncryptionContext:aws:athena:arn": _work_group_arn(route),
+            }
+        },
     }
     return Function(("If", [f"Has{stem}Readers", statement, Ref("AWS::NoValue")]))
 

@@ -4,7 +4,15 @@ import hashlib
 
 from aws.route_file import routes_text
 from aws.settings import key_variable
-from infrastructure.blocks.parts import Block, has_readers, has_sealed_readers, prefix_of_key, readers, sealed_readers
+from infrastructure.blocks.parts import (
+    Block,
+    has_readers,
+    has_sealed_readers,
+    key_names,
+    prefix_of_key,
+    readers,
+    sealed_readers,
+)
 from infrastructure.cfn_yaml import Function, GetAtt, Ref, Sub
 from routing.table.routes import RouteTable, logical_id
 
@@ -19,7 +27,7 @@ def parameters(table: RouteTable) -> Block:
             "Type": "CommaDelimitedList",
             "Default": "",
             "AllowedPattern": _PRINCIPALS,
-            "Description": f"ARNs of the roles that may read {route.prefix}/ ({route.about})",
+            "Description": f"ARNs of roles of this account that may read {route.prefix}/ ({route.about})",
         }
         for route in table.routes
     } | {
@@ -27,7 +35,7 @@ def parameters(table: RouteTable) -> Block:
             "Type": "CommaDelimitedList",
             "Default": "",
             "AllowedPattern": _PRINCIPALS,
-            "Description": f"ARNs of the roles that may open what is sealed below {route.prefix}/",
+            "Description": f"ARNs of roles of this account that may open what is sealed below {route.prefix}/",
         }
         for route in table.routes
         if route.seals
@@ -61,8 +69,7 @@ def _is_given(parameter: str) -> Function:
 
 def environment(table: RouteTable) -> Block:
     """The function's variables: the key of every route, and those of protection."""
-    names = (*(route.name for route in table.all_routes), *table.protection_keys)
-    return {key_variable(name): GetAtt(f"{logical_id(name)}Key.Arn") for name in names}
+    return {key_variable(name): GetAtt(f"{logical_id(name)}Key.Arn") for name in key_names(table)}
 
 
 def routes_digest() -> Block:

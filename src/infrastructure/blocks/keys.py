@@ -122,14 +122,7 @@ def _key_policy(route: Route) -> list[Statement | Function]:
             if_erasing(_roles_may("EraserDecrypts", GetAtt("EraseRole.Arn"), "kms:Decrypt", objects)),
             if_erasing(_roles_may("EraserEncrypts", GetAtt("EraseRole.Arn"), "kms:GenerateDataKey", objects[0])),
         ]
-    reads: Statement = {
-        "Sid": "ReadersDecrypt",
-        "Effect": "Allow",
-        "Principal": {"AWS": Ref(readers(route))},
-        "Action": "kms:Decrypt",
-        "Resource": THIS_KEY,
-        "Condition": via_s3_below(objects_of(route)),
-    }
+    reads = _roles_may("ReadersDecrypt", Ref(readers(route)), "kms:Decrypt", objects_of(route))
     return [
         *administration(),
         _roles_may(
@@ -148,10 +141,10 @@ def _seal_key_policy(route: Route) -> list[Statement | Function]:
     opens: Statement = {
         "Sid": "SealedReadersOpen",
         "Effect": "Allow",
-        "Principal": {"AWS": Ref(sealed_readers(route))},
+        "Principal": ACCOUNT,
         "Action": "kms:Decrypt",
         "Resource": THIS_KEY,
-        "Condition": sealed_for(route),
+        "Condition": {"ArnEquals": {"aws:PrincipalArn": Ref(sealed_readers(route))}, **sealed_for(route)},
     }
     return [
         *administration(),

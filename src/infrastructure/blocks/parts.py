@@ -6,7 +6,7 @@ from typing import Any
 from infrastructure.cfn_yaml import Explained, Function, Ref, Sub
 from routing import layout
 from routing.protection.sealing import BOUND_TO_ROUTE, BOUND_TO_STACK
-from routing.table.routes import DEAD_LETTER_ROUTE, Route, logical_id
+from routing.table.routes import DEAD_LETTER_ROUTE, Route, RouteTable, logical_id
 
 type Block = dict[str, Any]
 type Statement = dict[str, Any]
@@ -15,6 +15,11 @@ ACCOUNT = {"AWS": Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root")}
 THIS_KEY = Explained.of("*", "in a key policy: this key")
 BUCKET = "arn:${AWS::Partition}:s3:::${Name}-${AWS::AccountId}-${AWS::Region}"
 KEY_HEADER = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+
+
+def key_names(table: RouteTable) -> list[str]:
+    """Return the names of the keys of all routes and of protection, in the order of the template."""
+    return [*(route.name for route in table.all_routes), *table.protection_keys]
 
 
 def readers(route: Route) -> str:
@@ -40,6 +45,11 @@ def has_readers(route: Route) -> str:
 def objects_of(route: Route) -> Sub:
     """Return the ARN of the objects below the prefix that a key guards."""
     return below_bucket(f"{prefix_of_key(route)}/*")
+
+
+def in_bucket(route: Route) -> Sub:
+    """Return the same for policies that may refer to the bucket; key policies may not, or references were circular."""
+    return Sub(f"${{Bucket.Arn}}/{prefix_of_key(route)}/*")
 
 
 def below_bucket(objects: str) -> Sub:

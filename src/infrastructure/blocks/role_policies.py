@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from itertools import batched
 
-from infrastructure.blocks.parts import KEY_HEADER, Block, Statement, if_replayed, objects_of, sealed_for, via_s3_below
+from infrastructure.blocks.parts import (
+    KEY_HEADER,
+    Block,
+    Statement,
+    if_replayed,
+    in_bucket,
+    key_names,
+    sealed_for,
+    via_s3_below,
+)
 from infrastructure.cfn_yaml import GetAtt, Inline, Ref, Sub
 from routing.table.routes import HASH_KEY, Route, RouteTable, logical_id
 
@@ -56,7 +65,7 @@ def erase_policies(table: RouteTable) -> Block:
                             "Sid": "ReadAndDeleteVersions",
                             "Effect": "Allow",
                             "Action": Inline(["s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObjectVersion"]),
-                            "Resource": [objects_of(route) for route in routes],
+                            "Resource": [in_bucket(route) for route in routes],
                         },
                         *([_MAKE_TOKENS] if table.hashes and number == 1 else []),
                     ],
@@ -72,6 +81,70 @@ def erase_policy_names(table: RouteTable) -> list[str]:
     return list(erase_policies(table))
 
 
+def reader_policies(table: RouteTable) -> Block:
+    """What the readers of each route need beside its key's policy, and its sealed readers: attached by hand."""
+    block: Block = {}
+    for route in table.routes:
+        stem = logical_id(route.name)
+        block[f"{stem}ReaderPolicy"] = _to_attach(
+            f"Reads {route.prefix}/ of ${{Name}}; attach it to the roles in ReadersOf{stem}",
+            [
+                {"Sid": f"{stem}Read", "Effect": "Allow", "Action": "s3:GetObject", "Resource": in_bucket(route)},
+                {
+                    "Sid": f"{stem}List",
+                    "Effect": "Allow",
+                    "Action": "s3:ListBucket",
+                    "Resource": GetAtt("Bucket.Arn"),
+                    "Condition": {"StringLike": {"s3:prefix": f"{route.prefix}/*"}},
+                },
+                {
+                    "Sid": f"{stem}Decrypt",
+                    "Effect": "Allow",
+                    "Action": "kms:Decrypt",
+                    "Resource": GetAtt(f"{stem}Key.Arn"),
+                    "Condition": via_s3_below(in_bucket(route)),
+                },
+            ],
+        )
+        if route.seals:
+            block[f"{stem}SealedReaderPolicy"] = _to_attach(
+                f"Opens what {route.name} of ${{Name}} seals; attach it to the roles in SealedReadersOf{stem}",
+                [
+                    {
+                        "Sid": f"{stem}Open",
+                        "Effect": "Allow",
+                        "Action": "kms:Decrypt",
+                        "Resource": GetAtt(f"{logical_id(route.seal_key)}Key.Arn"),
+                        "Condition": sealed_for(route),
+                    }
+                ],
+            )
+    return block
+
+
+def _to_attach(about: str, statements: list[Statement]) -> Block:
+    return {
+        "Type": "AWS::IAM::ManagedPolicy",
+        "Properties": {
+            "Description": Sub(about),
+            "PolicyDocument": {"Version": "2012-10-17", "Statement": statements},
+        },
+    }
+
+
+def reader_policy_outputs(table: RouteTable) -> Block:
+    """The policies to attach to readers."""
+    return {
+        f"{name}Arn": {"Description": "Attach it to the roles that its parameter names", "Value": Ref(name)}
+        for name in reader_policies(table)
+    }
+
+
+def keys_of_stack(table: RouteTable) -> list[object]:
+    """The ARNs of the keys that roles may use: those of the template that depend on the routes."""
+    return [GetAtt(f"{logical_id(name)}Key.Arn") for name in key_names(table)]
+
+
 def _write(route: Route) -> list[Statement]:
     stem = logical_id(route.name)
     key = GetAtt(f"{stem}Key.Arn")
@@ -80,7 +153,7 @@ def _write(route: Route) -> list[Statement]:
             "Sid": f"{stem}Put",
             "Effect": "Allow",
             "Action": "s3:PutObject",
-            "Resource": objects_of(route),
+            "Resource": in_bucket(route),
             "Condition": {"ArnEquals": {KEY_HEADER: key}},
         },
         {
@@ -88,7 +161,7 @@ def _write(route: Route) -> list[Statement]:
             "Effect": "Allow",
             "Action": "kms:GenerateDataKey",
             "Resource": key,
-            "Condition": via_s3_below(objects_of(route)),
+            "Condition": via_s3_below(in_bucket(route)),
         },
         *(
             [
@@ -116,7 +189,7 @@ def _rewrite(route: Route) -> list[Statement]:
             "Effect": "Allow",
             "Action": Inline(["kms:Decrypt", "kms:GenerateDataKey"]),
             "Resource": GetAtt(f"{stem}Key.Arn"),
-            "Condition": via_s3_below(objects_of(route)),
+            "Condition": via_s3_below(in_bucket(route)),
         },
     ]
 
@@ -135,5 +208,5 @@ def _look(routes: Sequence[Route]) -> Statement:
         "Sid": "ReadObjectMetadata",
         "Effect": "Allow",
         "Action": "s3:GetObject",
-        "Resource": [objects_of(route) for route in routes],
+        "Resource": [in_bucket(route) for route in routes],
     }

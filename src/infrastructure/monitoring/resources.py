@@ -34,22 +34,28 @@ def key_changed(table: RouteTable) -> Block:
     Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
     """
     names = [*(route.name for route in table.all_routes), *table.protection_keys]
-    keys: list[object] = [GetAtt(f"{logical_id(name)}Key.Arn") for name in names]
-    keys.append(Function(("If", ["MakesStreamKey", GetAtt("StreamKey.Arn"), Ref("ExistingStreamKeyArn")])))
-    keys.append(Function(("If", ["Analyses", GetAtt("AnalysisStack.Outputs.QueryResultsKeyArn"), Ref("AWS::NoValue")])))
-    keys.append(Function(("If", ["ArchivesStream", GetAtt("ArchiveKey.Arn"), Ref("AWS::NoValue")])))
+    # By the ends of ARNs: a pattern may have 2,048 characters.
+    keys: list[object] = [_ending(Ref(f"{logical_id(name)}Key")) for name in names]
+    keys.append(Function(("If", ["MakesStreamKey", _ending(Ref("StreamKey")), Ref("ExistingStreamKeyArn")])))
+    results = GetAtt("AnalysisStack.Outputs.QueryResultsKeyId")
+    keys.append(Function(("If", ["Analyses", _ending(results), Ref("AWS::NoValue")])))
+    keys.append(Function(("If", ["ArchivesStream", _ending(Ref("ArchiveKey")), Ref("AWS::NoValue")])))
     return {
         "KeyChangedRule": {
             "Type": "AWS::Events::Rule",
             "Properties": {
                 "Name": Sub("${Name}-key-changed"),
-                "Description": "A key was disabled, is to be deleted, or has another policy",
+                "Description": "A key was disabled, is to be deleted, has another policy, or has lost a grant",
                 "EventPattern": {
                     "source": ["aws.kms"],
-                    "detail-type": ["AWS API Call via CloudTrail"],
                     "detail": {
-                        "eventSource": ["kms.amazonaws.com"],
-                        "eventName": ["DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy"],
+                        "eventName": [
+                            "DisableKey",
+                            "ScheduleKeyDeletion",
+                            "PutKeyPolicy",
+                            "RevokeGrant",
+                            "RetireGrant",
+                        ],
                         "resources": {"ARN": keys},
                     },
                 },
@@ -57,3 +63,11 @@ def key_changed(table: RouteTable) -> Block:
             },
         }
     }
+
+
+def _ending(key: object) -> Block:
+    """Match an ARN by its end.
+
+    Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
+    """
+    return {"suffix": key}

@@ -1,7 +1,7 @@
 // Decides requests by IAM policies, with @cloud-copilot/iam-simulate (docs/adr/0007-policy-engines.md).
 //
 // stdin:  {"policies": [policy, ...],
-//          "cases": [{principal, action, resource, account, identity: [index, ...], resourcePolicy: index | null, context}],
+//          "cases": [{principal, action, resource, account, identity: [index, ...], resourcePolicy: index | null, besides: index | null, context}],
 //          "mutants": [{"place": index, "policy": policy, "concerned": [index of a case, ...]}]}
 // stdout: {"decisions": [bool, ...], "noticed": [index of the first case that a mutant changes, or -1, ...]}
 //
@@ -31,12 +31,16 @@ const loaded = policies.map(load)
 const requests = cases.map(c => new AwsRequestImpl(
   c.principal, {resource: c.resource, accountId: c.account}, c.action, new RequestContextImpl(c.context)))
 
-function isAllowed(index, policyAt) {
+const merged = (policy, other) => load({...policy, Statement: [...policy.Statement, ...other.Statement]})
+
+function isAllowed(index, policyAt, documentAt) {
   const c = cases[index]
   return authorize({
     request: requests[index],
     identityPolicies: c.identity.map(policyAt),
-    resourcePolicy: c.resourcePolicy === null ? undefined : policyAt(c.resourcePolicy),
+    resourcePolicy: c.resourcePolicy === null ? undefined
+      : c.besides === null ? policyAt(c.resourcePolicy)
+      : merged(documentAt(c.resourcePolicy), policies[c.besides]),
     permissionBoundaries: undefined,
     serviceControlPolicies: c.principal.startsWith('arn:') ? scp : [],
     resourceControlPolicies: rcp,
@@ -47,10 +51,11 @@ function isAllowed(index, policyAt) {
   }).result === 'Allowed'
 }
 
-const decisions = cases.map((_, index) => isAllowed(index, i => loaded[i]))
+const decisions = cases.map((_, index) => isAllowed(index, i => loaded[i], i => policies[i]))
 const noticed = mutants.map(({place, policy, concerned}) => {
   const changed = load(policy, place)
   const policyAt = i => i === place ? changed : loaded[i]
-  return concerned.find(index => isAllowed(index, policyAt) !== decisions[index]) ?? -1
+  const documentAt = i => i === place ? policy : policies[i]
+  return concerned.find(index => isAllowed(index, policyAt, documentAt) !== decisions[index]) ?? -1
 })
 console.log(JSON.stringify({decisions, noticed}))

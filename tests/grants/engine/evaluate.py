@@ -32,6 +32,8 @@ def decide(case: dict[str, Any], policies: list[dict[str, Any]]) -> bool:
         service_context={name.lower(): value for name, value in case["context"].items()},
     )
     resource = None if case["resourcePolicy"] is None else policies[case["resourcePolicy"]]
+    if resource is not None and case["besides"] is not None:
+        resource = {**resource, "Statement": [*resource["Statement"], *policies[case["besides"]]["Statement"]]}
     if not is_role:
         service = arn if arn.endswith(".amazonaws.com") else None
         found = iam_evaluator.evaluate_resource_policy(resource, ctx, service=service)

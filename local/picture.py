@@ -18,13 +18,13 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from cli.replay import Replay, function_of
+from doctor.resolve import Resolver
 from local.connect import ConnectStandIn
 from local.deployment import STACK, Deployed, build, deploy, mend
 from local.emulator import ROOT, Emulator, emulator
 from local.event_source import EventSource
 from local.metric_math import Graphs, Line
 from local.metrics import Counted, of_logs
-from local.resolve import Resolver
 from local.translate import translated
 from routing.lambda_event import ACCOUNT
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from doctor.resolve import Resolver
 from grants.stack import ALARM_KEY, ARCHIVE_KEY, RESULTS_KEY, STREAM_KEY, Stack
-from local.resolve import Resolver
 from local.translate import Template
 from routing.lambda_event import ACCOUNT
 from routing.table.routes import RouteTable, logical_id

@@ -29,12 +29,16 @@ _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Au
 _MISSING = (
     "NotFound", "404", "NoSuchBucket", "NoSuchEntity", "NotFoundException", "ResourceNotFoundException",
     "NoSuchBucketPolicy", "ServerSideEncryptionConfigurationNotFoundError", "ValidationError",
+    "NoSuchLifecycleConfiguration", "ReplicationConfigurationNotFoundError", "NoSuchPublicAccessBlockConfiguration",
     "InvalidParameterException",  # Connect, of a resource type that the Region does not have
 )  # fmt: skip
 # IAM calls some actions otherwise than the API calls the operation.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
-_ACTIONS = {
+IAM_NAMES = {
     "GetBucketEncryption": "GetEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "GetBucketReplication": "GetReplicationConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
     "HeadBucket": "ListBucket",
 }
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})
@@ -61,6 +65,11 @@ class Key:
     is_customers: bool
     policy: Policy | None
     grants: list[dict[str, Any]] | None
+
+    @property
+    def id(self) -> str:
+        """The id in its ARN."""
+        return self.arn.rpartition("/")[2]
 
     @property
     def account(self) -> str:
@@ -191,7 +200,7 @@ class Account:
             arn=found["Role"]["Arn"],
             trust=read_policy(found["Role"]["AssumeRolePolicyDocument"]),
             policies=self._policies(name),
-            boundary=self._managed_policy(limit) if limit else None,
+            boundary=self.managed_policy(limit) if limit else None,
         )
 
     def _policies(self, role: str) -> list[Policy] | None:
@@ -199,14 +208,15 @@ class Account:
         inline = self.pages("iam", "list_role_policies", "PolicyNames", RoleName=role)
         if attached is None or inline is None:
             return None
-        documents = [self._managed_policy(one["PolicyArn"]) for one in attached]
+        documents = [self.managed_policy(one["PolicyArn"]) for one in attached]
         for name in inline:
             found = self.ask("iam", "get_role_policy", RoleName=role, PolicyName=name)
             documents.append(None if found is None else read_policy(found["PolicyDocument"]))
         known = [document for document in documents if document is not None]
         return known if len(known) == len(documents) else None
 
-    def _managed_policy(self, arn: str) -> Policy | None:
+    def managed_policy(self, arn: str) -> Policy | None:
+        """Return the default version of a managed policy; None if it may not be read."""
         try:
             found = self.ask("iam", "get_policy", PolicyArn=arn)
             if found is None:
@@ -236,7 +246,7 @@ class Account:
         if code in _MISSING:
             return MissingError(code)
         api_name = client.meta.method_to_api_mapping[operation]
-        action = f"{client.meta.service_model.signing_name}:{_ACTIONS.get(api_name, api_name)}"
+        action = f"{client.meta.service_model.signing_name}:{IAM_NAMES.get(api_name, api_name)}"
         subject = next((str(value) for value in parameters.values()), "")
         is_denied = code in _DENIED
         cure = f"allow yourself {action} (docs/doctor.md has the whole policy)" if is_denied else "run it again later"

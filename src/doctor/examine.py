@@ -1,13 +1,15 @@
 """The examination: from the instance, the stream or the stack along the chain, causes before consequences."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from doctor.account import Account, MissingError
-from doctor.connect import CONTACT_RECORDS, Instance, check_connect, read_instance
+from doctor.connect import CONTACT_RECORDS, Instance, check_connect, other_instances, read_instance
 from doctor.consumers import check_consumers
+from doctor.declared import Declared
 from doctor.finding import Finding, Severity, fail, warn
-from doctor.live_matrix import LiveStack
+from doctor.function import check_stream_key, stream_key
+from doctor.live_stack import LiveStack
 from doctor.stack import check_grants, check_resources, is_ours, read_stack
 from doctor.stream import Stream, check_stream, read_stream
 from routing.table.routes import RouteTable
@@ -57,22 +59,24 @@ def _along_the_chain(account: Account, given: Given, table: RouteTable, digest: 
         )  # fmt: skip
         return
     if found is not None:
-        yield from check_connect(found, ours)
+        yield from check_connect(found, ours, table if live else None)
     elif not given.instance:
         yield warn(
             "InstanceNotGiven", given.stack or given.stream, seen="no Connect instance to look at",
             expected="the whole chain from Connect on", cure="give --instance INSTANCE_ID",
         )  # fmt: skip
+    declared = Declared(account, live) if live is not None else None
     streams = []
+    instances = [*([found] if found else []), *(other_instances(account, ours, found) if ours else [])]
     for arn in [ours] if ours else found.streams() if found else []:
-        stream = yield from _check_stream(account, arn, found)
+        stream = yield from _check_stream(account, arn, instances, declared)
         streams += [stream] if stream else []
-    if live is not None:
-        yield from check_resources(account, live, table, digest)
+    if declared is not None:
+        yield from check_resources(account, declared, table, digest)
     for stream in streams:
         yield from check_consumers(account, stream)
-    if live is not None:
-        yield from check_grants(account, live, table)
+    if declared is not None:
+        yield from check_grants(account, declared, table, frozenset(one.role for one in instances))
 
 
 def _read(
@@ -104,18 +108,23 @@ def _read(
     return live, found
 
 
-def _check_stream(account: Account, arn: str, instance: Instance | None) -> Generator[Finding, None, Stream | None]:
+def _check_stream(
+    account: Account, arn: str, instances: Sequence[Instance], declared: Declared | None
+) -> Generator[Finding, None, Stream | None]:
     try:
         stream = read_stream(account, arn)
     except MissingError:
-        sent = f"Connect sends to it: {', '.join(instance.kinds_to(arn))}" if instance else "it was named"
+        kinds = [kind for instance in instances for kind in instance.kinds_to(arn)]
+        sent = f"Connect sends to it: {', '.join(kinds)}" if kinds else "it was named"
         yield fail(
             "StreamMissing", arn, seen=f"the stream does not exist; {sent}", expected="a data stream",
             cure=f"create it, or associate another with {CONTACT_RECORDS}",
         )  # fmt: skip
         return None
     if stream is not None:
-        yield from check_stream(stream, account, instance)
+        if declared is not None:
+            yield from check_stream_key(declared, stream)
+        yield from check_stream(stream, account, instances, stream_key(declared) if declared else "KEY_ARN")
     return stream
 
 

@@ -1,11 +1,14 @@
 """The grant matrix on the policies of a live stack: the rows that prove the template, asked again."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from doctor.account import Account, Key, MissingError, Role
 from doctor.bucket import KEY_HEADER
+from doctor.declared import Declared
+from doctor.drift import check_drift
 from doctor.finding import Finding, fail, ok, statement, warn
 from doctor.locks import check_use, limits_of
 from grants.matrix import matrix
@@ -20,10 +23,9 @@ from grants.policy import (
     read_policy,
     statements,
 )
-from grants.requests import Requests
 from grants.row import DEFAULT_KEY_POLICY, NAMED_ELSEWHERE, NO_BUCKET_POLICY, OPEN_BUCKET_POLICY, Row
-from grants.stack import ARCHIVE, ARCHIVE_KEY, STREAM_KEY, Stack
-from routing.table.routes import RouteTable, logical_id
+from grants.stack import ARCHIVE_KEY, STREAM_KEY, Stack
+from routing.table.routes import RouteTable
 
 _ROLES = {"fan-out": "FanOutRole", "replay": "ReplayRole", "erase": "EraseRole", "archive": "ArchiveRole"}
 _OPEN: Policy = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}]}
@@ -31,36 +33,22 @@ _OPEN: Policy = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "
 _MADE_UP = ("connect", "another instance's connect", "replay operator", "reader of ", "auditor")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveStack:
-    """What CloudFormation says about a stack.
-
-    Attributes:
-        name: Of the stack.
-        parameters: As it was deployed.
-        resources: Physical ids by logical id.
-    """
-
-    name: str
-    parameters: Mapping[str, str]
-    resources: Mapping[str, str]
-
-
-def check_matrix(account: Account, live: LiveStack, table: RouteTable, keys: Mapping[str, Key]) -> Iterator[Finding]:
+def check_matrix(account: Account, declared: Declared, table: RouteTable, keys: Mapping[str, Key]) -> Iterator[Finding]:
     """Decide every row of the matrix whose callers are known.
 
     Args:
         account: The account to examine.
-        live: The stack.
+        declared: The template of the stack.
         table: Its routes.
         keys: Its keys by name.
     """
+    live = declared.live
     roles = {
         name: role for name, logical in _ROLES.items() if (role := _role(account, live.resources.get(logical, "")))
     }
     if not set(keys) >= {route.name for route in table.all_routes} or "fan-out" not in roles:
         return  # already reported, or not readable: most rows cannot be decided
-    asked = _Live(account, live, keys, roles)
+    asked = _Live(account, declared, keys, roles)
     rows = [row for row in matrix(table, asked.stack) if not row.who.label.startswith(_MADE_UP)]
     reported: set[tuple[str, ...]] = set()
     held = 0
@@ -76,40 +64,19 @@ def check_matrix(account: Account, live: LiveStack, table: RouteTable, keys: Map
         if wrong and topic not in reported:
             reported.add(topic)
             yield from asked.explain(row, *wrong[0])
-    for finding in _check_readers(asked, live, table):
-        reported.add((finding.subject,))
-        yield finding
     if not reported:
         yield ok("GrantsHold", live.name, f"all {held} rows of the grant matrix hold on the live policies")
-
-
-def _check_readers(asked: "_Live", live: LiveStack, table: RouteTable) -> Iterator[Finding]:
-    """Check that the bucket lets each reader fetch and list; the rows of the matrix do not know their names."""
-    policy = asked.bucket_policy
-    if policy is None:
-        return
-    prefixes = {f"ReadersOf{logical_id(route.name)}": route.prefix for route in table.routes}
-    prefixes |= {"ReadersOfArchive": ARCHIVE} if asked.stack.has_archive else {}
-    for parameter, prefix in prefixes.items():
-        for reader in filter(None, (one.strip() for one in live.parameters.get(parameter, "").split(","))):
-            own = [] if reader.split(":")[4] == asked.stack.account else [EVERYTHING]
-            ask = Requests(asked.stack)
-            for request in (ask.objects("s3:GetObject", prefix), ask.names(prefix)):
-                wanted = Request(principal=reader, action=request.actions[0], resource=request.resource,
-                                 account=asked.stack.account, context=request.context)  # fmt: skip
-                if decide(wanted, own, policy) is Answer.NO:
-                    yield fail(
-                        "ReaderNotAdmitted", asked.stack.bucket,
-                        seen=f"the bucket policy does not let {reader} call {request.actions[0]} below {prefix}/",
-                        expected=f"all of {parameter}", cure="make deploy restores the bucket policy",
-                    )  # fmt: skip
 
 
 class _Live:
     """The policies of a live stack, and the answers that they give to the rows of the matrix."""
 
-    def __init__(self, account: Account, live: LiveStack, keys: Mapping[str, Key], roles: Mapping[str, Role]) -> None:
+    def __init__(
+        self, account: Account, declared: Declared, keys: Mapping[str, Key], roles: Mapping[str, Role]
+    ) -> None:
+        live = declared.live
         self._account = account
+        self._declared = declared
         self._keys = {key.arn: key for key in keys.values()}
         self._roles = {role.arn: role for role in roles.values()}
         own = account.identify()
@@ -177,17 +144,17 @@ class _Live:
             context = {name: value for name, value in row.request.context.items() if isinstance(value, str)}
             found = [one for one in check_use(role, action, key, context, what=what, code="Grant") if one.severity]
             if found:
-                yield from (replace(one, cure=f"make deploy restores it; or {one.cure}") for one in found)
+                yield from (replace(one, cure=self._restore(row) or one.cure) for one in found)
                 return
         request = self._request(row, action)
         resource = self._policies.get(self.carrier(row) or "")
         limits = limits_of(role) if role else []
         policies = [one for one in (resource, *((role.policies or []) if role else []), *limits) if one]
-        deploy = "make deploy restores what template.yaml declares"
+        deploy = self._restore(row) or "make deploy"
         if answer is Answer.MAYBE:
             yield warn(
                 "GrantUncertain", self.carrier(row) or row.who.role, expected=f"{'allowed' if row.is_allowed else 'denied'}: {row.why}",
-                seen=f"{what} hangs on a condition that only AWS can decide", cure=f"{deploy}; or see that it is met",
+                seen=f"{what} hangs on a condition that only AWS can decide", cure=f"{deploy}; or see that the condition is met",
             )  # fmt: skip
         elif row.is_allowed:
             denying = [one for policy in policies for one in matching_statements(request, policy, "Deny")]
@@ -207,6 +174,32 @@ class _Live:
                 seen=f"{'one of two locks is open: ' if is_second else ''}{what} is allowed, by the statement {sid}",
                 cure=f"{deploy}; look at {sid}",
             )  # fmt: skip
+
+    def _restore(self, row: Row) -> str:
+        """Return the commands that put back the policies that decide a row, where they were changed; empty if none was."""
+        role = next((name for name, arn in self.stack.roles.items() if arn == row.who.role), "")
+        carrier = self.carrier(row)
+        changed = [
+            finding.cure
+            for logical, finding in self._drift.items()
+            if carrier == self._arn_of(logical) or _ROLES.get(role, "") in self._attached(logical)
+        ]
+        return "; ".join(changed)
+
+    @cached_property
+    def _drift(self) -> dict[str, Finding]:
+        physical = {name: logical for logical, name in self._declared.live.resources.items()}
+        return {physical[one.subject]: one for one in check_drift(self._account, self._declared)}
+
+    def _arn_of(self, logical: str) -> str | None:
+        if logical == "BucketPolicy":
+            return self.stack.bucket
+        physical = self._declared.live.resources.get(logical, "")
+        return next((arn for arn in self._policies if arn.rpartition("/")[2] == physical and physical), None)
+
+    def _attached(self, logical: str) -> list[str]:
+        roles = (self._declared.properties(logical) or {}).get("Roles", [])
+        return [name for name, physical in self._declared.live.resources.items() if physical in roles]
 
     def _request(self, row: Row, action: str) -> Request:
         who = row.who

@@ -4,9 +4,11 @@ import json
 
 ACTIONS = (
     "cloudformation:DescribeStacks",
+    "cloudformation:GetTemplate",
     "cloudformation:ListStackResources",
     "connect:DescribeInstance",
     "connect:ListInstanceStorageConfigs",
+    "connect:ListInstances",
     "dynamodb:DescribeTable",
     "dynamodb:DescribeTimeToLive",
     "firehose:DescribeDeliveryStream",
@@ -24,11 +26,16 @@ ACTIONS = (
     "kms:GetKeyRotationStatus",
     "kms:ListGrants",
     "lambda:GetEventSourceMapping",
+    "lambda:GetFunctionConcurrency",
     "lambda:GetFunctionConfiguration",
     "lambda:GetPolicy",
     "lambda:ListEventSourceMappings",
     "s3:GetBucketPolicy",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:GetBucketVersioning",
     "s3:GetEncryptionConfiguration",
+    "s3:GetLifecycleConfiguration",
+    "s3:GetReplicationConfiguration",
     "s3:ListBucket",
 )
 """By IAM's names; `s3:ListBucket` is what `HeadBucket` needs, and no object is listed."""

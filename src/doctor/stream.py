@@ -3,13 +3,25 @@
 This is where Connect falls silent: a refused `GenerateDataKey` is no error anywhere, records just do not come.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from doctor.account import Account, Key, MissingError, deleted_principal, grants_of
 from doctor.connect import Instance
 from doctor.finding import Finding, fail, ok, statement, warn
-from grants.policy import Answer, Policy, Request, decide, matching_statements, read_policy, statements
+from grants.policy import (
+    Answer,
+    Policy,
+    Request,
+    Statement,
+    decide,
+    like,
+    matching_statements,
+    principals,
+    read_policy,
+    statements,
+)
 
 _ENCRYPT = "kms:GenerateDataKey"
 
@@ -75,8 +87,17 @@ def read_stream(account: Account, arn: str) -> Stream | None:
     )
 
 
-def check_stream(stream: Stream, account: Account, instance: Instance | None) -> Iterator[Finding]:
-    """Check encryption, key and Connect's right to use it."""
+def check_stream(
+    stream: Stream, account: Account, instances: Sequence[Instance], own_key: str = "KEY_ARN"
+) -> Iterator[Finding]:
+    """Check encryption, key and Connect's right to use it.
+
+    Args:
+        stream: The stream.
+        account: The account to examine.
+        instances: All that send to it.
+        own_key: The key that a stack of ours has for it; the default stands for one to choose.
+    """
     if stream.status not in {"ACTIVE", "UPDATING"}:
         yield fail(
             "StreamNotActive", stream.arn, seen=stream.status, expected="ACTIVE", cure="wait, or create it again"
@@ -85,7 +106,7 @@ def check_stream(stream: Stream, account: Account, instance: Instance | None) ->
         yield warn(
             "StreamNotEncrypted", stream.arn, seen="no server-side encryption", expected="a customer managed key",
             cure=f"admit Connect to a key first, then: aws kinesis start-stream-encryption --encryption-type KMS "
-                 f"--stream-arn {stream.arn} --key-id KEY_ARN",
+                 f"--stream-arn {stream.arn} --key-id {own_key}",
         )  # fmt: skip
         return
     key = stream.key
@@ -94,19 +115,20 @@ def check_stream(stream: Stream, account: Account, instance: Instance | None) ->
             yield fail(
                 "StreamKeyMissing", stream.key_id, seen="there is no such key in this account and Region",
                 expected="the key that encrypts the stream",
-                cure=f"aws kinesis start-stream-encryption --encryption-type KMS --stream-arn {stream.arn} --key-id KEY_ARN",
+                cure=f"aws kinesis start-stream-encryption --encryption-type KMS --stream-arn {stream.arn} --key-id {own_key}",
             )  # fmt: skip
         return
     if not key.is_customers:
         yield warn(
             "StreamUnderAwsManagedKey", key.arn, seen="a key that AWS manages (aws/kinesis)",
             expected="a customer managed key, whose use can be granted and revoked",
-            cure=f"aws kinesis start-stream-encryption --encryption-type KMS --stream-arn {stream.arn} --key-id KEY_ARN",
+            cure=f"aws kinesis start-stream-encryption --encryption-type KMS --stream-arn {stream.arn} --key-id {own_key}",
         )  # fmt: skip
         return
     yield from check_key_state(key, "StreamKey", f"the stream {stream.arn}")
-    if instance is not None and instance.role and instance.kinds_to(stream.arn):
-        yield from _check_connect_may_encrypt(stream, key, instance)
+    for instance in instances:
+        if instance.role and instance.kinds_to(stream.arn):
+            yield from _check_connect_may_encrypt(stream, key, instance)
     yield from check_rotation(account, key, f"the stream {stream.arn}")
 
 
@@ -118,12 +140,12 @@ def check_key_state(key: Key, code: str, of: str) -> Iterator[Finding]:
         yield fail(
             f"{code}PendingDeletion", key.arn, seen="the key is about to be deleted, and with it all that it encrypts",
             expected=f"the key of {of} enabled",
-            cure=f"aws kms cancel-key-deletion --key-id {key.arn} && aws kms enable-key --key-id {key.arn}",
+            cure=f"aws kms cancel-key-deletion --key-id {key.id} && aws kms enable-key --key-id {key.id}",
         )  # fmt: skip
     elif key.state == "Disabled":
         yield fail(
             f"{code}Disabled", key.arn, seen="the key is disabled", expected=f"the key of {of} enabled",
-            cure=f"aws kms enable-key --key-id {key.arn}",
+            cure=f"aws kms enable-key --key-id {key.id}",
         )  # fmt: skip
     else:
         yield fail(
@@ -140,7 +162,7 @@ def check_rotation(account: Account, key: Key, of: str) -> Iterator[Finding]:
     if rotation is not None and not rotation["KeyRotationEnabled"]:
         yield warn(
             "KeyNotRotated", key.arn, seen=f"the key of {of} does not rotate", expected="yearly rotation",
-            cure=f"aws kms enable-key-rotation --key-id {key.arn}, unless its material is imported",
+            cure=f"unless its material is imported: aws kms enable-key-rotation --key-id {key.id}",
         )  # fmt: skip
 
 
@@ -152,7 +174,7 @@ def _check_connect_may_encrypt(stream: Stream, key: Key, instance: Instance) -> 
     denials = matching_statements(_request(stream, key, instance), key.policy, "Deny")
     bare, full = (_by_policy(stream, key, instance, with_context=known) for known in (False, True))
     missing = statement("ConnectEncrypts", instance.role, _ENCRYPT, "*")
-    admit = f"add to the policy of {key.arn}: {missing}"
+    admit = f"add to the policy of {key.arn}: {missing}; that is: {_put_with(key, missing, denials)}"
     expected = f"{instance.role} may call {_ENCRYPT} on the stream's key"
     if denials and Answer.YES not in {bare, full}:
         sid = denials[0].get("Sid", "without Sid")
@@ -182,6 +204,21 @@ def _check_connect_may_encrypt(stream: Stream, key: Key, instance: Instance) -> 
         )  # fmt: skip
     else:
         yield _not_granted(key, instance, expected, admit)
+
+
+def _put_with(key: Key, missing: str, denials: Sequence[Statement]) -> str:
+    """Return the command that gives a key its policy with one more statement, and without those that deny it.
+
+    KMS refuses the names of deleted roles, so what names one is left out.
+    """
+    assert key.policy is not None
+    kept = [
+        one
+        for one in statements(key.policy)
+        if one not in denials and not any(like("AROA*", name) or like("AIDA*", name) for name in principals(one))
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [*kept, json.loads(missing)]})
+    return f"aws kms put-key-policy --key-id {key.id} --policy-name default --policy '{policy}'"
 
 
 def _not_granted(key: Key, instance: Instance, expected: str, admit: str) -> Finding:

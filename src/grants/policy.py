@@ -146,7 +146,7 @@ def statements(policy: Policy) -> Iterator[Statement]:
 def principals(one: Statement) -> list[str]:
     """Return the AWS principals that a statement names."""
     principal = one.get("Principal", {})
-    return ["*"] if principal == "*" else list(_listing(principal.get("AWS", [])))
+    return [principal] if isinstance(principal, str) else list(_listing(principal.get("AWS", [])))
 
 
 def read_policy(text: str | Policy) -> Policy:

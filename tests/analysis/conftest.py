@@ -10,9 +10,9 @@ from moto import mock_aws
 
 from aws.invocation import Invocation
 from aws.route_file import shipped_routes
+from doctor.resolve import Resolver
 from handlers.wiring import FanOut
 from infrastructure.analysis.queries import latest_sql
-from local.resolve import Resolver
 from local.traffic import Traffic
 from local.translate import Template, translated
 from routing.lambda_event import event_of_documents

@@ -59,12 +59,15 @@ class ConnectApi:
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         handler = getattr(self, f"_{operation.name}", None)
         assert handler, f"the doctor asks {operation.name}, which is not answered here"
-        found = handler(path, query)
+        found = handler(
+            path, json.loads(str(request.body, "utf-8")) if isinstance(request.body, bytes) and request.body else query
+        )
         if found is None:
             return self._error(404, "ResourceNotFoundException", "no such instance")
         shape: Any = operation.output_shape
-        report = ParamValidator().validate(found, shape)
-        assert not report.has_errors(), report.generate_report()
+        if shape is not None:
+            report = ParamValidator().validate(found, shape)
+            assert not report.has_errors(), report.generate_report()
         return self._response(200, found, {})
 
     def _find(self, method: str, path: str) -> tuple[OperationModel, Mapping[str, str]]:
@@ -80,12 +83,26 @@ class ConnectApi:
         found = self.instances.get(path["InstanceId"])
         return None if found is None else {"Instance": found}
 
+    def _ListInstances(self, _path: object, _query: object) -> dict[str, Any]:  # noqa: N802
+        return {"InstanceSummaryList": [{"Id": one["Id"], "Arn": one["Arn"]} for one in self.instances.values()]}
+
     def _ListInstanceStorageConfigs(  # noqa: N802
         self, path: Mapping[str, str], query: Mapping[str, str]
     ) -> dict[str, Any] | None:
         if path["InstanceId"] not in self.instances:
             return None
         return {"StorageConfigs": self.storage.get((path["InstanceId"], query["resourceType"]), [])}
+
+    def _AssociateInstanceStorageConfig(self, path: Mapping[str, str], body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802
+        place = path["InstanceId"], str(body["ResourceType"])
+        assert not self.storage.get(place), "Connect takes one target per kind"
+        self.storage[place] = [{"AssociationId": "new", **body["StorageConfig"]}]
+        return {"AssociationId": "new"}
+
+    def _DisassociateInstanceStorageConfig(self, path: Mapping[str, str], query: Mapping[str, str]) -> dict[str, Any]:  # noqa: N802
+        place = path["InstanceId"], query["resourceType"]
+        self.storage[place] = [one for one in self.storage[place] if one["AssociationId"] != path["AssociationId"]]
+        return {}
 
     def _error(self, status: int, code: str, message: str) -> AWSResponse:
         return self._response(status, {"Message": message}, {"x-amzn-ErrorType": code})

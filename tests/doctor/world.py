@@ -20,7 +20,7 @@ import botocore.session
 from moto.awslambda_simple.models import lambda_simple_backends
 from moto.backends import get_backend
 
-from local.resolve import Resolver
+from doctor.resolve import Resolver
 from local.translate import Template
 from routing.lambda_event import ACCOUNT, REGION
 from tests.doctor.connect_api import ConnectApi
@@ -32,6 +32,12 @@ READER = f"arn:aws:iam::{ACCOUNT}:role/OrdersReader"
 STREAM_ARN = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/ctr-fanout"
 STACK = "ctr-fanout"
 _MODELS = botocore.loaders.create_loader()  # AWS's service models, read once for all tests
+_BY_ACCOUNT = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    ],
+}
 PARAMETERS = {
     "ConnectInstanceArn": INSTANCE_ARN,
     "ConnectServiceRoleArn": CONNECT_ROLE,
@@ -126,6 +132,13 @@ class World:
         changed = json.dumps(_edited(document, sid, changes))
         iam.create_policy_version(PolicyArn=arn, PolicyDocument=changed, SetAsDefault=True)
 
+    def statements(self, policy: str, sid: str) -> list[dict[str, Any]]:
+        """Return the statements of a name of a managed policy."""
+        iam, arn = self.client("iam"), self.policies[policy]
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        return [one for one in document["Statement"] if one["Sid"] == sid]
+
     def edit_bucket(self, sid: str, **changes: Any) -> None:
         """Change a statement of the bucket policy; without changes take it out."""
         s3 = self.client("s3")
@@ -180,7 +193,9 @@ def healthy(template: Template) -> World:
     world.connect.serve(session)
     world.replay("cloudformation", "DescribeStacks", lambda: (200, _stacks(world)))
     world.replay("cloudformation", "ListStackResources", lambda: (200, _listed(world)))
+    world.replay("cloudformation", "GetTemplate", lambda: (200, {"TemplateBody": template}))
     _make_keys(world, template)
+    world.client("iam").create_role(RoleName="OrdersReader", AssumeRolePolicyDocument=json.dumps(_BY_ACCOUNT))
     arns = {f"{name}Key": arn for name, arn in world.keys.items()}
     resolver = Resolver(template, PARAMETERS, arns=arns)
     resources = resolver.resources()
@@ -223,7 +238,8 @@ def _make_policies(world: World, resources: dict[str, Any]) -> None:
         if resource["Type"] == "AWS::IAM::ManagedPolicy":
             document = json.dumps(resource["Properties"]["PolicyDocument"])
             arn = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
-            for role in resource["Properties"].get("Roles", []):
+            readers = ["OrdersReader"] if name == "OrdersReaderPolicy" else []
+            for role in [*resource["Properties"].get("Roles", []), *readers]:
                 iam.attach_role_policy(RoleName=role, PolicyArn=arn)
             world.policies[name] = world.resources[name] = arn
 
@@ -245,7 +261,10 @@ def _make_bucket(world: World, resources: dict[str, Any]) -> None:
     }]})  # fmt: skip
     policy = resources["BucketPolicy"]["Properties"]["PolicyDocument"]
     s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
-    world.resources["Bucket"] = name
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    blocked = resources["Bucket"]["Properties"]["PublicAccessBlockConfiguration"]
+    s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=blocked)
+    world.resources["Bucket"] = world.resources["BucketPolicy"] = name
 
 
 def _make_table(world: World, resources: dict[str, Any]) -> None:
@@ -261,7 +280,7 @@ def _make_table(world: World, resources: dict[str, Any]) -> None:
 def _make_functions(world: World, resources: dict[str, Any]) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("handler.py", "")
+        archive.writestr("handlers/fan_out.py", "")
     functions = world.client("lambda")
     for name in ("FanOutFunction", "GrantCheckFunction"):
         properties = resources[name]["Properties"]
@@ -269,12 +288,12 @@ def _make_functions(world: World, resources: dict[str, Any]) -> None:
             FunctionName=properties["FunctionName"],
             Runtime="python3.13",
             Role=properties["Role"],
-            Handler="handler.handler",
+            Handler=properties["Handler"],
             Code={"ZipFile": packed.getvalue()},
             Environment={"Variables": {n: str(v) for n, v in properties["Environment"]["Variables"].items()}},
         )
         world.resources[name] = properties["FunctionName"]
-    for name in ("GrantCheckPermission", "KeyChangedPermission"):
+    for name in ("GrantCheckPermission", "KeyChangedPermission", "StreamChangedPermission"):
         permission = resources[name]["Properties"]
         functions.add_permission(
             FunctionName=permission["FunctionName"], StatementId=name, Action=permission["Action"],
@@ -293,6 +312,14 @@ def _make_functions(world: World, resources: dict[str, Any]) -> None:
         DestinationConfig=mapping["DestinationConfig"],
     )
     world.resources["StreamMapping"] = made["UUID"]
+    variables = {
+        **resources["GrantCheckFunction"]["Properties"]["Environment"]["Variables"],
+        "MAPPING_ID": made["UUID"],
+    }
+    functions.update_function_configuration(
+        FunctionName=world.resources["GrantCheckFunction"],
+        Environment={"Variables": {name: str(value) for name, value in variables.items()}},
+    )
 
 
 def _make_firehose(world: World, resources: dict[str, Any]) -> None:
@@ -322,7 +349,8 @@ def _make_connect(world: World) -> None:
     world.client("kms").enable_key_rotation(KeyId=recordings)
     world.keys["Recordings"] = recordings
     stream = {"StorageType": "KINESIS_STREAM", "KinesisStreamConfig": {"StreamArn": STREAM_ARN}}
-    for kind in ("CONTACT_TRACE_RECORDS", "AGENT_EVENTS"):
+    segments = (f"REAL_TIME_CONTACT_ANALYSIS_{channel}_SEGMENTS" for channel in ("VOICE", "CHAT"))
+    for kind in ("CONTACT_TRACE_RECORDS", "AGENT_EVENTS", *segments):
         world.connect.storage[INSTANCE, kind] = [{"AssociationId": kind.lower(), **stream}]
     encryption = {"EncryptionType": "KMS", "KeyId": recordings}
     s3 = {"BucketName": "recordings", "BucketPrefix": "calls", "EncryptionConfig": encryption}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.resolve import Resolver
+from doctor.resolve import Resolver
 from local.translate import Template, translated
 
 

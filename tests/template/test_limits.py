@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from doctor.resolve import Resolver
 from infrastructure import calls
 from infrastructure.cfn_yaml import cfn_yaml
-from local.resolve import Resolver
 from local.translate import TEMPLATE, nested_templates, translated
 from routing.table.reader import load_routes
 from routing.table.routes import RouteTable
@@ -139,7 +139,7 @@ def test_every_route_has_its_key_alias_and_grants(largest: dict[str, Any]) -> No
         assert largest[f"{stem}Key"]["Type"] == "AWS::KMS::Key"
         assert (
             largest[f"{stem}KeyAlias"]["Properties"]["AliasName"]
-            == f"alias/{"n" * 26}/department-of-claims-{number:02}"
+            == f"alias/{'n' * 26}/department-of-claims-{number:02}"
         )
         everything = json.dumps(largest)
         assert f'"Sid": "{stem}Put"' in everything

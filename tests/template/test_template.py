@@ -12,9 +12,9 @@ from cfnlint.decode import decode
 
 from aws.route_file import routes_text, shipped_routes
 from aws.settings import read_settings
+from doctor.resolve import Resolver
 from handlers.telemetry import NAMESPACE
 from infrastructure.refresh import refresh
-from local.resolve import Resolver
 from local.translate import TEMPLATE, Template, nested_templates
 from operations.grant_check.check import CHECKED_BESIDE_ROUTES
 

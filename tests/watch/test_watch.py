@@ -12,11 +12,11 @@ import pytest
 from aws.invocation import Invocation
 from aws.route_file import shipped_routes
 from cost.estimate import ALARMS_A_ROUTE, ALARMS_BESIDE_ROUTES, KEYS_BESIDE_ROUTES
+from doctor.resolve import Resolver
 from handlers.telemetry import NAMESPACE, Telemetry
 from handlers.wiring import FanOut
 from infrastructure.monitoring.alarms import alarms, sections
 from infrastructure.monitoring.log_queries import LOG_QUERIES
-from local.resolve import Resolver
 from local.translate import translated
 from operations.grant_check.check import Check
 from operations.replay.request import ReplayRequest, ReplaySlice

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from doctor.resolve import Resolver
 from local.metric_math import Graphs, MetricMathError
 from local.metrics import Counted, points_in
-from local.resolve import Resolver
 from local.translate import translated
 
 

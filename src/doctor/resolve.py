@@ -1,4 +1,4 @@
-"""Resolve a translated template to what AWS would see: parameters, conditions and references filled in.
+"""Resolve a template to what AWS sees: parameters, conditions and references filled in.
 
 Only the intrinsic functions that template.yaml uses are known; another one is an error, not a guess.
 """
@@ -6,33 +6,41 @@ Only the intrinsic functions that template.yaml uses are known; another one is a
 import base64
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from local.translate import Template
 from routing.lambda_event import ACCOUNT, REGION
 
-_PSEUDO = {
-    "AWS::AccountId": ACCOUNT,
-    "AWS::Partition": "aws",
-    "AWS::Region": REGION,
-    "AWS::StackName": "ctr-fanout",
-    "AWS::URLSuffix": "amazonaws.com",
-}
+type Template = Mapping[str, Any]
+
 _NO_VALUE = object()
 _ARNS = {
-    "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:{here}:alarm:{AlarmName}",
-    "AWS::DynamoDB::Table": "arn:aws:dynamodb:{here}:table/{TableName}",
-    "AWS::Events::Rule": "arn:aws:events:{here}:rule/{Name}",
-    "AWS::IAM::Role": "arn:aws:iam::{account}:role/{id}",
-    "AWS::KMS::Key": "arn:aws:kms:{here}:key/{invented}",
-    "AWS::Kinesis::Stream": "arn:aws:kinesis:{here}:stream/{Name}",
-    "AWS::KinesisFirehose::DeliveryStream": "arn:aws:firehose:{here}:deliverystream/{DeliveryStreamName}",
-    "AWS::Lambda::EventSourceMapping": "arn:aws:lambda:{here}:event-source-mapping:{id}",
-    "AWS::Lambda::Function": "arn:aws:lambda:{here}:function:{FunctionName}",
-    "AWS::Logs::LogGroup": "arn:aws:logs:{here}:log-group:{LogGroupName}:*",
-    "AWS::S3::Bucket": "arn:aws:s3:::{BucketName}",
-    "AWS::SNS::Topic": "arn:aws:sns:{here}:{TopicName}",
+    "AWS::CloudWatch::Alarm": "arn:{partition}:cloudwatch:{here}:alarm:{AlarmName}",
+    "AWS::DynamoDB::Table": "arn:{partition}:dynamodb:{here}:table/{TableName}",
+    "AWS::Events::Rule": "arn:{partition}:events:{here}:rule/{Name}",
+    "AWS::IAM::Role": "arn:{partition}:iam::{account}:role/{id}",
+    "AWS::KMS::Key": "arn:{partition}:kms:{here}:key/{id}",
+    "AWS::Kinesis::Stream": "arn:{partition}:kinesis:{here}:stream/{Name}",
+    "AWS::KinesisFirehose::DeliveryStream": "arn:{partition}:firehose:{here}:deliverystream/{DeliveryStreamName}",
+    "AWS::Lambda::EventSourceMapping": "arn:{partition}:lambda:{here}:event-source-mapping:{id}",
+    "AWS::Lambda::Function": "arn:{partition}:lambda:{here}:function:{FunctionName}",
+    "AWS::Logs::LogGroup": "arn:{partition}:logs:{here}:log-group:{LogGroupName}:*",
+    "AWS::S3::Bucket": "arn:{partition}:s3:::{BucketName}",
+    "AWS::SNS::Topic": "arn:{partition}:sns:{here}:{TopicName}",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a stack is deployed."""
+
+    partition: str = "aws"
+    region: str = REGION
+    account: str = ACCOUNT
+    stack: str = "ctr-fanout"
+
+
+EXAMPLE = Place()
 
 
 class ResolveError(Exception):
@@ -43,34 +51,68 @@ class Resolver:
     """Resolves one template with one set of parameters."""
 
     def __init__(
-        self, template: Template, parameters: Mapping[str, str], *, arns: Mapping[str, str] | None = None
+        self,
+        template: Template,
+        parameters: Mapping[str, str],
+        *,
+        arns: Mapping[str, str] | None = None,
+        physical: Mapping[str, str] | None = None,
+        place: Place = EXAMPLE,
     ) -> None:
-        """Take a template.
+        """Resolve parameters and conditions.
 
         Args:
             template: Plain CloudFormation.
             parameters: As `sam deploy` takes them: text, lists joined by commas.
-            arns: Of resources that stand already, by logical id.
+            arns: Of resources that exist already, by logical id.
+            physical: Physical ids of resources that exist already, by logical id.
+            place: Where it is deployed.
         """
         self._arns = arns or {}
+        self._physical = physical or {}
+        self._place = place
+        self._pseudo = {
+            "AWS::AccountId": place.account,
+            "AWS::Partition": place.partition,
+            "AWS::Region": place.region,
+            "AWS::StackName": place.stack,
+            "AWS::URLSuffix": "amazonaws.com",
+        }
         self._template = template
         self._parameters: dict[str, Any] = {}
         for name, declared in template["Parameters"].items():
             value = str(parameters.get(name, declared.get("Default", "")))
             is_list = declared["Type"] == "CommaDelimitedList"
-            self._parameters[name] = value.split(",") if is_list else value
-        conditions = template.get("Conditions", {})
-        self._holds: dict[str, bool] = {}
-        for name, condition in conditions.items():  # in the template's order: one may name those before it
-            self._holds[name] = bool(self._resolve(condition))
+            self._parameters[name] = [one.strip() for one in value.split(",")] if is_list else value
+        self._known: dict[str, bool] = {}
 
     def resources(self) -> dict[str, Any]:
         """Return the resources whose condition holds, by logical id, with concrete properties."""
         return {
             name: {**resource, "Properties": self._resolve(resource.get("Properties", {}))}
             for name, resource in self._template["Resources"].items()
-            if self._holds.get(resource.get("Condition", ""), True)
+            if self._is_made(resource)
         }
+
+    def properties(self, logical_id: str) -> dict[str, Any] | None:
+        """Return the properties of one resource; None if the template does not make it.
+
+        Raises:
+            ResolveError: They use something that is not known here.
+        """
+        resource = self._template["Resources"].get(logical_id)
+        if resource is None or not self._is_made(resource):
+            return None
+        found: dict[str, Any] = self._resolve(resource.get("Properties", {}))
+        return found
+
+    def _is_made(self, resource: Mapping[str, Any]) -> bool:
+        return "Condition" not in resource or self._holds(resource["Condition"])
+
+    def _holds(self, condition: str) -> bool:
+        if condition not in self._known:
+            self._known[condition] = bool(self._resolve(self._template["Conditions"][condition]))
+        return self._known[condition]
 
     def arn(self, logical_id: str) -> str:
         """Return the ARN of a resource; keys get an invented id, the same each time."""
@@ -81,12 +123,20 @@ class Resolver:
         if form is None:
             raise ResolveError(f"{logical_id}: the ARN of {resource['Type']} is not known here")
         names = {name: self._resolve(resource["Properties"][name]) for name in re.findall(r"{([A-Z]\w+)}", form)}
-        invented = f"{logical_id.encode().hex():0<32.32}"
-        return form.format(here=f"{REGION}:{ACCOUNT}", account=ACCOUNT, id=logical_id, invented=invented, **names)
+        invented = f"{logical_id.encode().hex():0<32.32}" if resource["Type"] == "AWS::KMS::Key" else logical_id
+        where = self._place
+        return form.format(
+            partition=where.partition,
+            here=f"{where.region}:{where.account}",
+            account=where.account,
+            id=self._physical.get(logical_id, invented),
+            **names,
+        )
 
     def function_arn(self, name: str) -> str:
         """Return the ARN of a function by its name."""
-        return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+        where = self._place
+        return f"arn:{where.partition}:lambda:{where.region}:{where.account}:function:{name}"
 
     def _resolve(self, value: Any) -> Any:  # noqa: ANN401 - JSON
         if isinstance(value, list):
@@ -99,7 +149,7 @@ class Resolver:
             if name == "Ref":
                 return self._ref(argument)
             if name == "Condition":
-                return self._holds[argument]
+                return self._holds(argument)
             if name.startswith("Fn::"):
                 return self._function(name.removeprefix("Fn::"), argument)
         resolved = {name: self._resolve(below) for name, below in value.items()}
@@ -121,12 +171,14 @@ class Resolver:
             case "Split":
                 return self._resolve(argument[1]).split(argument[0])
             case "If":
-                return self._resolve(argument[1] if self._holds[argument[0]] else argument[2])
+                return self._resolve(argument[1] if self._holds(argument[0]) else argument[2])
             case "And":
                 return all(self._resolve(argument))
             case "Equals":
                 first, second = self._resolve(argument)
                 return first == second
+            case "Or":
+                return any(self._resolve(argument))
             case "Not":
                 return not self._resolve(argument)[0]
             case "Join":
@@ -140,13 +192,15 @@ class Resolver:
     def _named(self, name: str) -> Any:  # noqa: ANN401 - JSON
         return self._function("GetAtt", name) if "." in name else self._ref(name)
 
-    def _ref(self, name: str) -> Any:  # noqa: ANN401, PLR0911 - JSON; one line per type
+    def _ref(self, name: str) -> Any:  # noqa: ANN401, C901, PLR0911 - JSON; one line per type
         if name == "AWS::NoValue":
             return _NO_VALUE
-        if name in _PSEUDO:
-            return _PSEUDO[name]
+        if name in self._pseudo:
+            return self._pseudo[name]
         if name in self._parameters:
             return self._parameters[name]
+        if name in self._physical:
+            return self._physical[name]
         match self._template["Resources"][name]:
             case {"Type": "AWS::IAM::Role"}:
                 return name

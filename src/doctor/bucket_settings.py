@@ -1,0 +1,82 @@
+"""The settings of the stack's bucket that nothing refuses when they are wrong."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from doctor.account import Account, MissingError
+from doctor.declared import Declared
+from doctor.finding import Finding, fail
+
+
+def check_bucket_settings(account: Account, declared: Declared) -> Iterator[Finding]:
+    """Check versions, expiration, replication and public access."""
+    bucket = declared.live.resources.get("Bucket", "")
+    try:
+        versioning = account.ask("s3", "get_bucket_versioning", Bucket=bucket)
+    except MissingError:
+        return  # reported with its encryption
+    if versioning is not None and versioning.get("Status") != "Enabled":
+        yield fail(
+            "BucketKeepsNoVersions", bucket, seen=f"versioning is {versioning.get('Status', 'off')}",
+            expected="Enabled: a replaced object can be restored for thirty days",
+            cure=f"aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled",
+        )  # fmt: skip
+    yield from _check_expiration(account, declared, bucket)
+    if _answer(account, "get_bucket_replication", bucket):
+        yield fail(
+            "BucketReplicates", bucket, seen="the bucket replicates its objects to another one", expected="no replication",
+            cure=f"aws s3api delete-bucket-replication --bucket {bucket}",
+        )  # fmt: skip
+    try:
+        block = (account.ask("s3", "get_public_access_block", Bucket=bucket) or {}).get(
+            "PublicAccessBlockConfiguration"
+        )
+    except MissingError:
+        block = {"anything": False}
+    if block is not None and not all(block.values()):
+        every = "BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
+        yield fail(
+            "PublicAccessNotBlocked", bucket, seen=f"not blocked: {', '.join(n for n, on in block.items() if not on)}",
+            expected="all public access blocked",
+            cure=f"aws s3api put-public-access-block --bucket {bucket} --public-access-block-configuration {every}",
+        )  # fmt: skip
+
+
+def _check_expiration(account: Account, declared: Declared, bucket: str) -> Iterator[Finding]:
+    """Find rules that expire current objects and that the stack does not declare."""
+    found = (_answer(account, "get_bucket_lifecycle_configuration", bucket) or {}).get("Rules", [])
+    properties = declared.properties("Bucket") or {}
+    ours = properties.get("LifecycleConfiguration", {}).get("Rules", [])
+    known = {rule.get("Id") for rule in ours}
+    odd = [
+        rule.get("ID", "without ID")
+        for rule in found
+        if rule.get("Status") == "Enabled"
+        and {"Days", "Date"} & set(rule.get("Expiration", {}))
+        and rule.get("ID") not in known
+    ]
+    if odd:
+        made = json.dumps({"Rules": [_as_api(rule) for rule in ours]})
+        yield fail(
+            "ObjectsExpire", bucket, seen=f"lifecycle rules expire what is delivered: {', '.join(odd)}",
+            expected="only rules of the stack",
+            cure=f"aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration '{made}'",
+        )  # fmt: skip
+
+
+def _as_api(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a rule of a template as the API spells it."""
+    renamed = {"Id": "ID", "ExpirationInDays": "Expiration"}
+    made: dict[str, Any] = {renamed.get(name, name): value for name, value in rule.items()}
+    if "ExpirationInDays" in rule:
+        made["Expiration"] = {"Days": rule["ExpirationInDays"]}
+    return {"Filter": {"Prefix": rule.get("Prefix", "")}, **{name: v for name, v in made.items() if name != "Prefix"}}
+
+
+def _answer(account: Account, operation: str, bucket: str) -> Any:  # noqa: ANN401 - one shape per operation
+    """Ask for a setting; None if there is none, or it may not be read."""
+    try:
+        return account.ask("s3", operation, Bucket=bucket)
+    except MissingError:
+        return None

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 from typing import Annotated
 
 import boto3
@@ -11,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from aws.route_file import routes_text
+from cli.grant_diff import RevisionError, differences
 from cli.shared import Profile, Region, RoutesFile, fail, new_console, table_of
 from doctor.account import Account
 from doctor.examine import Given, examine
@@ -31,9 +33,16 @@ def grants(
     ] = "",
     section: Annotated[str, typer.Option("--section", help="Only one section, e.g. 'route orders'.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a row.")] = False,
+    diff: Annotated[
+        str,
+        typer.Option("--diff", help="Only what differs from a revision of git, e.g. origin/main; exits with 1 if any."),
+    ] = "",
     routes_file: RoutesFile = None,
 ) -> None:
     """Show who may do what to which key and prefix, and why: the matrix that the tests prove."""
+    if diff:
+        _show_differences(diff)
+        return
     table = table_of(routes_file)
     rows = matrix(table, example_stack(table))
     chosen = [row for row in rows if is_asked(row, principal, section)]
@@ -46,6 +55,20 @@ def grants(
             typer.echo(json.dumps(as_object(row), ensure_ascii=False))
     else:
         Console(width=200, highlight=False).print(as_table(chosen))
+
+
+def _show_differences(revision: str) -> None:
+    if not Path("template.yaml").is_file():
+        fail("template.yaml: expected it here; run --diff in a clone of the repository")
+    try:
+        lines = list(differences(revision))
+    except RevisionError as err:
+        fail(str(err))
+    for line in lines:
+        typer.echo(line)
+    if lines:
+        raise typer.Exit(1)
+    typer.echo(f"no grant differs from {revision}")
 
 
 @app.command()

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 type Policy = Mapping[str, Any]
@@ -27,7 +27,7 @@ class Answer(IntEnum):
     YES = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One request as AWS sees it.
 
@@ -50,7 +50,7 @@ class Request:
         """True if an AWS service calls by itself."""
         return not self.principal.startswith("arn:")
 
-    @property
+    @cached_property
     def whole_context(self) -> Mapping[str, str | Sequence[str]]:
         """The context with what AWS adds to every request of this caller, by lower-case names."""
         added: dict[str, str | Sequence[str]] = {
@@ -189,11 +189,11 @@ def _matching(found: list[Statement], effect: str, request: Request, *, by_name:
 
 
 def _match(statement: Statement, request: Request, *, by_name: bool | None) -> Answer:
+    if not _listed(statement, "Action", request.action.lower(), lower=True):
+        return Answer.NO
     context = request.whole_context
-    fits = (
-        (by_name is None or _names(statement, request, by_name=by_name))
-        and _listed(statement, "Action", request.action.lower(), lower=True)
-        and _listed(_filled_in(statement, context), "Resource", request.resource)
+    fits = (by_name is None or _names(statement, request, by_name=by_name)) and _listed(
+        _filled_in(statement, context), "Resource", request.resource
     )
     return _conditions(statement.get("Condition", {}), context) if fits else Answer.NO
 

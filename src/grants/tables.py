@@ -75,6 +75,7 @@ def _how(row: Row) -> str:
 _LETTERS = {
     "kms:GenerateDataKey": "E",
     "kms:Decrypt": "D",
+    "kms:GenerateMac": "T",
     "s3:PutObject": "W",
     "s3:GetObject": "R",
     "s3:DeleteObject": "X",

@@ -19,6 +19,7 @@ from infrastructure.blocks import bucket_policy, inputs, keys, role_policies
 from infrastructure.cfn_yaml import cfn_yaml
 from infrastructure.monitoring.resources import key_changed, watch
 from infrastructure.pages import analysis as analysis_page
+from infrastructure.pages import grants as grants_page
 from infrastructure.pages import protection as protection_page
 from infrastructure.pages import readme as docs
 
@@ -33,6 +34,7 @@ __all__ = [
     "cost",
     "docs",
     "example_stack",
+    "grants_page",
     "inputs",
     "key_changed",
     "keys",

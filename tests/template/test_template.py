@@ -13,7 +13,9 @@ from cfnlint.decode import decode
 from aws.route_file import routes_text, shipped_routes
 from aws.settings import read_settings
 from doctor.resolve import Resolver
+from grants.sentences import SENTENCES
 from handlers.telemetry import NAMESPACE
+from infrastructure.pages.grants import named_statements
 from infrastructure.refresh import refresh
 from local.translate import TEMPLATE, Template, nested_templates
 from operations.grant_check.check import CHECKED_BESIDE_ROUTES
@@ -280,3 +282,10 @@ def test_who_may_do_what_is_written_in_one_part() -> None:
 
     assert kinds[places[0]] == "AWS::IAM::Role"
     assert places == list(range(places[0], places[-1] + 1))
+
+
+def test_every_statement_has_a_sentence_and_every_sentence_a_statement() -> None:
+    """docs/grants.md lists them; a Sid that nothing explains, or an explanation of nothing, fails here."""
+    templates = [path.read_text(encoding="utf-8") for path in (TEMPLATE, *nested_templates(TEMPLATE.parent))]
+    named = {sid for _, sid in named_statements(shipped_routes(), templates)}
+    assert named == set(SENTENCES)

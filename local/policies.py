@@ -1,7 +1,8 @@
 """The policies of a resolved template, as AWS attaches them: to roles, keys, the bucket and the functions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from doctor.resolve import Resolver
@@ -15,6 +16,7 @@ type Policy = dict[str, Any]
 DENIALS = "DenyOutsidePolicy"
 """The policy that allows nothing, and keeps the roles of the stack inside it."""
 EXISTING_KEY = "arn:aws:kms:ap-northeast-1:111122223333:key/11111111-2222-4333-8444-555555555555"
+TOPIC = "arn:aws:sns:ap-northeast-1:111122223333:alarms"
 _CONNECT = {
     "ConnectInstanceArn": "arn:aws:connect:ap-northeast-1:111122223333:instance/abc",
     "ConnectServiceRoleArn": "arn:aws:iam::111122223333:role/aws-service-role/connect.amazonaws.com/Connect_x",
@@ -48,31 +50,60 @@ class Deployed:
 
 def settings(template: Template, table: RouteTable) -> dict[str, Deployed]:
     """Return the stack with everything switched on, with an existing stream key, and with nothing optional."""
-    auditor = "arn:aws:iam::111122223333:role/Auditor"
-    reader = "arn:aws:iam::111122223333:role/ReaderOf-{}"
-    readers = {
-        f"ReadersOf{logical_id(name)}": f"{reader.format(name)},{auditor}"
-        for name in (*(route.name for route in table.routes), ARCHIVE_KEY)
-    }
-    readers |= {
-        f"SealedReadersOf{logical_id(route.name)}": f"{reader.format(route.seal_key)},{auditor}"
-        for route in table.routes
-        if route.seals
-    }
+    nothing = {"AlarmTopicArn": TOPIC, "Analysis": "off"}
     options = {
         "ReplayOperators": "arn:aws:iam::111122223333:role/ReplayOperator",
         "Erasure": "on",
         "ArchiveRawStream": "true",
         "Tracing": "Active",
     }
-    nothing = {"AlarmTopicArn": "arn:aws:sns:ap-northeast-1:111122223333:alarms", "Analysis": "off"}
-    everything = {**_CONNECT, **readers, **options}
+    everything = {**_CONNECT, **readers_of(table), **options}
     return {
         "everything": deployed(template, table, everything, "everything"),
         "an existing stream key": deployed(
             template, table, {**everything, "ExistingStreamKeyArn": EXISTING_KEY}, "an existing stream key"
         ),
         "nothing optional": deployed(template, table, nothing, "nothing optional"),
+    }
+
+
+def combinations_of_options(template: Template, table: RouteTable) -> Iterator[Deployed]:
+    """Yield the stack with every option alone and with every two of them."""
+    every = readers_of(table)
+    first = f"ReadersOf{logical_id(table.routes[0].name)}"
+    options: dict[str, dict[str, str]] = {
+        "an instance": {"ConnectInstanceArn": _CONNECT["ConnectInstanceArn"]},
+        "Connect's role": {"ConnectServiceRoleArn": _CONNECT["ConnectServiceRoleArn"]},
+        "an existing stream key": {"ExistingStreamKeyArn": EXISTING_KEY},
+        "replay": {"ReplayOperators": "arn:aws:iam::111122223333:role/ReplayOperator"},
+        "erasure": {"Erasure": "on"},
+        "the archive": {"ArchiveRawStream": "true"},
+        "readers of the archive": {"ReadersOfArchive": every["ReadersOfArchive"]},
+        "one reader": {first: every[first]},
+        "readers": {name: one for name, one in every.items() if name.startswith("ReadersOf") and "Archive" not in name},
+        "sealed readers": {name: one for name, one in every.items() if name.startswith("SealedReadersOf")},
+        "no analysis": {"Analysis": "off"},
+        "a topic of one's own": {"AlarmTopicArn": TOPIC},
+        "traces": {"Tracing": "Active"},
+        "no checkpoint": {"Checkpoint": "off"},
+    }
+    for size in (0, 1, 2):
+        for names in combinations(options, size):
+            given = {name: value for one in names for name, value in options[one].items()}
+            yield deployed(template, table, given, " and ".join(names) or "nothing given")
+
+
+def readers_of(table: RouteTable) -> dict[str, str]:
+    """Return a reader and an auditor for every parameter that names readers."""
+    reader, auditor = "arn:aws:iam::111122223333:role/ReaderOf-{}", "arn:aws:iam::111122223333:role/Auditor"
+    readers = {
+        f"ReadersOf{logical_id(name)}": f"{reader.format(name)},{auditor}"
+        for name in (*(route.name for route in table.routes), ARCHIVE_KEY)
+    }
+    return readers | {
+        f"SealedReadersOf{logical_id(route.name)}": f"{reader.format(route.seal_key)},{auditor}"
+        for route in table.routes
+        if route.seals
     }
 
 
@@ -91,7 +122,7 @@ def deployed(template: Template, table: RouteTable, parameters: Mapping[str, str
         roles={name: resolver.arn(f"{logical_id(name)}Role") for name in ("fan-out", "replay", "erase", "archive")},
         mapping=resolver.arn("StreamMapping"),
         has_connect="ConnectServiceRoleArn" in parameters,
-        has_readers=any(name.startswith("ReadersOf") for name in parameters),
+        unread=frozenset(_unread(table, parameters)),
         has_replay="ReplayOperators" in parameters,
         has_erasure=parameters.get("Erasure") == "on",
         has_archive=parameters.get("ArchiveRawStream") == "true",
@@ -100,7 +131,7 @@ def deployed(template: Template, table: RouteTable, parameters: Mapping[str, str
         has_tracing=parameters.get("Tracing") == "Active",
         makes_stream_key=not existing,
     )
-    return Deployed(stack, tuple(_policies(resolver, _attached_by_hand(table, has_readers=stack.has_readers))))
+    return Deployed(stack, tuple(_policies(resolver, _attached_by_hand(table, stack))))
 
 
 def _policies(resolver: Resolver, attached: Mapping[str, tuple[str, ...]]) -> list[Attached]:
@@ -133,16 +164,26 @@ def _policies(resolver: Resolver, attached: Mapping[str, tuple[str, ...]]) -> li
     return found
 
 
-def _attached_by_hand(table: RouteTable, *, has_readers: bool) -> dict[str, tuple[str, ...]]:
+def _unread(table: RouteTable, parameters: Mapping[str, str]) -> Iterator[str]:
+    yield from (r.name for r in table.routes if f"ReadersOf{logical_id(r.name)}" not in parameters)
+    yield from (r.seal_key for r in table.routes if f"SealedReadersOf{logical_id(r.name)}" not in parameters)
+    if "ReadersOfArchive" not in parameters:
+        yield ARCHIVE_KEY
+
+
+def _attached_by_hand(table: RouteTable, stack: Stack) -> dict[str, tuple[str, ...]]:
     """Return the roles that an administrator attaches a policy to: readers, and one that is named in no parameter."""
-    if not has_readers:
-        return {f"{logical_id(route.name)}QueryPolicy": (f"AnalystOf-{route.name}",) for route in table.routes}
-    attached: dict[str, tuple[str, ...]] = {"ArchiveReaderPolicy": (f"ReaderOf-{ARCHIVE_KEY}", "Auditor")}
+    attached: dict[str, tuple[str, ...]] = {}
+    if stack.is_read(ARCHIVE_KEY):
+        attached["ArchiveReaderPolicy"] = (f"ReaderOf-{ARCHIVE_KEY}", "Auditor")
     for route in table.routes:
-        stem, reader = logical_id(route.name), f"ReaderOf-{route.name}"
-        attached[f"{stem}ReaderPolicy"] = (reader, "Auditor")
-        attached[f"{stem}QueryPolicy"] = (reader, "Auditor", f"AnalystOf-{route.name}")
-        attached[f"{stem}SealedReaderPolicy"] = (f"ReaderOf-{route.seal_key}", "Auditor")
+        stem, reader, analyst = logical_id(route.name), f"ReaderOf-{route.name}", f"AnalystOf-{route.name}"
+        attached[f"{stem}QueryPolicy"] = (analyst,)
+        if stack.is_read(route.name):
+            attached[f"{stem}ReaderPolicy"] = (reader, "Auditor")
+            attached[f"{stem}QueryPolicy"] = (reader, "Auditor", analyst)
+        if stack.is_read(route.seal_key):
+            attached[f"{stem}SealedReaderPolicy"] = (f"ReaderOf-{route.seal_key}", "Auditor")
     return attached
 
 

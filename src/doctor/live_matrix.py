@@ -48,7 +48,7 @@ def check_matrix(account: Account, declared: Declared, table: RouteTable, keys: 
     }
     if not set(keys) >= {route.name for route in table.all_routes} or "fan-out" not in roles:
         return  # already reported, or not readable: most rows cannot be decided
-    asked = _Live(account, declared, keys, roles)
+    asked = _Live(account, declared, table, keys, roles)
     rows = [row for row in matrix(table, asked.stack) if not row.who.label.startswith(_MADE_UP)]
     reported: set[tuple[str, ...]] = set()
     held = 0
@@ -72,7 +72,12 @@ class _Live:
     """The policies of a live stack, and the answers that they give to the rows of the matrix."""
 
     def __init__(
-        self, account: Account, declared: Declared, keys: Mapping[str, Key], roles: Mapping[str, Role]
+        self,
+        account: Account,
+        declared: Declared,
+        table: RouteTable,
+        keys: Mapping[str, Key],
+        roles: Mapping[str, Role],
     ) -> None:
         live = declared.live
         self._account = account
@@ -93,7 +98,7 @@ class _Live:
             | {name: role.arn for name, role in roles.items()},
             mapping=f"arn:{account.partition}:lambda:{here}:event-source-mapping:{live.resources.get('StreamMapping', '')}",
             has_connect=False,
-            has_readers=False,
+            unread=frozenset({*(route.name for route in table.routes), *table.protection_keys, ARCHIVE_KEY}),
             has_replay="replay" in roles,
             has_erasure="erase" in roles,
             has_archive=ARCHIVE_KEY in keys and "archive" in roles,

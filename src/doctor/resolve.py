@@ -161,6 +161,7 @@ class Resolver:
                 logical_id, _, attribute = (argument if isinstance(argument, str) else ".".join(argument)).partition(
                     "."
                 )
+                self._require(logical_id)
                 if attribute != "Arn":
                     raise ResolveError(f"{logical_id}: the attribute {attribute} is not known here")
                 return self.arn(logical_id)
@@ -186,6 +187,12 @@ class Resolver:
             case _:
                 raise ResolveError(f"Fn::{name} is not known here")
 
+    def _require(self, logical_id: str) -> None:
+        """Refuse what CloudFormation would refuse: a reference to what is not made, or does not exist."""
+        resource = self._template["Resources"].get(logical_id)
+        if resource is None or not self._is_made(resource):
+            raise ResolveError(f"{logical_id}: it is referred to, and not made with these parameters")
+
     def _substitute(self, name: str) -> str:
         return f"${{{name[1:]}}}" if name.startswith("!") else str(self._named(name))
 
@@ -199,6 +206,7 @@ class Resolver:
             return self._pseudo[name]
         if name in self._parameters:
             return self._parameters[name]
+        self._require(name)
         if name in self._physical:
             return self._physical[name]
         match self._template["Resources"][name]:

@@ -18,6 +18,8 @@ _OBJECTS = (
     "s3:AbortMultipartUpload"
 )
 _USES = "kms:Decrypt kms:Encrypt kms:GenerateDataKey kms:ReEncryptFrom kms:ReEncryptTo kms:CreateGrant"
+_OF_STREAM = "kinesis:GetRecords kinesis:GetShardIterator kinesis:PutRecord kinesis:PutRecords kinesis:SubscribeToShard"
+_OF_TABLE = "dynamodb:GetItem dynamodb:UpdateItem dynamodb:PutItem dynamodb:DeleteItem dynamodb:Scan dynamodb:Query"
 _WHY = "nothing says that it may"
 
 
@@ -80,6 +82,11 @@ def _requests(  # noqa: C901 - one place after the other
         yield bold, ask.via_kinesis(_USES, STREAM_KEY)
     if not is_administrator:
         yield caller, ask.names("")
+        yield caller, ask.plain(_OF_STREAM, stack.stream, "the stream")
+        yield (
+            caller,
+            ask.plain(_OF_TABLE, stack.here("dynamodb", f"table/{stack.name}-checkpoint"), "the checkpoint table"),
+        )
     kept = {"replay": stack.has_replay, "erase": stack.has_erasure, "archive": stack.has_archive}
     for name, role in stack.roles.items():
         if role != caller.role and kept.get(name, True):

@@ -19,7 +19,7 @@ def rows_of_options(table: RouteTable, stack: Stack) -> Iterator[Row]:
         yield from parts.erasure()
     if stack.has_archive:
         yield from parts.archive()
-        if stack.has_readers:
+        if stack.is_read(ARCHIVE):
             yield from parts.archive_readers()
 
 

@@ -47,7 +47,7 @@ def _sealing(stack: Stack, route: Route, other: Route) -> Iterator[Row]:
     for caller in (who.administrator, who.reader(route.name).given_everything()):
         yield section.may_not(caller, opening, "reading the prefix, or administering, opens nothing that is sealed")
         yield section.may_not(caller, seal, "nor seals")
-    if stack.has_readers:
+    if stack.is_read(route.seal_key):
         yield from _sealed_readers(section, stack, route, other)
 
 

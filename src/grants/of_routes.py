@@ -36,7 +36,7 @@ def rows_of_route(stack: Stack, route: Route, other: Route) -> Iterator[Row]:
         yield section.may_not(who.replay, decrypt, "and reads nothing delivered")
         yield section.may_not(who.replay.given_everything(), decrypt, "the key does not decrypt for it")
     yield section.may_not(who.administrator, decrypt, "administrators fetch what they cannot open")
-    if stack.has_readers:
+    if stack.is_read(route.name):
         yield from _readers(section, stack, route, other)
 
 

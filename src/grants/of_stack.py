@@ -251,7 +251,7 @@ class _Fixed(Parts):
             for action in ("s3:ReplicateObject", "s3:ReplicateDelete"):
                 copied = ask.put(first.prefix, first.name, action=action)
                 yield section.may_not(caller, copied, "nothing is replicated into the bucket")
-        if self.stack.has_readers:
+        if self.stack.is_read(first.name):
             http = ask.objects("s3:GetObject", first.prefix, secure=False)
             yield section.may_not(who.reader(first.name), http, "TLS for readers, too")
         for prefix in (*self.prefixes, HANDED_OVER, *([ARCHIVE] if self.stack.has_archive else [])):

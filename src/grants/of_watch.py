@@ -84,11 +84,11 @@ class _Watch(Parts):
         yield section.may_not(athena, self._kept(_OTHER_USES, mine), "and nothing else")
         for caller in (who.service("athena"), who.stranger, who.anonymous, who.operator):
             yield section.may_not(caller, kept, "nobody else")
-        if not stack.has_readers:
-            return
         following = (*self.table.routes[1:], self.table.routes[0])
         for route, other in zip(self.table.routes, following, strict=True):
             reader, mine, theirs = who.reader(route.name), self.stack.work_group(route), self.stack.work_group(other)
+            if not stack.is_read(route.name):
+                continue
             for caller in (reader, who.auditor):
                 yield section.may(caller, self.ask.results(_RESULTS, mine), "who asks needs the key, too")
             named = self.ask.results(_RESULTS, mine)

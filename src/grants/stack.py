@@ -27,7 +27,8 @@ class Stack:
         roles: Role ARNs by name: `fan-out`, `replay`, `erase`, `archive`.
         mapping: The ARN of the event source mapping.
         has_connect: Connect's service-linked role is named.
-        has_readers: Every route has a reader, and one auditor reads all.
+        unread: Names of routes, of sealing keys, and `archive`, that no parameter names readers of. All others have a reader,
+            and one auditor reads them all.
         has_replay: Somebody may take the replay role.
         has_erasure: A function may take one contact out of what is delivered.
         has_archive: Firehose archives the raw stream.
@@ -46,7 +47,7 @@ class Stack:
     roles: Mapping[str, str]
     mapping: str
     has_connect: bool = True
-    has_readers: bool = True
+    unread: frozenset[str] = frozenset()
     has_replay: bool = True
     has_erasure: bool = True
     has_archive: bool = True
@@ -54,6 +55,10 @@ class Stack:
     has_analysis: bool = True
     has_tracing: bool = True
     makes_stream_key: bool = True
+
+    def is_read(self, name: str) -> bool:
+        """Return True if a route, a sealing key or the archive has readers."""
+        return name not in self.unread
 
     @property
     def bucket(self) -> str:

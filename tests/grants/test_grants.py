@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 
 from aws.route_file import shipped_routes
-from grants.policy import Answer, Request
-from grants.policy import decide as evaluate
-from tests.grants.cases import Case, Cases
+from grants.policy import Answer
+from tests.grants.cases import Cases
 from tests.grants.mutants import Statement, detached, mutants
+from tests.grants.proof import decide_by_doctor
 from tests.grants.simulate import decide, decide_by_emulator
 
 SETTINGS = ("everything", "an existing stream key", "nothing optional")
@@ -100,18 +100,3 @@ def test_the_doctors_evaluator_agrees_on_every_row(every_setting: dict[str, Case
     answers = [decide_by_doctor(cases, case) for case in cases.cases]
     assert Answer.MAYBE not in answers
     assert wrong(cases, [answer is Answer.YES for answer in answers]) == []
-
-
-def decide_by_doctor(cases: Cases, case: Case) -> Answer:
-    who = case.row.who
-    request = Request(
-        principal=who.role or who.arn,
-        action=case.action,
-        resource=case.row.request.resource,
-        account=cases.deployed.stack.account,
-        context=case.context,
-    )
-    resource = None if case.resource_policy is None else cases.policies[case.resource_policy]
-    if resource is not None and case.besides is not None:
-        resource = {**resource, "Statement": [*resource["Statement"], *cases.policies[case.besides]["Statement"]]}
-    return evaluate(request, [cases.policies[place] for place in case.identity], resource)

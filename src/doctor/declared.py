@@ -124,7 +124,7 @@ class Declared:
 
 def differs(live: Policy, declared: Policy) -> bool:
     """Return True if two policies do not have the same statements, in whatever order and spelling."""
-    return sorted(map(_canonical, statements(live))) != sorted(map(_canonical, statements(declared)))
+    return _canonical(live) != _canonical(declared)
 
 
 def admitted(policy: Policy) -> dict[str, str]:
@@ -155,7 +155,7 @@ def _admitted_by(one: Statement) -> Iterator[str]:
     for name in principals(one):
         is_whole = name == "*" or name.endswith(":root") or name.isdecimal()
         if is_whole and bounds:
-            yield from bounds
+            yield from sorted(bounds - {""})
         elif is_whole:
             yield f"{_account(name)} ({', '.join(sorted(_actions(one)))})"
         elif name:
@@ -187,9 +187,13 @@ def _actions(one: Statement) -> list[str]:
     return actions if isinstance(actions, list) else [actions]
 
 
-def _canonical(one: Statement) -> str:
-    """Write a statement so that two that mean the same are equal; its name does not matter."""
-    return json.dumps({name: _ordered(value) for name, value in one.items() if name != "Sid"}, sort_keys=True)
+def _canonical(policy: Policy) -> list[str]:
+    """Write statements so that policies that mean the same are equal: without names, and without what admits nobody."""
+    return sorted(
+        json.dumps({name: _ordered(value) for name, value in one.items() if name != "Sid"}, sort_keys=True)
+        for one in statements(policy)
+        if one["Effect"] == "Deny" or "Principal" not in one or list(_admitted_by(one))
+    )
 
 
 def _ordered(value: Any) -> Any:  # noqa: ANN401 - JSON

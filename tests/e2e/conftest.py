@@ -141,6 +141,9 @@ def enforcing_stack(bundle: None) -> Iterator[Stack]:
             Erasure="on",
         )
         list(mend(running, deployed))
+        for route in ("orders", "billing"):
+            policy = deployed.resources[f"{route.title()}ReaderPolicy"]
+            running.client("iam").attach_role_policy(RoleName=f"ReaderOf-{route}", PolicyArn=policy)
         _stop_the_schedule(running, deployed)
         yield Stack(running, deployed, shipped_routes())
 

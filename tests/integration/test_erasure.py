@@ -220,7 +220,9 @@ def test_token_of_the_contact_is_found_where_its_id_is_hashed(aws: Aws) -> None:
 def test_route_that_hides_whose_a_record_is_is_told(aws: Aws) -> None:
     erasing = Erasing(aws, with_rules(HIDDEN), claim(ContactId=GONE))
     _, text = erasing.run()
-    assert "route claims: its rules hide whose a record is; nobody can find this contact's there" in text
+    assert (
+        "route claims: its rules hide the contact id of a record; this contact's records cannot be found there" in text
+    )
 
 
 @pytest.mark.parametrize("is_asked", [True, False])

@@ -38,6 +38,7 @@ def check(aws: Aws, capsys: pytest.CaptureFixture[str]) -> GrantCheck:
     made = GrantCheck({**environment, "MAPPING_ID": "mapping-1"}, table())
     made._lambda = Mapping()  # type: ignore[assignment]
     made._kinesis.create_stream(StreamName="ctr-fanout", ShardCount=1)
+    made._kinesis.start_stream_encryption(StreamName="ctr-fanout", EncryptionType="KMS", KeyId="alias/aws/kinesis")
     made._kinesis.put_record(StreamName="ctr-fanout", Data=b"{}", PartitionKey="a")
     default_key(aws, environment["KEY_ARN_DEAD_LETTER"])
     return made
@@ -183,6 +184,11 @@ def test_stream_that_cannot_be_read_is_named_although_no_record_came(
     assert check(invocation) == {"stream": reason}
 
 
+def test_stream_that_is_not_encrypted_any_more_is_named(check: GrantCheck, invocation: Invocation) -> None:
+    check._kinesis.stop_stream_encryption(StreamName="ctr-fanout", EncryptionType="KMS", KeyId="alias/aws/kinesis")
+    assert check(invocation) == {"stream": "WrongKey"}
+
+
 def test_throttled_stream_or_table_says_nothing_about_a_grant(
     check: GrantCheck, invocation: Invocation, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -264,6 +270,7 @@ def test_keys_of_protection_are_asked_as_the_next_record_will(
     made = GrantCheck({**environment, "MAPPING_ID": "mapping-1"}, SEALED)
     made._lambda = Mapping()  # type: ignore[assignment]
     made._kinesis.create_stream(StreamName="ctr-fanout", ShardCount=1)
+    made._kinesis.start_stream_encryption(StreamName="ctr-fanout", EncryptionType="KMS", KeyId="alias/aws/kinesis")
     made._kinesis.put_record(StreamName="ctr-fanout", Data=b"{}", PartitionKey="a")
     default_key(aws, environment["KEY_ARN_DEAD_LETTER"])
     call = BaseClient._make_api_call  # type: ignore[attr-defined]

@@ -183,6 +183,7 @@ def _check_reading(streams: "KinesisClient", stream: str) -> Check:
         shard = streams.list_shards(StreamARN=stream, MaxResults=1)["Shards"][0]["ShardId"]
         iterator = streams.get_shard_iterator(StreamARN=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
         streams.get_records(ShardIterator=iterator["ShardIterator"], StreamARN=stream, Limit=1)
+        summary = streams.describe_stream_summary(StreamARN=stream)["StreamDescriptionSummary"]
     except ClientError as err:
         code = err.response["Error"]["Code"]
         reason = _STREAM_REFUSES.get(code)
@@ -190,6 +191,9 @@ def _check_reading(streams: "KinesisClient", stream: str) -> Check:
         return Check(STREAM, reason or Reason.UNAVAILABLE, detail, is_unknown=reason is None)
     except BotoCoreError as err:
         return Check(STREAM, Reason.UNAVAILABLE, f"stream: failed with {type(err).__name__}", is_unknown=True)
+    if summary.get("EncryptionType") != "KMS":
+        detail = "stream: expected it encrypted with a KMS key, got no encryption; run `ctr-fanout doctor` for the command"
+        return Check(STREAM, Reason.WRONG_KEY, detail)
     return Check(STREAM)
 
 

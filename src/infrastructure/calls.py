@@ -1,5 +1,6 @@
 """What the cog calls in the templates and the documentation may use; `refresh` imports all of it before them."""
 
+import json
 from pathlib import Path
 
 from aws.route_file import shipped_routes
@@ -7,6 +8,7 @@ from cost import estimate as cost
 from doctor.permissions import operators_policy
 from grants import tables
 from grants.matrix import matrix
+from grants.service_control import service_control_policies
 from grants.stack import example_stack
 from infrastructure.analysis.resources import (
     analysis,
@@ -36,6 +38,7 @@ __all__ = [
     "example_stack",
     "grants_page",
     "inputs",
+    "json",
     "key_changed",
     "keys",
     "matrix",
@@ -43,6 +46,7 @@ __all__ = [
     "protection_page",
     "results_key_statements",
     "role_policies",
+    "service_control_policies",
     "table",
     "tables",
     "watch",

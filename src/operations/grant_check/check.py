@@ -192,7 +192,9 @@ def _check_reading(streams: "KinesisClient", stream: str) -> Check:
     except BotoCoreError as err:
         return Check(STREAM, Reason.UNAVAILABLE, f"stream: failed with {type(err).__name__}", is_unknown=True)
     if summary.get("EncryptionType") != "KMS":
-        detail = "stream: expected it encrypted with a KMS key, got no encryption; run `ctr-fanout doctor` for the command"
+        detail = (
+            "stream: expected it encrypted with a KMS key, got no encryption; run `ctr-fanout doctor` for the command"
+        )
         return Check(STREAM, Reason.WRONG_KEY, detail)
     return Check(STREAM)
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from cli.check import failing_examples
 from cli.shared import RoutesFile, fail, new_console, refuse, table_of
+from infrastructure.limits import faults_of_size
 from routing.errors import EventError
 from routing.explain import KIND_HINT, Explanation, explain
 from routing.model import Kind
@@ -25,7 +26,7 @@ routes = typer.Typer(no_args_is_help=True, help="Check routes.toml and try recor
 def check(routes_file: RoutesFile = None) -> None:
     """Validate the file and its patterns, and run the examples in it."""
     table = table_of(routes_file)
-    faults = list(failing_examples(table))
+    faults = [*failing_examples(table), *faults_of_size(table)]
     if faults:
         refuse(str(routes_file or "routes.toml"), faults)
     shown = Table(box=None, pad_edge=False)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from doctor.resolve import Resolver
-from infrastructure import calls
+from infrastructure import calls, limits
 from infrastructure.cfn_yaml import cfn_yaml
+from infrastructure.limits import faults_of_size
 from local.translate import TEMPLATE, nested_templates, translated
 from routing.table.reader import load_routes
 from routing.table.routes import RouteTable
@@ -144,3 +145,43 @@ def test_every_route_has_its_key_alias_and_grants(largest: dict[str, Any]) -> No
         everything = json.dumps(largest)
         assert f'"Sid": "{stem}Put"' in everything
         assert f'"Sid": "DenyOtherKeysOf{stem}"' in everything
+
+
+@pytest.mark.parametrize(("length", "names"), [(30, ""), (128, "WriterPolicy1 WriterPolicy2")])
+def test_routes_check_refuses_what_is_too_large_to_be_deployed(length: int, names: str) -> None:
+    routes = (_ROUTE.format(i).replace("claims-and-more", "x" * (length - 15)) for i in range(16))
+    sealed = (one + (_SEALED if i < 8 else "") for i, one in enumerate(routes))
+    table = load_routes("".join(sealed) + _UNMATCHED)
+    assert [fault.where for fault in faults_of_size(table)] == sorted(
+        names.split(), key=lambda name: name == "BucketPolicy"
+    )
+
+
+def test_estimated_sizes_are_not_below_the_real_ones(largest: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each limit is set to what the resolved template takes: all of them are refused then, so none is underestimated."""
+    sizes = {
+        "_BUCKET_POLICY": _size(largest["BucketPolicy"]["Properties"]["PolicyDocument"]),
+        "_MANAGED_POLICY": _size(largest["DenyOutsidePolicy"]["Properties"]["PolicyDocument"]),
+        "_ENVIRONMENT": sum(
+            len(name) + len(value)
+            for name, value in largest["FanOutFunction"]["Properties"]["Environment"]["Variables"].items()
+        ),
+        "_EVENT_PATTERN": len(
+            json.dumps(largest["KeyChangedRule"]["Properties"]["EventPattern"], separators=(",", ":"))
+        ),
+    }
+    for name, size in sizes.items():
+        monkeypatch.setattr(limits, name, size - 1)
+    routes = (_ROUTE.format(i) + (_SEALED if i < 8 else "") for i in range(16))
+    refused = {fault.where for fault in faults_of_size(load_routes("".join(routes) + _UNMATCHED))}
+    assert refused >= {"BucketPolicy", "DenyOutsidePolicy", "the function's variables", "KeyChangedRule"}
+    for number in (1, 2):
+        real = _size(largest[f"WriterPolicy{number}"]["Properties"]["PolicyDocument"])
+        monkeypatch.setattr(limits, "_MANAGED_POLICY", real - 1)
+        refused = {
+            fault.where
+            for fault in faults_of_size(
+                load_routes("".join(_ROUTE.format(i) + (_SEALED if i < 8 else "") for i in range(16)) + _UNMATCHED)
+            )
+        }
+        assert f"WriterPolicy{number}" in refused

@@ -20,8 +20,8 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST_NAME = 32
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*")
 _LONGEST_PREFIX = 128
-# A bucket policy holds 20 KB, and a route with a reader takes about one (tests/template/test_limits.py).
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html
+# A role takes ten managed policies, and four routes share one of its writer policies (infrastructure/limits.py has the rest).
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 _MOST_ROUTES = 16
 _DIGITS_OF_RULES = 16
 # A Lambda function has 4 KB of variables, and the ARN of a key takes a hundred of them.

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import boto3
@@ -27,13 +28,14 @@ from grants.policy import (
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403")
 _MISSING = (
-    "NotFound", "404", "NoSuchBucket", "NoSuchEntity", "NotFoundException", "ResourceNotFoundException",
+    "NotFound", "404", "EntityNotFoundException", "NoSuchBucket", "NoSuchEntity", "NotFoundException", "ResourceNotFoundException",
     "NoSuchBucketPolicy", "ServerSideEncryptionConfigurationNotFoundError", "ValidationError",
     "NoSuchLifecycleConfiguration", "ReplicationConfigurationNotFoundError", "NoSuchPublicAccessBlockConfiguration",
     "InvalidParameterException",  # Connect, of a resource type that the Region does not have
 )  # fmt: skip
 # IAM calls some actions otherwise than the API calls the operation.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+IAM_SERVICES = {"monitoring": "cloudwatch"}
 IAM_NAMES = {
     "GetBucketEncryption": "GetEncryptionConfiguration",
     "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
@@ -50,7 +52,7 @@ class MissingError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A KMS key. `policy` and `grants` are None if they may not be read.
+    """A KMS key. `policy` and `grants` are None if they cannot be read.
 
     Attributes:
         arn: Its ARN.
@@ -58,6 +60,7 @@ class Key:
         is_customers: False for a key that AWS manages.
         policy: Its key policy.
         grants: Its grants, as `ListGrants` tells them.
+        is_replica: It rotates with its primary key in another Region.
     """
 
     arn: str
@@ -65,6 +68,7 @@ class Key:
     is_customers: bool
     policy: Policy | None
     grants: list[dict[str, Any]] | None
+    is_replica: bool = False
 
     @property
     def id(self) -> str:
@@ -100,7 +104,7 @@ class Account:
     def __init__(self, session: boto3.Session) -> None:
         """Bind a session; `identify` finds its account."""
         self._session = session
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._answers: dict[str, Any] = {}
         self.unreadable: list[Finding] = []
 
@@ -151,7 +155,7 @@ class Account:
 
     def pages(self, service: str, operation: str, key: str, **parameters: Any) -> list[Any] | None:  # noqa: ANN401
         """Call a read-only operation that answers in pages; None if it may not be read."""
-        client = self._client(service)
+        client = self._client(service, parameters)
         if not client.can_paginate(operation):
             answer = self.ask(service, operation, **parameters)
             return None if answer is None else list(answer.get(key, []))
@@ -176,13 +180,21 @@ class Account:
             return None
         metadata = described["KeyMetadata"]
         arn = metadata["Arn"]
-        policy = self.ask("kms", "get_key_policy", KeyId=arn, PolicyName="default")
+        owner = arn.split(":")[4]
+        is_foreign = owner != self.identify()
+        if is_foreign:
+            self.unreadable += [unknown(
+                "KeyOfAnotherAccount", arn, seen=f"it belongs to {owner}, and only there its policy and grants can be read",
+                cure=f"as {owner}: aws kms get-key-policy --key-id {arn}; it has to admit whoever uses the key here",
+            )]  # fmt: skip
+        policy = None if is_foreign else self.ask("kms", "get_key_policy", KeyId=arn, PolicyName="default")
         return Key(
             arn=arn,
             state=metadata["KeyState"],
             is_customers=metadata.get("KeyManager", "CUSTOMER") == "CUSTOMER",
+            is_replica=metadata.get("MultiRegionConfiguration", {}).get("MultiRegionKeyType") == "REPLICA",
             policy=None if policy is None else read_policy(policy["Policy"]),
-            grants=self.pages("kms", "list_grants", "Grants", KeyId=arn),
+            grants=None if is_foreign else self.pages("kms", "list_grants", "Grants", KeyId=arn),
         )
 
     def role(self, arn: str) -> Role | None:
@@ -228,7 +240,7 @@ class Account:
         return None if document is None else read_policy(document["PolicyVersion"]["Document"])
 
     def _call(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        client = self._client(service)
+        client = self._client(service, parameters)
         try:
             return getattr(client, operation)(**parameters)
         except (ClientError, BotoCoreError) as err:
@@ -246,18 +258,23 @@ class Account:
         if code in _MISSING:
             return MissingError(code)
         api_name = client.meta.method_to_api_mapping[operation]
-        action = f"{client.meta.service_model.signing_name}:{IAM_NAMES.get(api_name, api_name)}"
+        signing_name = client.meta.service_model.signing_name
+        action = f"{IAM_SERVICES.get(signing_name, signing_name)}:{IAM_NAMES.get(api_name, api_name)}"
         subject = next((str(value) for value in parameters.values()), "")
         is_denied = code in _DENIED
         cure = f"allow yourself {action} (docs/doctor.md has the whole policy)" if is_denied else "run it again later"
         self.unreadable.append(unknown("NotReadable", subject, seen=f"{action} answers {code}", cure=cure))
         return None
 
-    def _client(self, service: str) -> Any:  # noqa: ANN401
-        if service not in self._clients:
+    def _client(self, service: str, parameters: Mapping[str, Any] = MappingProxyType({})) -> Any:  # noqa: ANN401
+        """Return a client; a key is asked for in the Region that its ARN names."""
+        key = str(parameters.get("KeyId", ""))
+        region = key.split(":")[3] if key.startswith("arn:") else self.region
+        if (service, region) not in self._clients:
             make: Any = self._session.client
-            self._clients[service] = make(service, config=_CONFIG)
-        return self._clients[service]
+            options = {} if region == self.region else {"region_name": region}
+            self._clients[service, region] = make(service, config=_CONFIG, **options)
+        return self._clients[service, region]
 
 
 def may(role: Role, action: str, key: Key, context: Mapping[str, str]) -> Answer:
@@ -297,15 +314,15 @@ def grants_of(key: Key, principal: str, action: str, context: Mapping[str, str])
             yield grant
 
 
-def deleted_principal(policy: Policy) -> str | None:
-    """Return the unique id of a deleted role that a policy still lets encrypt, if any.
+def deleted_principal(policy: Policy, action: str = "kms:GenerateDataKey") -> str | None:
+    """Return the unique id of a deleted role that a policy still lets call an action, if any.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
     """
     named = (
         name
         for one in statements(policy)
-        if one["Effect"] == "Allow" and re.search(r"GenerateDataKey|\*", str(one.get("Action")))
+        if one["Effect"] == "Allow" and re.search(rf"{action}|\*", str(one.get("Action")))
         for name in principals(one)
     )
     return next((name for name in named if like("AROA*", name)), None)

@@ -22,6 +22,7 @@ class Bucket:
         algorithm: What it encrypts with by default; empty if that may not be read.
         key_id: The key of that; empty without one.
         has_bucket_key: S3 Bucket Keys are on.
+        region: Where it is, which may be another Region than the one that is examined.
     """
 
     arn: str
@@ -29,6 +30,7 @@ class Bucket:
     algorithm: str
     key_id: str
     has_bucket_key: bool
+    region: str
 
 
 def read_bucket(account: Account, arn: str) -> Bucket:
@@ -38,7 +40,7 @@ def read_bucket(account: Account, arn: str) -> Bucket:
         MissingError: It does not exist.
     """
     name = arn.rpartition(":")[2]
-    account.ask("s3", "head_bucket", Bucket=name)
+    head = account.ask("s3", "head_bucket", Bucket=name) or {}
     try:
         found = account.ask("s3", "get_bucket_policy", Bucket=name)
         policy = None if found is None else read_policy(found["Policy"])
@@ -55,7 +57,14 @@ def read_bucket(account: Account, arn: str) -> Bucket:
             default = rule.get("ApplyServerSideEncryptionByDefault", {})
             algorithm, key_id = default.get("SSEAlgorithm", "AES256"), default.get("KMSMasterKeyID", "")
             has_bucket_key = bool(rule.get("BucketKeyEnabled"))
-    return Bucket(arn=arn, policy=policy, algorithm=algorithm, key_id=key_id, has_bucket_key=has_bucket_key)
+    return Bucket(
+        arn=arn,
+        policy=policy,
+        algorithm=algorithm,
+        key_id=key_id,
+        has_bucket_key=has_bucket_key,
+        region=head.get("BucketRegion", account.region),
+    )
 
 
 def default_key(account: Account, bucket: Bucket) -> Key | None:
@@ -67,13 +76,13 @@ def default_key(account: Account, bucket: Bucket) -> Key | None:
     return account.key(bucket.key_id) if bucket.key_id else None
 
 
-def via_s3(region: str, objects: str, *, has_bucket_key: bool = False) -> dict[str, str]:
-    """Return the context of a key that S3 uses for objects; with a Bucket Key it is the bucket's ARN.
+def via_s3(bucket: Bucket, path: str) -> dict[str, str]:
+    """Return the context of a key that S3 uses for an object; with a Bucket Key it is the bucket's ARN.
 
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html
     """
-    named = objects.partition("/")[0] if has_bucket_key else objects
-    return {"kms:ViaService": f"s3.{region}.amazonaws.com", "kms:EncryptionContext:aws:s3:arn": named}
+    named = bucket.arn if bucket.has_bucket_key else f"{bucket.arn}/{path}"
+    return {"kms:ViaService": f"s3.{bucket.region}.amazonaws.com", "kms:EncryptionContext:aws:s3:arn": named}
 
 
 def check_put(

@@ -71,6 +71,10 @@ class Instance:
         """Return the data streams that it sends to."""
         return sorted({one.target for one in self.storage if one.storage == "KINESIS_STREAM"})
 
+    def deliveries(self) -> list[str]:
+        """Return the delivery streams of Firehose that it sends to without a data stream."""
+        return sorted({one.target for one in self.storage if one.storage == "KINESIS_FIREHOSE"})
+
     def kinds_to(self, target: str) -> list[str]:
         """Return the resource types that it sends to a target."""
         return [one.kind for one in self.storage if one.target == target]
@@ -177,6 +181,8 @@ def _check_target(instance: Instance, kind: str, what: str, stream: str | None) 
             f"{title}NotStreamed", instance.arn, seen=f"no storage config for {what}",
             expected=f"{what} sent to {stream or 'a data stream'}", cure=associate,
         )  # fmt: skip
+    elif found[0].storage == "KINESIS_FIREHOSE" and stream is None:
+        yield ok(f"{title}GoToFirehose", found[0].target, f"{what} go to Firehose, which takes one key")
     elif found[0].storage != "KINESIS_STREAM":
         yield complain(
             f"{title}GoToFirehose", found[0].target, seen=f"{what} go to {found[0].storage}, which takes one key",

@@ -138,8 +138,7 @@ def _check_on_failure(account: Account, mapping: Mapping[str, Any], role: Role, 
     yield from check_put(role, bucket, f"aws/lambda/{uuid}/", {}, what=what, code="OnFailurePut")
     if key is not None and key.is_customers:
         yield from check_key_state(key, "OnFailureKey", destination)
-        objects = f"{bucket.arn}/aws/lambda/{uuid}/x"
-        context = via_s3(account.region, objects, has_bucket_key=bucket.has_bucket_key)
+        context = via_s3(bucket, f"aws/lambda/{uuid}/x")
         yield from check_use(role, "kms:GenerateDataKey", key, context, what=what, code="OnFailureKey")
 
 

@@ -8,6 +8,7 @@ from doctor.connect import CONTACT_RECORDS, Instance, check_connect, other_insta
 from doctor.consumers import check_consumers
 from doctor.declared import Declared
 from doctor.finding import Finding, Severity, fail, warn
+from doctor.firehose import check_direct
 from doctor.function import check_stream_key, stream_key
 from doctor.live_stack import LiveStack
 from doctor.stack import check_grants, check_resources, is_ours, read_stack
@@ -75,6 +76,8 @@ def _along_the_chain(account: Account, given: Given, table: RouteTable, digest: 
         yield from check_resources(account, declared, table, digest)
     for stream in streams:
         yield from check_consumers(account, stream)
+    for delivery in found.deliveries() if found and not ours else []:
+        yield from check_direct(account, delivery)
     if declared is not None:
         yield from check_grants(account, declared, table, frozenset(one.role for one in instances))
 

@@ -77,7 +77,7 @@ def statement(sid: str, principal: str, action: str | list[str], resource: str, 
     """Write the statement that is missing, ready to be pasted; an empty principal is left out."""
     made: dict[str, Any] = {"Sid": sid, "Effect": "Allow"}
     if principal:
-        made["Principal"] = {"AWS": principal}
+        made["Principal"] = {"Service" if principal.endswith(".amazonaws.com") else "AWS": principal}
     made |= {"Action": action, "Resource": resource}
     if conditions:
         made["Condition"] = conditions

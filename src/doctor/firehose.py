@@ -1,4 +1,4 @@
-"""Firehose on a stream: one role, two keys. This is trap 2 at its most common."""
+"""Firehose on a stream, or straight behind Connect: one role, one key or two. This is trap 2 at its most common."""
 
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
@@ -32,15 +32,74 @@ def delivery_streams(account: Account, stream: str) -> Iterator[dict[str, Any]]:
         after = {"ExclusiveStartDeliveryStreamName": listed["DeliveryStreamNames"][-1]}
 
 
-def check_delivery(account: Account, stream: Stream, delivery: Mapping[str, Any]) -> Iterator[Finding]:
-    """Check one delivery stream: its roles, both keys, its bucket, its log."""
+def check_direct(account: Account, arn: str) -> Iterator[Finding]:
+    """Check a delivery stream that Connect puts into itself, without a data stream.
+
+    Source: https://docs.aws.amazon.com/connect/latest/adminguide/data-streaming.html
+    """
+    try:
+        described = account.ask("firehose", "describe_delivery_stream", DeliveryStreamName=arn.rpartition("/")[2])
+    except MissingError:
+        yield fail(
+            "FirehoseMissing", arn, seen="Connect sends to a delivery stream that does not exist",
+            expected="a delivery stream", cure="create it, or associate another target in Connect",
+        )  # fmt: skip
+        return
+    if described is not None:
+        delivery = described["DeliveryStreamDescription"]
+        yield from _check_own_key(account, arn, delivery.get("DeliveryStreamEncryptionConfiguration", {}))
+        yield from check_delivery(account, None, delivery)
+
+
+def _check_own_key(account: Account, arn: str, encryption: Mapping[str, Any]) -> Iterator[Finding]:
+    """Check the key under which Firehose keeps what it has not delivered; Firehose uses it by a grant.
+
+    Source: https://docs.aws.amazon.com/firehose/latest/dev/encryption.html
+    """
+    configured = encryption.get("KeyARN", "")
+    if not configured:
+        return
+    try:
+        key = account.key(configured)
+    except MissingError:
+        key = None
+    if key is not None:
+        yield from check_key_state(key, "FirehoseKey", arn)
+        yield from check_rotation(account, key, arn)
+    if encryption.get("Status") in {"ENABLING_FAILED", "DISABLING_FAILED"} or (key and key.grants == []):
+        yield fail(
+            "FirehoseKeyNotGranted", arn, seen=f"server-side encryption is {encryption.get('Status', 'unknown')}, and the "
+            "key has no grant", expected="a grant that Firehose makes when encryption is turned on",
+            cure=f"as somebody who may call kms:CreateGrant on the key: aws firehose start-delivery-stream-encryption "
+                 f"--delivery-stream-name {arn.rpartition('/')[2]} --delivery-stream-encryption-configuration-input "
+                 f"KeyType=CUSTOMER_MANAGED_CMK,KeyARN={configured}",
+        )  # fmt: skip
+
+
+def check_delivery(account: Account, stream: Stream | None, delivery: Mapping[str, Any]) -> Iterator[Finding]:
+    """Check one delivery stream: its roles, both keys, its bucket, its log.
+
+    Args:
+        account: The account to examine.
+        stream: The data stream that it reads; None if it gets records without one.
+        delivery: As `DescribeDeliveryStream` tells it.
+    """
     arn = delivery["DeliveryStreamARN"]
     if delivery.get("DeliveryStreamStatus") != "ACTIVE":
         yield fail(
             "FirehoseNotActive", arn, seen=str(delivery.get("DeliveryStreamStatus")), expected="ACTIVE",
             cure=f"aws firehose describe-delivery-stream --delivery-stream-name {delivery['DeliveryStreamName']}",
         )  # fmt: skip
-    source = delivery.get("Source", {}).get("KinesisStreamSourceDescription", {})
+    if stream is not None:
+        yield from _check_source(account, stream, delivery)
+    for destination in delivery.get("Destinations", []):
+        s3 = destination.get("ExtendedS3DestinationDescription") or destination.get("S3DestinationDescription")
+        if s3:
+            yield from _check_s3(account, arn, s3)
+
+
+def _check_source(account: Account, stream: Stream, delivery: Mapping[str, Any]) -> Iterator[Finding]:
+    arn, source = delivery["DeliveryStreamARN"], delivery.get("Source", {}).get("KinesisStreamSourceDescription", {})
     what = f"Firehose reads for {arn}"
     for found in read_role(account, source.get("RoleARN", ""), what=what):
         if isinstance(found, Finding):
@@ -48,10 +107,6 @@ def check_delivery(account: Account, stream: Stream, delivery: Mapping[str, Any]
         else:
             yield from check_trust(found, "firehose.amazonaws.com", {"aws:SourceArn": arn})
             yield from check_reading(account, stream, found, _READ, what=what)
-    for destination in delivery.get("Destinations", []):
-        s3 = destination.get("ExtendedS3DestinationDescription") or destination.get("S3DestinationDescription")
-        if s3:
-            yield from _check_s3(account, arn, s3)
 
 
 def _check_s3(account: Account, arn: str, s3: Mapping[str, Any]) -> Iterator[Finding]:
@@ -73,6 +128,7 @@ def _check_s3(account: Account, arn: str, s3: Mapping[str, Any]) -> Iterator[Fin
         if isinstance(found, Finding):
             yield found
         else:
+            yield from check_trust(found, "firehose.amazonaws.com", {"aws:SourceArn": arn})
             yield from _check_delivery_role(account, found, s3, bucket, key)
 
 
@@ -84,7 +140,7 @@ def _check_delivery_role(
     if key is not None:
         yield from check_key_state(key, "DestinationKey", f"{bucket.arn}/{prefix}")
         yield from check_rotation(account, key, f"{bucket.arn}/{prefix}")
-        context = via_s3(account.region, f"{bucket.arn}/{prefix}x", has_bucket_key=bucket.has_bucket_key)
+        context = via_s3(bucket, f"{prefix}x")
         for action in ("kms:GenerateDataKey", "kms:Decrypt"):
             yield from check_use(role, action, key, context, what=what, code="DestinationKey")
     # Only a destination with a key of its own sends headers; the bucket's default goes without.

@@ -13,6 +13,7 @@ from doctor.finding import Finding, fail, ok, statement, warn
 from doctor.locks import check_use, limits_of
 from grants.matrix import matrix
 from grants.policy import (
+    EVERYBODY,
     EVERYTHING,
     Answer,
     Policy,
@@ -28,7 +29,8 @@ from grants.stack import ARCHIVE_KEY, STREAM_KEY, Stack
 from routing.table.routes import RouteTable
 
 _ROLES = {"fan-out": "FanOutRole", "replay": "ReplayRole", "erase": "EraseRole", "archive": "ArchiveRole"}
-_OPEN: Policy = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}]}
+# The functions of the stack are in no VPC, and Firehose is not either: a denial of all that comes from elsewhere is certain.
+_OUTSIDE_A_VPC = dict.fromkeys(("aws:SourceVpc", "aws:SourceVpce", "aws:VpcSourceIp"))
 # Callers that have an example name in the matrix, because only the parameters know them.
 _MADE_UP = ("connect", "another instance's connect", "replay operator", "reader of ", "auditor")
 
@@ -131,9 +133,9 @@ class _Live:
         elif row.assuming == NO_BUCKET_POLICY:
             resource = None
         elif row.assuming == NAMED_ELSEWHERE:
-            resource = _OPEN
+            resource = EVERYBODY
         elif row.assuming == OPEN_BUCKET_POLICY and resource is not None:
-            resource = {**resource, "Statement": [*statements(resource), *_OPEN["Statement"]]}
+            resource = {**resource, "Statement": [*statements(resource), *EVERYBODY["Statement"]]}
         limits = limits_of(role) if role else []
         return decide(self._request(row, action), identity, resource, *limits)
 
@@ -214,7 +216,7 @@ class _Live:
             action=action,
             resource=row.request.resource,
             account=self.stack.account,
-            context={**added, **who.context, **row.request.context},
+            context={**added, **_OUTSIDE_A_VPC, **who.context, **row.request.context},
         )
 
     def _bucket_policy(self, bucket: str) -> Policy | None:

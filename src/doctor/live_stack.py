@@ -17,3 +17,17 @@ class LiveStack:
     name: str
     parameters: Mapping[str, str]
     resources: Mapping[str, str]
+
+    def revert(self) -> str:
+        """Return the command that puts everything back to the deployed template, nested stacks included.
+
+        Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html
+        """
+        kept = " ".join(f"ParameterKey={name},UsePreviousValue=true" for name in sorted(self.parameters))
+        change = f"--stack-name {self.name} --change-set-name revert-drift"
+        return (
+            f"aws cloudformation create-change-set {change} --deployment-mode REVERT_DRIFT --use-previous-template "
+            f"--include-nested-stacks --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --parameters {kept}; "
+            f"aws cloudformation wait change-set-create-complete {change}; "
+            f"aws cloudformation describe-change-set {change}; aws cloudformation execute-change-set {change}"
+        )

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from doctor.account import Key, Role, denials, may
+from doctor.account import Key, Role, deleted_principal, denials, may
 from doctor.finding import Finding, fail, ok, statement
-from grants.policy import EVERYTHING, Answer, Policy, Request, Statement, decide, nearly_matching
+from grants.policy import EVERYBODY, EVERYTHING, Answer, Policy, Request, Statement, decide, nearly_matching
 
 
 def check_use(
     role: Role, action: str, key: Key, context: Mapping[str, str], *, what: str, code: str
 ) -> Iterator[Finding]:
     """Check that a role may use a key, and tell which of its two locks is shut."""
-    if key.policy is None or role.policies is None:
+    if role.policies is None:
+        return
+    if key.policy is None:
+        yield from _check_own_lock(role, action, key, context, what=what, code=code)
         return
     if may(role, action, key, context) is not Answer.NO:
         yield ok(f"{code}Admits", key.arn, f"{role.arn} may call {action}")
@@ -30,7 +33,11 @@ def check_use(
         )  # fmt: skip
     elif decide(request, [EVERYTHING], key.policy) is Answer.NO:
         near = nearly_matching(request, key.policy)
-        seen = f"the key policy does not let {role.arn} call {action}"
+        deleted = deleted_principal(key.policy, action)
+        again = (
+            f"; it names {deleted}, the id of a deleted role: one of the same name is another one" if deleted else ""
+        )
+        seen = f"the key policy does not let {role.arn} call {action}{again}"
         yield _shut(f"{code}PolicyDoesNotAdmit", key.arn, seen=seen, near=near, expected=expected, cure=theirs)
     elif decide(request, role.policies, None) is not Answer.NO and role.boundary is not None:
         yield fail(
@@ -44,6 +51,24 @@ def check_use(
         yield _shut(lacks, role.arn, seen=seen, near=near, expected=expected, cure=own)
 
 
+def _check_own_lock(
+    role: Role, action: str, key: Key, context: Mapping[str, str], *, what: str, code: str
+) -> Iterator[Finding]:
+    """Check the one lock that can be read here: across accounts both have to be open.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html
+    """
+    request = Request(principal=role.arn, action=action, resource=key.arn, account=key.account, context=context)
+    assert role.policies is not None
+    is_open = decide(request, role.policies, EVERYBODY, *limits_of(role)) is not Answer.NO
+    if key.account != role.arn.split(":")[4] and not is_open:
+        yield fail(
+            f"{code}RoleLacks{action.partition(':')[2]}", role.arn,
+            seen=f"no policy of the role allows {action} on a key of another account", expected=f"{what}: {action} on {key.arn}",
+            cure=f"add to the role's policy: {statement('UseTheKey', '', action, key.arn, **_conditions(context))}",
+        )  # fmt: skip
+
+
 def _shut(code: str, subject: str, *, seen: str, near: list[Statement], expected: str, cure: str) -> Finding:
     """Distinguish a missing statement from an unmet condition."""
     if not near:
@@ -51,7 +76,7 @@ def _shut(code: str, subject: str, *, seen: str, near: list[Statement], expected
     sid, condition = near[0].get("Sid", "without Sid"), json.dumps(near[0].get("Condition", {}))
     return fail(
         f"{code}OnCondition", subject, seen=f"the statement {sid!r} would allow it, but its condition is not met: {condition}",
-        expected=expected, cure=f"mend the condition of {sid!r}, or {cure}",
+        expected=expected, cure=f"change the condition of {sid!r}, or {cure}",
     )  # fmt: skip
 
 

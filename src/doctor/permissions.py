@@ -6,6 +6,7 @@ ACTIONS = (
     "cloudformation:DescribeStacks",
     "cloudformation:GetTemplate",
     "cloudformation:ListStackResources",
+    "cloudwatch:DescribeAlarms",
     "connect:DescribeInstance",
     "connect:ListInstanceStorageConfigs",
     "connect:ListInstances",
@@ -13,6 +14,7 @@ ACTIONS = (
     "dynamodb:DescribeTimeToLive",
     "firehose:DescribeDeliveryStream",
     "firehose:ListDeliveryStreams",
+    "glue:GetTables",
     "iam:GetPolicy",
     "iam:GetPolicyVersion",
     "iam:GetRole",
@@ -37,6 +39,8 @@ ACTIONS = (
     "s3:GetLifecycleConfiguration",
     "s3:GetReplicationConfiguration",
     "s3:ListBucket",
+    "sns:GetTopicAttributes",
+    "sns:ListSubscriptionsByTopic",
 )
 """By IAM's names; `s3:ListBucket` is what `HeadBucket` needs, and no object is listed."""
 

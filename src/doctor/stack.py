@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 
 from aws.settings import OFF
 from doctor.account import Account, Key, MissingError
+from doctor.alarms import check_alarms
 from doctor.bucket_settings import check_bucket_settings
+from doctor.catalog import check_catalog
 from doctor.declared import Declared
 from doctor.drift import check_drift, check_trusts
 from doctor.finding import Finding, fail, warn
@@ -73,6 +75,8 @@ def check_resources(account: Account, declared: Declared, table: RouteTable, dig
     yield from check_bucket_settings(account, declared)
     yield from _check_table(account, live)
     yield from check_mapping(account, declared)
+    yield from check_alarms(account, live)
+    yield from check_catalog(account, live)
 
 
 def check_grants(

@@ -18,6 +18,7 @@ from grants.policy import (
     decide,
     like,
     matching_statements,
+    nearly_matching,
     principals,
     read_policy,
     statements,
@@ -128,6 +129,7 @@ def check_stream(
     yield from check_key_state(key, "StreamKey", f"the stream {stream.arn}")
     for instance in instances:
         if instance.role and instance.kinds_to(stream.arn):
+            yield from check_connect_may_put(account, stream, instance)
             yield from _check_connect_may_encrypt(stream, key, instance)
     yield from check_rotation(account, key, f"the stream {stream.arn}")
 
@@ -159,7 +161,7 @@ def check_rotation(account: Account, key: Key, of: str) -> Iterator[Finding]:
     if key.state != "Enabled" or not key.is_customers:
         return
     rotation = account.ask("kms", "get_key_rotation_status", KeyId=key.arn)
-    if rotation is not None and not rotation["KeyRotationEnabled"]:
+    if rotation is not None and not rotation["KeyRotationEnabled"] and not key.is_replica:
         yield warn(
             "KeyNotRotated", key.arn, seen=f"the key of {of} does not rotate", expected="yearly rotation",
             cure=f"unless its material is imported: aws kms enable-key-rotation --key-id {key.id}",
@@ -221,7 +223,9 @@ def _put_with(key: Key, missing: str, denials: Sequence[Statement]) -> str:
     return f"aws kms put-key-policy --key-id {key.id} --policy-name default --policy '{policy}'"
 
 
-def _not_granted(key: Key, instance: Instance, expected: str, admit: str) -> Finding:
+def _not_granted(  # noqa: PLR0911 - one cause after the other
+    key: Key, instance: Instance, expected: str, admit: str
+) -> Finding:
     """Name the trap: nothing arrives, and nothing says so."""
     assert key.policy is not None
     named = [one for one in statements(key.policy) if "Principal" in one]
@@ -235,8 +239,22 @@ def _not_granted(key: Key, instance: Instance, expected: str, admit: str) -> Fin
     others = [one for one in key.grants or [] if one.get("GranteePrincipal") == instance.role]
     if others:
         operations = sorted({operation for one in others for operation in one["Operations"]})
+        if _ENCRYPT.partition(":")[2] in operations:
+            constraints = json.dumps([one.get("Constraints", {}) for one in others])
+            return fail(
+                "StreamKeyGrantForAnotherContext", key.arn, seen=f"Connect's grant is for another stream: {constraints}",
+                expected=expected, cure=admit,
+            )  # fmt: skip
         return fail(
             "StreamKeyGrantTooSmall", key.arn, seen=f"Connect's grant covers {', '.join(operations)} only",
+            expected=expected, cure=admit,
+        )  # fmt: skip
+    request = _request_for(key, instance)
+    if near := [one for one in nearly_matching(request, key.policy) if one.get("Condition")]:
+        sid, condition = near[0].get("Sid", "without Sid"), json.dumps(near[0].get("Condition", {}))
+        return fail(
+            "StreamKeyConditionOnConnect", key.arn,
+            seen=f"the statement {sid!r} would admit Connect, but its condition is not met: {condition}",
             expected=expected, cure=admit,
         )  # fmt: skip
     if any("aws-service-role/connect.amazonaws.com" in str(one["Principal"]) for one in named):
@@ -268,6 +286,38 @@ def _not_granted(key: Key, instance: Instance, expected: str, admit: str) -> Fin
 def _by_policy(stream: Stream, key: Key, instance: Instance, *, with_context: bool) -> Answer:
     request = _request(stream, key, instance, with_context=with_context)
     return decide(request, [], key.policy)
+
+
+def _request_for(key: Key, instance: Instance) -> Request:
+    return Request(principal=instance.role, action=_ENCRYPT, resource=key.arn, account=key.account)
+
+
+def check_connect_may_put(account: Account, stream: Stream, instance: Instance) -> Iterator[Finding]:
+    """Check that nothing denies Connect the put itself: its role's policies, or the stream's own.
+
+    Source: https://docs.aws.amazon.com/connect/latest/adminguide/connect-slr.html
+    """
+    try:
+        role = account.role(instance.role)
+    except MissingError:
+        return  # reported with the instance
+    if role is None or role.policies is None:
+        return
+    request = Request(
+        principal=role.arn, action="kinesis:PutRecord", resource=stream.arn, account=stream.arn.split(":")[4]
+    )
+    policy = stream.resource_policy(account)
+    denying = [
+        one
+        for each in (*role.policies, *([policy] if policy else []))
+        for one in matching_statements(request, each, "Deny")
+    ]
+    if denying:
+        sid = denying[0].get("Sid", "without Sid")
+        yield fail(
+            "ConnectDeniedTheStream", stream.arn, seen=f"the statement {sid!r} denies Connect kinesis:PutRecord",
+            expected=f"{instance.role} may put records", cure=f"take Connect's role out of the statement {sid!r}",
+        )  # fmt: skip
 
 
 def _request(stream: Stream, key: Key, instance: Instance, *, with_context: bool = True) -> Request:

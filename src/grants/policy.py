@@ -36,14 +36,15 @@ class Request:
         action: e.g. `kms:Decrypt`.
         resource: An ARN.
         account: The account that owns the resource.
-        context: The condition keys that the request carries; what is not in it is absent.
+        context: The condition keys that the request carries; what is not in it is absent. None for a key that is absent
+            for certain, although only AWS could know it: that of a VPC, for a caller that is in none.
     """
 
     principal: str
     action: str
     resource: str
     account: str
-    context: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    context: Mapping[str, str | Sequence[str] | None] = field(default_factory=dict)
 
     @property
     def is_service(self) -> bool:
@@ -51,9 +52,9 @@ class Request:
         return not self.principal.startswith("arn:")
 
     @cached_property
-    def whole_context(self) -> Mapping[str, str | Sequence[str]]:
+    def whole_context(self) -> Mapping[str, str | Sequence[str] | None]:
         """The context with what AWS adds to every request of this caller, by lower-case names."""
-        added: dict[str, str | Sequence[str]] = {
+        added: dict[str, str | Sequence[str] | None] = {
             "aws:principalarn": self.principal,
             "aws:resourceaccount": self.account,
             "aws:securetransport": "true",
@@ -70,6 +71,8 @@ class Request:
 
 EVERYTHING: Policy = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 """AdministratorAccess."""
+EVERYBODY: Policy = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}]}
+"""A resource policy that leaves every choice to the caller's policies."""
 
 
 def default_key_policy(account: str) -> Policy:
@@ -198,7 +201,7 @@ def _match(statement: Statement, request: Request, *, by_name: bool | None) -> A
     return _conditions(statement.get("Condition", {}), context) if fits else Answer.NO
 
 
-def _filled_in(statement: Statement, context: Mapping[str, str | Sequence[str]]) -> Statement:
+def _filled_in(statement: Statement, context: Mapping[str, str | Sequence[str] | None]) -> Statement:
     """Return a statement whose resources have their policy variables filled in; an unknown value matches any."""
     changed = {
         name: [_substituted(entry, context) or "*" for entry in _listing(statement[name])]
@@ -208,7 +211,7 @@ def _filled_in(statement: Statement, context: Mapping[str, str | Sequence[str]])
     return {**statement, **changed} if changed else statement
 
 
-def _substituted(text: str, context: Mapping[str, str | Sequence[str]]) -> str | None:
+def _substituted(text: str, context: Mapping[str, str | Sequence[str] | None]) -> str | None:
     """Fill in policy variables; None if one is not known.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
@@ -249,7 +252,9 @@ def _listed(statement: Statement, element: str, value: str, *, lower: bool = Fal
     return found != (f"Not{element}" in statement)
 
 
-def _conditions(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str | Sequence[str]]) -> Answer:
+def _conditions(
+    conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str | Sequence[str] | None]
+) -> Answer:
     answers = [
         _condition(operator, key.lower(), [str(value) for value in _listing(values, text=False)], context)
         for operator, keys in conditions.items()
@@ -258,7 +263,7 @@ def _conditions(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[st
     return min(answers, default=Answer.YES)
 
 
-def _condition(operator: str, key: str, wanted: list[str], context: Mapping[str, str | Sequence[str]]) -> Answer:
+def _condition(operator: str, key: str, wanted: list[str], context: Mapping[str, str | Sequence[str] | None]) -> Answer:
     """Decide one condition.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
@@ -268,7 +273,7 @@ def _condition(operator: str, key: str, wanted: list[str], context: Mapping[str,
     if None in filled:
         return Answer.MAYBE
     wanted = [value for value in filled if value is not None]
-    if given is None and _UNKNOWABLE.fullmatch(key):
+    if key not in context and _UNKNOWABLE.fullmatch(key):
         return Answer.MAYBE
     if operator == "Null":
         return _answer((given is None) == (wanted[0].lower() == "true"))

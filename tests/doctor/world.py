@@ -153,7 +153,7 @@ class Snapshot:
         """Copy the state."""
         self._world = world
         services: list[Any] = [lambda_simple_backends]
-        names = ("dynamodb", "firehose", "iam", "kinesis", "kms", "logs", "s3", "sts")
+        names = ("cloudwatch", "dynamodb", "firehose", "glue", "iam", "kinesis", "kms", "logs", "s3", "sns", "sts")
         services += [get_backend(name) for name in names]  # type: ignore[call-overload] # one of many literals
         regions = [of_account for of_service in services for of_account in of_service.values()]
         self._backends = [backend for of_account in regions for backend in of_account.values()]
@@ -195,7 +195,11 @@ def healthy(template: Template) -> World:
     world.replay("cloudformation", "ListStackResources", lambda: (200, _listed(world)))
     world.replay("cloudformation", "GetTemplate", lambda: (200, {"TemplateBody": template}))
     _make_keys(world, template)
-    world.client("iam").create_role(RoleName="OrdersReader", AssumeRolePolicyDocument=json.dumps(_BY_ACCOUNT))
+    for path, name in (
+        ("/", "OrdersReader"),
+        (f"/{CONNECT_ROLE.partition('role/')[2].rpartition('/')[0]}/", "AWSServiceRoleForAmazonConnect_x"),
+    ):
+        world.client("iam").create_role(Path=path, RoleName=name, AssumeRolePolicyDocument=json.dumps(_BY_ACCOUNT))
     arns = {f"{name}Key": arn for name, arn in world.keys.items()}
     resolver = Resolver(template, PARAMETERS, arns=arns)
     resources = resolver.resources()
@@ -209,6 +213,8 @@ def healthy(template: Template) -> World:
     resources = Resolver(template, PARAMETERS, arns=arns | {"StreamMapping": _mapping_arn(mapping)}).resources()
     _make_policies(world, resources)
     _make_firehose(world, resources)
+    _make_alarms(world)
+    _make_catalog(world)
     _make_connect(world)
     return world
 
@@ -332,6 +338,35 @@ def _make_firehose(world: World, resources: dict[str, Any]) -> None:
         ExtendedS3DestinationConfiguration=s3,
     )
     world.resources["ArchiveStream"] = properties["DeliveryStreamName"]
+
+
+def _make_alarms(world: World) -> None:
+    """Make what the nested stack for monitoring has: a topic that somebody hears, and two of its alarms."""
+    sns, cloudwatch = world.client("sns"), world.client("cloudwatch")
+    allow = {"Effect": "Allow", "Principal": {"Service": "cloudwatch.amazonaws.com"}}
+    uses = {**allow, "Sid": "AlarmsEncrypt", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": "*"}
+    key = world.client("kms").create_key(Policy=json.dumps({"Version": "2012-10-17", "Statement": [uses]}))
+    world.keys["Alarm"] = key["KeyMetadata"]["Arn"]
+    topic = sns.create_topic(Name="ctr-fanout-alarms", Attributes={"KmsMasterKeyId": world.keys["Alarm"]})["TopicArn"]
+    publishes = {**allow, "Sid": "AlarmsPublish", "Action": "sns:Publish", "Resource": topic}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [publishes]})
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+    sns.subscribe(TopicArn=topic, Protocol="sms", Endpoint="+447700900123")
+    world.resources["AlarmTopic"] = topic
+    for logical, name in (("LateAlarm", "ctr-fanout late"), ("SilentAlarm", "ctr-fanout silent")):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name, Namespace="AWS/Lambda", MetricName="IteratorAge", Statistic="Maximum", Period=60,
+            EvaluationPeriods=1, Threshold=1, ComparisonOperator="GreaterThanThreshold", AlarmActions=[topic],
+        )  # fmt: skip
+        world.resources[logical] = name
+
+
+def _make_catalog(world: World) -> None:
+    glue, where = world.client("glue"), f"s3://{world.bucket}/departments/orders/contact_record/"
+    glue.create_database(DatabaseInput={"Name": "ctr_fanout"})
+    table = {"Name": "orders_contact_record", "StorageDescriptor": {"Location": where}}
+    glue.create_table(DatabaseName="ctr_fanout", TableInput=table)
+    world.resources["Database"] = "ctr_fanout"
 
 
 def _make_connect(world: World) -> None:

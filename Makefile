@@ -11,7 +11,7 @@ export UV_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/pyt
 export SAM_CLI_TELEMETRY := 0
 RUN := .venv/bin/
 SAM := .venvs/sam/bin/sam
-COGGED := template.yaml templates/monitoring.yaml templates/analysis.yaml README.md docs/grants.md docs/grants-rows.md docs/service-control-policy.md docs/doctor.md docs/protection.md docs/analysis.md docs/cost.md
+COGGED := template.yaml templates/monitoring.yaml templates/analysis.yaml README.md docs/grants.md docs/grants-rows.md docs/service-control-policy.md docs/doctor.md docs/protection.md docs/analysis.md docs/cost.md docs/sam.md
 
 .PHONY: help
 help: ## show this list
@@ -114,6 +114,10 @@ check: setup ## lint, types, import rules, template, generated blocks, lock
 test: setup ## all tests, the deployed function on the emulator among them
 	$(RUN)python -m tests
 
+.PHONY: sam
+sam: setup ## every command of docs/sam.md as printed, by a SAM CLI without our Makefile; needs a container engine
+	$(RUN)python -m pytest -q tests/sam
+
 .PHONY: fuzz
 fuzz: .venvs/fuzz/.synced ## a coverage-guided run (TARGET=decode, event, pattern or routes; SECONDS_OF_FUZZING=60)
 	PYTHONPATH=.:src .venvs/fuzz/bin/python -m tests.fuzz $(or $(TARGET),decode) $(or $(SECONDS_OF_FUZZING),60)
@@ -129,12 +133,12 @@ bench: build ## throughput, memory and imports; writes docs/benchmarks.md and be
 # --- deploy it -------------------------------------------------------------------------------------------
 
 .PHONY: build
-build: setup ## the Lambda bundle, below .aws-sam/ (ARCHITECTURE=arm64 for the other one)
+build: setup ## the Lambda bundle, below .aws-sam/
 	$(SAM) build
 
 .PHONY: deploy
-deploy: build ## deploy to AWS (ENVIRONMENT=prod PARAMETERS="MappingEnabled=false ...")
-	$(SAM) deploy --config-env $(or $(ENVIRONMENT),default) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+deploy: build ## deploy to AWS (ENVIRONMENT=prod REGION=... PARAMETERS="MappingEnabled=false ...", YES=1 asks nothing)
+	@$(RUN)python -m local.sam_deploy $(or $(ENVIRONMENT),default) $(PARAMETERS) $(if $(REGION),--region $(REGION)) $(if $(YES),--yes)
 
 .PHONY: clean
 clean: ## remove everything that is not committed and can be made again

@@ -6,12 +6,14 @@ and sets them through the service's own API, so that what runs is what the templ
 
 import fcntl
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from cli.reconcile import Target
 from local.emulator import ROOT, Emulator
@@ -19,7 +21,9 @@ from routing.lambda_event import ACCOUNT, REGION
 from routing.table.routes import RouteTable, logical_id
 
 STACK = "ctr-fanout"
+BUILT = ROOT / ".aws-sam" / "build" / "template.yaml"
 SAM = ROOT / ".venvs" / "sam" / "bin" / "sam"
+_NO_ENDPOINT = re.compile(r"^( +(?:AWS_ENDPOINT_URL|EndpointUrl): )(?:''|\"\")$", re.MULTILINE)
 _BUCKET_OF_BUNDLES = "sam-artifacts"
 
 
@@ -91,11 +95,12 @@ def build() -> None:
         )
 
 
-def deploy(emulator: Emulator, **parameters: str) -> Deployed:
+def deploy(emulator: Emulator, endpoint: str = "", **parameters: str) -> Deployed:
     """Deploy the bundle that `build` has made.
 
     Args:
         emulator: Where to.
+        endpoint: Where the functions find it; by default its own address.
         parameters: Of the template, besides those of samconfig.toml's table `local`.
 
     Raises:
@@ -106,11 +111,38 @@ def deploy(emulator: Emulator, **parameters: str) -> Deployed:
     )
     overrides = {"StreamMode": "PROVISIONED", "ShardCount": "2", "MappingEnabled": "false"}
     overrides["MaximumRetryAttempts"] = "5"  # nobody waits for ten thousand on a laptop
-    overrides |= {"EndpointUrl": emulator.url, **parameters}
+    overrides |= parameters
     command = [str(SAM), "deploy", "--config-env", "local", "--parameter-overrides"]
-    with _bundle_locked(fcntl.LOCK_SH):
-        _run([*command, *(f"{name}={value}" for name, value in overrides.items())], emulator.environ)
+    command += [f"{name}={value}" for name, value in overrides.items()]
+    with _bundle_locked(fcntl.LOCK_SH), _for_emulator(endpoint or emulator.url) as template:
+        # SAM looks for samconfig.toml beside the template.
+        files = ["--template-file", str(template), "--config-file", str(ROOT / "samconfig.toml")]
+        _run([*command, *files], emulator.environ)
     return Deployed(_resources(emulator, STACK), parameters.get("ExistingStreamKeyArn", ""))
+
+
+@contextmanager
+def _for_emulator(endpoint: str) -> Iterator[Path]:
+    """Write the built template with an address in the place of AWS's own, for as long as it is deployed."""
+    # Beside the built one, since it names the bundle by relative paths.
+    file = BUILT.with_name(f"emulator-{os.getpid()}.yaml")
+    file.write_text(with_endpoint(BUILT.read_text(), endpoint))
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def with_endpoint(built: str, endpoint: str) -> str:
+    """Return a built template whose functions find AWS at an address.
+
+    Raises:
+        DeploymentError: It has no empty `AWS_ENDPOINT_URL` to fill in.
+    """
+    filled, count = _NO_ENDPOINT.subn(rf"\g<1>{endpoint}", built)
+    if not count:
+        raise DeploymentError("the built template: expected an empty AWS_ENDPOINT_URL to fill in")
+    return filled
 
 
 @contextmanager

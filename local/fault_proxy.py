@@ -1,6 +1,6 @@
 """A proxy between the deployed function and the emulator that lets chosen requests go wrong.
 
-The function finds it by `EndpointUrl`; everybody else talks to the emulator itself.
+The function finds it as its endpoint; everybody else talks to the emulator itself.
 """
 
 import http.client

@@ -116,7 +116,7 @@ def main(minutes: float) -> int:
     build()
     with emulator() as running, fault_proxy(running, faults.decide) as url:
         operator = f"arn:aws:iam::{ACCOUNT}:role/Operator"
-        deployed = deploy(running, EndpointUrl=url, ReplayOperators=operator, MaximumRetryAttempts="100")
+        deployed = deploy(running, url, ReplayOperators=operator, MaximumRetryAttempts="100")
         list(mend(running, deployed))
         source = EventSource(running.client, deployed.mapping)
         source.between = lambda: let_claims_run_out(running, deployed)

@@ -56,7 +56,7 @@ def _flattened(template: Template, folder: Path) -> Template:
     """Put the resources of nested stacks into the template.
 
     A parameter of a nested stack has the name of the parameter or resource that fills it, so that nothing in it has
-    to be rewritten.
+    to be rewritten, or it is a constant.
 
     Raises:
         ValueError: A parameter is filled by something else.
@@ -68,9 +68,14 @@ def _flattened(template: Template, folder: Path) -> Template:
         nested = _decoded(folder / stack["Properties"]["TemplateURL"])
         given = stack["Properties"]["Parameters"]
         fills = {one: [{"Ref": one}, {"Fn::Join": [",", {"Ref": one}]}] for one in nested["Parameters"]}
-        if given.keys() != fills.keys() or any(given[one] not in fills[one] for one in fills):
+        constants = {one: value for one, value in given.items() if isinstance(value, str)}
+        if given.keys() != fills.keys() or any(given[one] not in fills[one] for one in fills.keys() - constants.keys()):
             raise ValueError(f"{name}: expected each parameter filled by what has its name")
+        template["Parameters"] |= {one: {"Type": "String", "Default": value} for one, value in constants.items()}
         del template["Resources"][name]
+        for resource in template["Resources"].values():
+            waits = resource.get("DependsOn", [])
+            resource["DependsOn"] = [one for one in ([waits] if isinstance(waits, str) else waits) if one != name]
         template["Conditions"] |= nested["Conditions"]
         for logical_id, resource in nested["Resources"].items():
             template["Resources"][logical_id] = _on_condition(template, resource, stack.get("Condition"))

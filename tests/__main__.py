@@ -21,7 +21,7 @@ _PARTS: Mapping[str, Sequence[str]] = {
     "deployed": ["tests/e2e", f"--ignore={_FAULTS}"],
     "deployed, amid faults": [_FAULTS],
     "faults in process": ["tests/faults"],
-    "everything else": ["tests", "--ignore=tests/e2e", "--ignore=tests/faults"],
+    "everything else": ["tests", "--ignore=tests/e2e", "--ignore=tests/faults", "--ignore=tests/sam"],
 }
 _SECONDS_BETWEEN_REPORTS = 30
 _SECONDS_BETWEEN_LOOKS = 0.2

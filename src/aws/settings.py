@@ -54,6 +54,11 @@ def key_variable(key: str) -> str:
     return f"KEY_ARN_{key.upper().replace('-', '_')}"
 
 
+def is_placeholder(key_arn: str) -> bool:
+    """Return True for what is no ARN of a key: SAM's local runtime fills in such, and no deployment does."""
+    return not _KEY_ARN.fullmatch(key_arn)
+
+
 def read_settings(environ: Mapping[str, str], table: RouteTable, *, needs_mapping: bool = False) -> Settings:
     """Read the settings for a route table.
 

@@ -1,6 +1,7 @@
-"""Commands to plan or change a stack: `template` and `cost`."""
+"""Commands to plan, change or try a stack: `template`, `cost` and `env`."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.shared import RoutesFile, fail, refuse, table_of
+from cli.shared import Profile, Region, RoutesFile, fail, refuse, session_of, table_of
+from cli.stack_function import StackFunctionError, name_of
 from cost import estimate
 from infrastructure.refresh import refresh
 from routing.errors import ConfigurationError
@@ -79,3 +81,25 @@ def cost(
         shown.add_row("together", "", "", f"{estimate.total(items):,.2f}", style="bold")
         Console(width=120, highlight=False).print(shown)
     typer.echo(f"prices of {label}; an estimate: check the prices before you rely on it")
+
+
+@app.command("env")
+def env_(
+    *,
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Print the deployed function's environment for `sam local invoke --env-vars`; docs/sam.md shows it.
+
+    With it the function on this machine reads and writes what the deployed one does.
+    """
+    session = session_of(region, profile)
+    try:
+        name = name_of(stack, session.client, "FanOutFunction", "deploy the stack first")
+    except StackFunctionError as err:
+        fail(str(err))
+    configuration = session.client("lambda").get_function_configuration(FunctionName=name)
+    variables = dict(configuration["Environment"]["Variables"])
+    variables["AWS_ENDPOINT_URL"] = os.environ.get("AWS_ENDPOINT_URL", "")
+    typer.echo(json.dumps({"Parameters": variables}, indent=2))

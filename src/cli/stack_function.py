@@ -15,8 +15,8 @@ class StackFunctionError(Exception):
     """The function cannot be asked, or refuses the request."""
 
 
-def function_of(stack: str, client: Callable[..., Any], logical_id: str, cure: str) -> Ask:
-    """Return what asks a function of a stack.
+def name_of(stack: str, client: Callable[..., Any], logical_id: str, cure: str) -> str:
+    """Return the name of a function of a stack.
 
     Args:
         stack: Its name.
@@ -32,7 +32,22 @@ def function_of(stack: str, client: Callable[..., Any], logical_id: str, cure: s
     except ClientError as err:
         code = err.response["Error"]["Code"]
         raise StackFunctionError(f"stack {stack!r}: expected {logical_id}, got {code}; {cure}") from None
-    name = resource["StackResourceDetail"]["PhysicalResourceId"]
+    return str(resource["StackResourceDetail"]["PhysicalResourceId"])
+
+
+def function_of(stack: str, client: Callable[..., Any], logical_id: str, cure: str) -> Ask:
+    """Return what asks a function of a stack.
+
+    Args:
+        stack: Its name.
+        client: Makes boto3 clients.
+        logical_id: The function's, in the template.
+        cure: How to have one, if the stack has none.
+
+    Raises:
+        StackFunctionError: The stack has none.
+    """
+    name = name_of(stack, client, logical_id, cure)
     # The function may take a quarter of an hour; asked again by the SDK, two would run at once.
     functions = client("lambda", config=Config(read_timeout=910, retries={"total_max_attempts": 1}))
 

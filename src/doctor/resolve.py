@@ -155,13 +155,15 @@ class Resolver:
         resolved = {name: self._resolve(below) for name, below in value.items()}
         return {name: below for name, below in resolved.items() if below is not _NO_VALUE}
 
-    def _function(self, name: str, argument: Any) -> Any:  # noqa: ANN401, C901, PLR0911 - JSON; one line per function
+    def _function(self, name: str, argument: Any) -> Any:  # noqa: ANN401, C901, PLR0911, PLR0912 - JSON; one line per function
         match name:
             case "GetAtt":
                 logical_id, _, attribute = (argument if isinstance(argument, str) else ".".join(argument)).partition(
                     "."
                 )
                 self._require(logical_id)
+                if attribute == "AssociationId":
+                    return f"association-of-{logical_id}"  # only a tag says it
                 if attribute != "Arn":
                     raise ResolveError(f"{logical_id}: the attribute {attribute} is not known here")
                 return self.arn(logical_id)

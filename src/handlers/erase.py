@@ -6,10 +6,12 @@ from typing import Any
 
 from aws.invocation import Invocation, LambdaContext
 from aws.route_file import shipped_routes
+from handlers.preview import is_preview, refuse_preview
 from handlers.wiring import Erase
 from operations.erase.request import read_erasure
 
-_erase = Erase(os.environ, shipped_routes())
+_table = shipped_routes()
+_erase = refuse_preview if is_preview(os.environ, _table) else Erase(os.environ, _table)
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, Any]:

@@ -4,9 +4,11 @@ import os
 
 from aws.invocation import Invocation, LambdaContext
 from aws.route_file import shipped_routes
+from handlers.preview import is_preview, refuse_preview
 from handlers.wiring import GrantCheck
 
-_grant_check = GrantCheck(os.environ, shipped_routes())
+_table = shipped_routes()
+_grant_check = refuse_preview if is_preview(os.environ, _table) else GrantCheck(os.environ, _table)
 
 
 def handler(event: object, context: LambdaContext) -> dict[str, str]:  # noqa: ARG001 - a schedule says nothing

@@ -6,10 +6,12 @@ from typing import Any
 
 from aws.invocation import Invocation, LambdaContext
 from aws.route_file import shipped_routes
+from handlers.preview import is_preview, refuse_preview
 from handlers.wiring import Replay
 from operations.replay.request import read_request
 
-_replay = Replay(os.environ, shipped_routes())
+_table = shipped_routes()
+_replay = refuse_preview if is_preview(os.environ, _table) else Replay(os.environ, _table)
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from infrastructure.pages import analysis as analysis_page
 from infrastructure.pages import grants as grants_page
 from infrastructure.pages import protection as protection_page
 from infrastructure.pages import readme as docs
+from infrastructure.pages import sam as sam_page
 
 __all__ = [
     "Path",
@@ -46,6 +47,7 @@ __all__ = [
     "protection_page",
     "results_key_statements",
     "role_policies",
+    "sam_page",
     "service_control_policies",
     "table",
     "tables",

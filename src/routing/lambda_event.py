@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 ACCOUNT = "111122223333"
@@ -11,6 +12,8 @@ STREAM_ARN = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/ctr-fanout"
 SHARD_ID = "shardId-000000000000"
 FIRST_SEQUENCE_NUMBER = 49651069415459828167084584974714785136462334983055343634
 _ARRIVED_AT = 1772413962.881
+# What `sam local generate-event kinesis get-records` writes in the place of a stream.
+_NO_STREAM = re.compile(r"arn:[a-z0-9-]+:kinesis:EXAMPLE")
 
 type Event = dict[str, Any]
 
@@ -68,11 +71,27 @@ def event_in(data: bytes) -> tuple[Event, bool]:
     """
     document = _json_or_none(data)
     if isinstance(document, dict) and "Records" in document:
-        return document, True
+        return with_real_stream(document), True
     lines = [line for line in data.splitlines() if line.strip()]
     if document is None and len(lines) > 1 and _json_or_none(lines[0]) is not None:
         return event_of_documents(lines), False
     return event_of_documents([data]), False
+
+
+def with_real_stream(event: Mapping[str, object]) -> Event:
+    """Return an event whose stream, if `sam local generate-event` has left it open, is that of the samples."""
+    records = event.get("Records")
+    if not isinstance(records, list):
+        return dict(event)
+
+    def named(record: object) -> object:
+        if not isinstance(record, dict):
+            return record
+        arn = record.get("eventSourceARN")
+        is_open = isinstance(arn, str) and _NO_STREAM.fullmatch(arn) is not None
+        return {**record, "eventSourceARN": STREAM_ARN} if is_open else record
+
+    return {**event, "Records": [named(record) for record in records]}
 
 
 def _json_or_none(data: bytes) -> object:

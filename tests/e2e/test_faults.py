@@ -66,7 +66,7 @@ def faulty() -> Iterator[tuple[Stack, Faults]]:
     with emulator() as running, fault_proxy(running, faults.decide) as url:
         deployed = deploy(
             running,
-            EndpointUrl=url,
+            endpoint=url,
             ReplayOperators=role_arn("ReplayOperator"),
             MaximumRetryAttempts="12",
             BatchSize="7",

@@ -34,7 +34,7 @@ _PROPERTIES: Mapping[str, set[str]] = {
     "AWS::Kinesis::Stream": {"Name", "RetentionPeriodHours", "ShardCount", "StreamEncryption", "StreamModeDetails"},
     "AWS::DynamoDB::Table": {
         "AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "KeySchema", "PointInTimeRecoverySpecification",
-        "TableName", "TimeToLiveSpecification",
+        "TableName", "Tags", "TimeToLiveSpecification",
     },
     "AWS::Lambda::Function": {
         "Architectures", "Code", "Description", "Environment", "FunctionName", "Handler", "LoggingConfig", "MemorySize",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
-from bundle import SERVICES, main
+from bundle import SERVICES, trim
 
 
 def test_trimming_a_bundle_leaves_the_cache_that_it_is_linked_from(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_trimming_a_bundle_leaves_the_cache_that_it_is_linked_from(tmp_path: Pat
     os.link(cached, data / "endpoints.json")
     before = cached.read_text()
 
-    main(bundle)
+    trim(bundle)
 
     assert cached.read_text() == before
     (partition,) = json.loads((data / "endpoints.json").read_text())["partitions"]

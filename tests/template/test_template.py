@@ -1,6 +1,7 @@
 """The template: what keeps records from being lost, read by the wrong people, or delivered twice."""
 
 import hashlib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -132,6 +133,61 @@ def test_checkpoint_rows_expire_by_the_attribute_that_the_function_writes(resour
     table = resources["CheckpointTable"]["Properties"]
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     assert table["KeySchema"] == [{"AttributeName": "shard", "KeyType": "HASH"}]
+
+
+def _comes_after(template: Template, late: str, early: str) -> bool:
+    """Return True if CloudFormation makes a resource after another, by references and DependsOn."""
+    waits: dict[str, set[str]] = {}
+    for name, resource in template["Resources"].items():
+        text = json.dumps(resource)
+        named = {other for other in template["Resources"] if re.search(rf'["{{]{other}["}}.]', text)}
+        waits[name] = named - {name}
+    reached, left = set(), {late}
+    while left:
+        reached |= left
+        left = set().union(*(waits[name] for name in left)) - reached
+    return early in reached
+
+
+@pytest.mark.parametrize(
+    "late", ["ConnectContactRecords", "ConnectAgentEvents", "GrantCheckSchedule", "CheckpointTable"]
+)
+def test_first_deployment_that_fails_can_be_rolled_back(late: str) -> None:
+    """What puts objects into the bucket, and the table that is protected from deletion, come after what may fail."""
+    template = _written()
+    early = [
+        "FanOutFunction",
+        "StreamMapping",
+        "GrantCheckFunction",
+        "BucketPolicy",
+        "MonitoringStack",
+        "AnalysisStack",
+    ]
+    assert [name for name in early if not _comes_after(template, late, name)] == []
+
+
+def test_table_comes_after_connect_and_one_association_after_the_other() -> None:
+    template = _written()
+    assert _comes_after(template, "CheckpointTable", "ConnectAgentEvents")
+    assert _comes_after(template, "ConnectAgentEvents", "ConnectContactRecords")
+    assert not any(
+        _comes_after(template, name, "CheckpointTable") for name in template["Resources"] if name != "CheckpointTable"
+    )
+
+
+def _written() -> Template:
+    """Return template.yaml as it is written, its nested stacks not put in."""
+    raw, problems = decode(str(TEMPLATE))
+    assert not problems
+    written: Template = json.loads(json.dumps(raw, default=str))
+    return written
+
+
+def test_every_parameter_has_a_description_and_none_is_for_an_emulator() -> None:
+    parameters = _written()["Parameters"]
+    assert [name for name, one in parameters.items() if not one.get("Description")] == []
+    assert [name for name, one in parameters.items() if "Default" not in one] == []
+    assert [name for name, one in parameters.items() if "emulator" in one["Description"]] == []
 
 
 def test_function_waits_for_every_grant(template: Template) -> None:

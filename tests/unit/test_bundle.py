@@ -3,11 +3,14 @@
 import gzip
 import json
 import os
+import platform
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
-from bundle import SERVICES, trim
+from bundle import SERVICES, architecture_of, trim
 
 
 def test_trimming_a_bundle_leaves_the_cache_that_it_is_linked_from(tmp_path: Path) -> None:
@@ -29,3 +32,27 @@ def test_trimming_a_bundle_leaves_the_cache_that_it_is_linked_from(tmp_path: Pat
     assert set(partition["services"]) == SERVICES
     assert {folder.name for folder in data.iterdir() if folder.is_dir()} == SERVICES
     assert (data / "s3" / "service-2.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
+def test_architecture_is_the_one_that_the_template_deploys(tmp_path: Path, architecture: str) -> None:
+    template = tmp_path / "template.yaml"
+    shipped = (Path(__file__).parents[2] / "template.yaml").read_text()
+    template.write_text(shipped.replace("Architectures: [x86_64]", f"Architectures: [{architecture}]"))
+    assert architecture_of(template) == architecture
+
+
+@pytest.mark.parametrize("line", ["    Architectures: [!Ref Architecture]", "    Architectures: [i386]", ""])
+def test_template_that_does_not_say_it_as_a_constant_is_refused(tmp_path: Path, line: str) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text(f"Globals:\n  Function:\n{line}\n")
+    with pytest.raises(SystemExit, match=r"expected Architectures: \[x86_64\] or \[arm64\] once"):
+        architecture_of(template)
+
+
+@pytest.mark.parametrize(("machine", "expected"), [("x86_64", "x86_64"), ("aarch64", "arm64")])
+def test_build_container_has_no_template_and_builds_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, expected: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert architecture_of(tmp_path / "template.yaml") == expected

@@ -63,7 +63,8 @@ def test_messages_hold_measures_and_never_a_value(path: Path) -> None:
 def test_only_the_telemetry_writes_logs_and_nobody_prints(path: Path) -> None:
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     printed = [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
-    assert printed == []
+    # What `sam local invoke` shows of a sample, on a machine without AWS; tests/unit/handlers/test_preview.py holds it there.
+    assert printed == [] or path.name == "preview.py"
     if path.name != "telemetry.py":
         assert "ogger" not in path.read_text().replace("loggers of the SDK", "")
 

@@ -62,12 +62,15 @@ def _flattened(template: Template, folder: Path) -> Template:
         ValueError: A parameter is filled by something else.
     """
     outputs: dict[str, Any] = {}
+    stacks = [name for name, one in template["Resources"].items() if one["Type"] == "AWS::CloudFormation::Stack"]
     for name, stack in list(template["Resources"].items()):
         if stack["Type"] != "AWS::CloudFormation::Stack":
             continue
         nested = _decoded(folder / stack["Properties"]["TemplateURL"])
         given = stack["Properties"]["Parameters"]
         fills = {one: [{"Ref": one}, {"Fn::Join": [",", {"Ref": one}]}] for one in nested["Parameters"]}
+        for one, allowed in fills.items():  # or what another nested stack makes under that name
+            allowed += [{"Fn::GetAtt": [other, f"Outputs.{one}"]} for other in stacks]
         constants = {one: value for one, value in given.items() if isinstance(value, str)}
         if given.keys() != fills.keys() or any(given[one] not in fills[one] for one in fills.keys() - constants.keys()):
             raise ValueError(f"{name}: expected each parameter filled by what has its name")
@@ -76,10 +79,10 @@ def _flattened(template: Template, folder: Path) -> Template:
         for resource in template["Resources"].values():
             waits = resource.get("DependsOn", [])
             resource["DependsOn"] = [one for one in ([waits] if isinstance(waits, str) else waits) if one != name]
-        template["Conditions"] |= nested["Conditions"]
+        template["Conditions"] |= nested.get("Conditions", {})
         for logical_id, resource in nested["Resources"].items():
             template["Resources"][logical_id] = _on_condition(template, resource, stack.get("Condition"))
-        outputs |= {f"{name}.Outputs.{one}": output["Value"] for one, output in nested["Outputs"].items()}
+        outputs |= {f"{name}.Outputs.{one}": output["Value"] for one, output in nested.get("Outputs", {}).items()}
     flat: Template = _with_outputs(template, outputs)
     return flat
 

@@ -15,7 +15,7 @@ from routing.errors import ConfigurationError
 from routing.table.reader import load_routes
 from routing.table.routes import RouteTable
 
-_TEMPLATES = ("template.yaml", "templates/monitoring.yaml", "templates/analysis.yaml")
+_TEMPLATES = ("template.yaml", "templates/monitoring.yaml", "templates/analysis.yaml", "templates/latest.yaml")
 _ROUTES = "src/routing/routes.toml"
 
 

@@ -17,6 +17,10 @@ _ASK = (
     "athena:BatchGetQueryExecution athena:ListQueryExecutions athena:GetQueryResults athena:GetQueryResultsStream "
     "athena:GetNamedQuery athena:ListNamedQueries athena:BatchGetNamedQuery"
 )
+_LIST = "athena:ListWorkGroups athena:ListDataCatalogs athena:ListEngineVersions"
+_BROWSE = (
+    "athena:GetDataCatalog athena:ListDatabases athena:GetDatabase athena:ListTableMetadata athena:GetTableMetadata"
+)
 _LOOK_UP = "glue:GetDatabase glue:GetTable glue:GetTables glue:GetPartitions"
 
 
@@ -116,10 +120,18 @@ class _Watch(Parts):
         yield section.may_not(analyst, self.plain(_ASK, theirs, f"workgroup {other.name}"), "in no other")
         rest = "athena:UpdateWorkGroup athena:DeleteWorkGroup athena:CreateNamedQuery athena:DeleteNamedQuery"
         yield section.may_not(analyst, self.plain(rest, mine, f"workgroup {route.name}"), "and changes nothing of it")
+        yield section.may(analyst, self.plain(_LIST, "*", "names of workgroups"), "finds its workgroup in the console")
+        ours, federated = (stack.here("athena", f"datacatalog/{name}") for name in ("AwsDataCatalog", "another"))
+        yield section.may(analyst, self.plain(_BROWSE, ours, "the data catalog"), "and the tables that Glue shows it")
+        change = "athena:UpdateDataCatalog athena:DeleteDataCatalog athena:UpdateWorkGroup"
+        yield section.may_not(analyst, self.plain(change, ours, "the data catalog"), "and changes nothing of it")
+        yield section.may_not(analyst, self.plain(_BROWSE, federated, "another data catalog"), "no other catalog")
         database = stack.name.replace("-", "_")
-        places = ["catalog", f"database/{database}"]
+        places = ["catalog", "database/default", f"database/{database}"]
         places += [
-            f"table/{database}/{name}{view}" for _, name in tables_of(route, self.table) for view in ("", "_latest")
+            f"table/{database}/{name}{view}"
+            for _, name in tables_of(route, self.table)
+            for view in ("", "_lines", "_latest")
         ]
         for place in places:
             yield section.may(analyst, self._catalog(_LOOK_UP, place), "finds its tables")

@@ -77,6 +77,8 @@ SENTENCES: dict[str, str] = {
     "ArchiveList": "and list names there",
     "ArchiveDecrypt": "and decrypt with its key, which has to admit them as well",
     "QueryWorkGroup": "queries in the workgroup of the route",
+    "ListWorkGroups": "lists names of workgroups, which have no ARN to allow: what the console shows first",
+    "BrowseCatalog": "browses the data catalog; what Glue does not show it stays hidden",
     "LookUpTables": "finds the tables of the route",
     "UseResultsKey": "uses the key of results, for this workgroup; the key has to admit the reader as well",
     # denials

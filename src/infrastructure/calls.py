@@ -14,6 +14,7 @@ from infrastructure.analysis.resources import (
     analysis,
     analysis_outputs,
     analysis_outputs_of_stack,
+    latest_views,
     results_key_statements,
     work_groups,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "json",
     "key_changed",
     "keys",
+    "latest_views",
     "matrix",
     "operators_policy",
     "protection_page",

@@ -1,12 +1,13 @@
 """The schema of a kind of record -> the columns that a route's table has, after the route's protection.
 
-A tree of names: a leaf is a type, an array has the one key `*`. Names keep Connect's spelling; Glue's are
-lower case, and Athena finds them whatever the case.
+A tree of names: a leaf is a type, an array has the one key `*`. Names keep Connect's spelling.
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ STRING = "string"
 # What stands for a value of each type in the record that a route's rules are tried on.
 _EXAMPLES: Mapping[str, object] = {STRING: "text of some length", "bigint": 1, "double": 1.5, "boolean": True}
 _JSON_EXAMPLE = {"any": "text of some length"}
-_HIVE = {STRING: "string", JSON: "string"}
+_GLUE = {JSON: "string"}
 _ATHENA = {STRING: "varchar", JSON: "varchar"}
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def version() -> int:
@@ -57,22 +59,49 @@ def columns_of(route: Route, kind: Kind) -> dict[str, Tree]:
     return shown | ({SEALED: STRING} if protection.seals else {})
 
 
-def hive_type(tree: Tree) -> str:
-    """Write a type as Glue does, e.g. `struct<arn:string,tags:array<string>>`."""
-    if isinstance(tree, str):
-        return _HIVE.get(tree, tree)
-    if _ELEMENT in tree:
-        return f"array<{hive_type(tree[_ELEMENT])}>"
-    return f"struct<{','.join(f'{name.lower()}:{hive_type(below)}' for name, below in tree.items())}>"
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a view, read from the line of a record.
+
+    Attributes:
+        name: e.g. `queue_name`.
+        path: Of the field, e.g. `("Queue", "Name")`.
+        type: `string`, `bigint`, `double`, `boolean`, or `json`: an array or an object, as text.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    type: str
+
+    @property
+    def glue_type(self) -> str:
+        """Its type as Glue spells it."""
+        return _GLUE.get(self.type, self.type)
+
+    @property
+    def athena_type(self) -> str:
+        """Its type as Athena's SQL spells it."""
+        return _ATHENA.get(self.type, self.type)
 
 
-def athena_type(tree: Tree) -> str:
-    """Write a type as Athena's SQL does, e.g. `row("arn" varchar, "tags" array(varchar))`."""
-    if isinstance(tree, str):
-        return _ATHENA.get(tree, tree)
-    if _ELEMENT in tree:
-        return f"array({athena_type(tree[_ELEMENT])})"
-    return f"row({', '.join(f'{name.lower()} {athena_type(below)}' for name, below in tree.items())})"
+def flat(columns: Mapping[str, Tree], above: tuple[str, ...] = ()) -> Iterator[Column]:
+    """Yield a column for each field that is no object; an array is one column."""
+    for name, tree in columns.items():
+        path = (*above, name)
+        if isinstance(tree, str):
+            yield Column(column_name(path), path, tree)
+        elif _ELEMENT in tree:
+            yield Column(column_name(path), path, JSON)
+        else:
+            yield from flat(tree, path)
+
+
+def column_name(path: tuple[str, ...]) -> str:
+    """Return the name of a field's column: its path in snake case, as in Connect's own analytics data lake.
+
+    Source: https://docs.aws.amazon.com/connect/latest/adminguide/data-lake.html
+    """
+    return "_".join(_WORDS.sub("_", name).lower() for name in path)
 
 
 def paths_in(tree: Tree, path: FieldPath = ()) -> Iterator[FieldPath]:

@@ -12,7 +12,7 @@ from aws.invocation import Invocation
 from aws.route_file import shipped_routes
 from doctor.resolve import Resolver
 from handlers.wiring import FanOut
-from infrastructure.analysis.queries import latest_sql
+from infrastructure.analysis.queries import latest_sql, view_sql
 from local.traffic import Traffic
 from local.translate import Template, translated
 from routing.lambda_event import event_of_documents
@@ -68,7 +68,8 @@ def lake(sent: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -
             columns = columns_of(route, kind)
             if not columns or not (folder / route.prefix / kind).exists():
                 continue
-            made.add_table(name, f"{route.prefix}/{kind}/", columns)
-            if (view := latest_sql(kind, columns, name)) is not None:
-                made.add_view(f"{name}_latest", view)
+            made.add_lines(f"{name}_lines", f"{route.prefix}/{kind}/")
+            made.add_view(name, view_sql(columns, f"{name}_lines"))
+            if (latest := latest_sql(kind, columns, name)) is not None:
+                made.add_view(f"{name}_latest", latest)
     return made

@@ -12,7 +12,7 @@ from routing.model import Kind
 from routing.protection.paths import show_path
 from routing.stages.decode import Decoder
 from routing.table.routes import Route
-from schema.columns import athena_type, columns_of, fields_of, hive_type, misfits, paths_in
+from schema.columns import columns_of, fields_of, flat, misfits, paths_in
 from schema.known_fields import is_known
 from tests.builders import ROUTES, table
 
@@ -82,7 +82,23 @@ def test_rules_of_a_route_shape_its_columns(rules: str, path: tuple[str, ...], e
     assert found == expected
 
 
-def test_types_are_written_as_glue_and_athena_do() -> None:
-    tree: Any = {"ARN": "string", "Tags": {"*": "string"}, "More": "json", "Count": "bigint"}
-    assert hive_type(tree) == "struct<arn:string,tags:array<string>,more:string,count:bigint>"
-    assert athena_type(tree) == "row(arn varchar, tags array(varchar), more varchar, count bigint)"
+def test_columns_are_flat_and_named_as_in_connects_data_lake() -> None:
+    tree: Any = {
+        "AgentARN": "string",
+        "Queue": {"EnqueueTimestamp": "string", "Duration": "bigint"},
+        "Tags": {"*": "string"},
+    }
+    shown = [(column.name, column.path, column.glue_type, column.athena_type) for column in flat(tree)]
+    assert shown == [
+        ("agent_arn", ("AgentARN",), "string", "varchar"),
+        ("queue_enqueue_timestamp", ("Queue", "EnqueueTimestamp"), "string", "varchar"),
+        ("queue_duration", ("Queue", "Duration"), "bigint", "bigint"),
+        ("tags", ("Tags",), "string", "varchar"),
+    ]
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_no_two_fields_have_one_column(kind: Kind) -> None:
+    names = [column.name for column in flat(fields_of(kind))]
+    assert len(names) == len(set(names))
+    assert not {"record", "object", "day"} & set(names)

@@ -162,7 +162,11 @@ def _of_statements(  # noqa: C901 - one element of a statement after the other
                     if re.search(r"[*?]", value) and not any(re.fullmatch(form, value) for form in allowed):
                         yield f"{where}: the condition {value!r} is wider than a prefix"
             for value in _listed(one.get("Resource", one.get("NotResource", []))):
-                is_all = value == "*" and (attached.name.endswith("Key") or where in _EVERYTHING)
+                is_all = value == "*" and (
+                    attached.name.endswith("Key")
+                    or where in _EVERYTHING
+                    or where.endswith("QueryPolicy.ListWorkGroups")
+                )
                 if re.search(r"[*?]", value) and not is_all and not any(re.fullmatch(form, value) for form in allowed):
                     yield f"{where}: the resource {value!r} is wider than a prefix"
 

@@ -7,6 +7,7 @@ import pytest
 
 from aws.route_file import shipped_routes
 from grants.policy import Answer
+from routing.table.routes import logical_id
 from tests.grants.cases import Cases
 from tests.grants.mutants import Statement, detached, mutants
 from tests.grants.proof import decide_by_doctor
@@ -78,7 +79,7 @@ def test_matrix_is_as_large_as_what_it_speaks_of(every_setting: dict[str, Cases]
 
 
 def test_no_wildcard_but_where_aws_has_nothing_narrower(every_setting: dict[str, Cases]) -> None:
-    """In a key policy `*` is the key itself; wild actions are denials; traces have no resource."""
+    """In a key policy `*` is the key itself; wild actions are denials; traces and lists of names have no resource."""
     wild = {
         (attached.name, statement["Sid"])
         for attached in every_setting["everything"].attached
@@ -91,6 +92,7 @@ def test_no_wildcard_but_where_aws_has_nothing_narrower(every_setting: dict[str,
         ("BucketPolicy", "DenyInsecureTransport"),
         ("TracingPolicy", "WriteTraces"),
         *(("DenyOutsidePolicy", sid) for sid in denials),
+        *((f"{logical_id(route.name)}QueryPolicy", "ListWorkGroups") for route in shipped_routes().routes),
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 from local.translate import TEMPLATE
 
 _ROOT = TEMPLATE.parent
-_TEMPLATES = ["template.yaml", "templates/monitoring.yaml", "templates/analysis.yaml"]
+_TEMPLATES = ["template.yaml", "templates/monitoring.yaml", "templates/analysis.yaml", "templates/latest.yaml"]
 _VIP = """
 [[routes]]
 name = "vip"
@@ -73,7 +73,7 @@ def test_route_of_the_readme_needs_no_other_file_edited_by_hand(copy: Path) -> N
     text = "".join((copy / name).read_text(encoding="utf-8") for name in _TEMPLATES)
     for name in (
         "VipKey:", "VipKeyAlias:", "ReadersOfVip:", "Sid: VipPut", "Sid: DenyOtherKeysOfVip", "KEY_ARN_VIP:", "VipGrantAlarm:",
-        "VipFreshnessAlarm:", "VipWorkGroup:", "VipContactRecordTable:", "VipContactRecordLatestView:", "VipQueryPolicy:",
+        "VipFreshnessAlarm:", "VipWorkGroup:", "VipContactRecordLines:", "VipContactRecordLatestView:", "VipQueryPolicy:",
         "VipDestination:",
     ):  # fmt: skip
         assert name in text, name

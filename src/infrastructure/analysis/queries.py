@@ -1,9 +1,10 @@
-"""Saved queries and views, in Athena's SQL; `tests/analysis` runs each on delivered objects.
+"""Views and saved queries, in Athena's SQL; `tests/analysis` runs each on delivered objects.
 
-Written for both Athena and the engine of the tests: arrays of objects are opened by
-`UNNEST(sequence(...))` and `element_at`, since the two spread an array of rows differently.
+A table has one column, `record`: a line as it was delivered. Views read its fields, by their exact spelling, so that no
+SerDe's habits matter: docs/adr/0010-analysis.md.
 
 Source: https://docs.aws.amazon.com/athena/latest/ug/functions-env3.html
+Source: https://trino.io/docs/current/functions/json.html
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,11 +12,15 @@ from dataclasses import dataclass
 from typing import cast
 
 from routing.model import Kind
-from schema.columns import Tree
+from schema.columns import JSON, STRING, Column, Tree, flat
 
+LINE = "record"
 _ANY_DAY = (
     "day BETWEEN date_format(current_date - INTERVAL '6' DAY, '%Y-%m-%d') AND date_format(current_date, '%Y-%m-%d')"
 )
+# Two texts of one instant may differ: `...31Z` and `...31.000Z`, or another offset. What is no time comes last.
+_UPDATED = "TRY(from_iso8601_timestamp(last_update_timestamp))"
+_NEWEST_FIRST = f"{_UPDATED} DESC NULLS LAST, last_update_timestamp DESC, object DESC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +31,7 @@ class SavedQuery:
         name: For people.
         about: What its rows are.
         kind: Of which records.
-        needs: Columns, dotted, without which there is no such query: a route's rules may have taken them out.
+        needs: Fields, dotted, without which there is no such query: a route's rules may have taken them out.
         sql: With `{table}`, and `{days}` for the days to look at: the last seven, by the UTC date of the partition.
     """
 
@@ -37,11 +42,11 @@ class SavedQuery:
     sql: str
 
 
-_NEWEST = """
+_NEWEST = f"""
 (
-    SELECT *, row_number() OVER (PARTITION BY contactid ORDER BY lastupdatetimestamp DESC, "$path" DESC) AS nth
-    FROM {table}
-    WHERE {days}
+    SELECT *, row_number() OVER (PARTITION BY contact_id ORDER BY {_NEWEST_FIRST}) AS nth
+    FROM {{table}}
+    WHERE {{days}}
 )"""
 
 SAVED_QUERIES = (
@@ -56,14 +61,14 @@ SAVED_QUERIES = (
         sql=f"""
 SELECT
     day,
-    queue.name AS queue_name,
+    queue_name,
     count(*) AS enqueued,
-    count_if(agent.connectedtoagenttimestamp IS NULL) AS abandoned,
-    round(100.0 * count_if(agent.connectedtoagenttimestamp IS NULL) / count(*), 1) AS abandoned_percent,
-    approx_percentile(CAST(queue.duration AS double), 0.5) AS median_wait_seconds
+    count_if(agent_connected_to_agent_timestamp IS NULL) AS abandoned,
+    round(100.0 * count_if(agent_connected_to_agent_timestamp IS NULL) / count(*), 1) AS abandoned_percent,
+    approx_percentile(CAST(queue_duration AS double), 0.5) AS median_wait_seconds
 FROM {_NEWEST}
-WHERE nth = 1 AND queue.enqueuetimestamp IS NOT NULL
-GROUP BY day, queue.name
+WHERE nth = 1 AND queue_enqueue_timestamp IS NOT NULL
+GROUP BY day, queue_name
 ORDER BY day, abandoned DESC, queue_name""",
     ),
     SavedQuery(
@@ -76,18 +81,18 @@ ORDER BY day, abandoned DESC, queue_name""",
         ),
         sql=f"""
 SELECT
-    queue.name AS queue_name,
+    queue_name,
     channel,
     count(*) AS handled,
     round(avg(
-        coalesce(agent.agentinteractionduration, 0)
-        + coalesce(agent.customerholdduration, 0)
-        + coalesce(agent.aftercontactworkduration, 0)
+        coalesce(agent_agent_interaction_duration, 0)
+        + coalesce(agent_customer_hold_duration, 0)
+        + coalesce(agent_after_contact_work_duration, 0)
     ), 1) AS average_handle_seconds,
-    round(avg(coalesce(agent.aftercontactworkduration, 0)), 1) AS average_after_contact_seconds
+    round(avg(coalesce(agent_after_contact_work_duration, 0)), 1) AS average_after_contact_seconds
 FROM {_NEWEST}
-WHERE nth = 1 AND agent.connectedtoagenttimestamp IS NOT NULL
-GROUP BY queue.name, channel
+WHERE nth = 1 AND agent_connected_to_agent_timestamp IS NOT NULL
+GROUP BY queue_name, channel
 ORDER BY handled DESC, queue_name, channel""",
     ),
     SavedQuery(
@@ -95,22 +100,21 @@ ORDER BY handled DESC, queue_name, channel""",
         about="Contacts that Connect has sent more than once, and how long after the first time the last one came",
         kind=Kind.CONTACT_RECORD,
         needs=("ContactId", "LastUpdateTimestamp"),
-        sql="""
+        sql=f"""
 SELECT
-    contactid,
+    contact_id,
     count(*) AS times,
-    min(lastupdatetimestamp) AS first_update,
-    max(lastupdatetimestamp) AS last_update,
-    date_diff(
-        'second',
-        from_iso8601_timestamp(min(lastupdatetimestamp)),
-        from_iso8601_timestamp(max(lastupdatetimestamp))
-    ) AS seconds_between
-FROM {table}
-WHERE {days}
-GROUP BY contactid
+    min_by(last_update_timestamp, updated) AS first_update,
+    max_by(last_update_timestamp, updated) AS last_update,
+    date_diff('second', min(updated), max(updated)) AS seconds_between
+FROM (
+    SELECT contact_id, last_update_timestamp, {_UPDATED} AS updated
+    FROM {{table}}
+    WHERE {{days}}
+)
+GROUP BY contact_id
 HAVING count(*) > 1
-ORDER BY times DESC, contactid""",
+ORDER BY times DESC, contact_id""",
     ),
     SavedQuery(
         name="Newest of each contact",
@@ -121,31 +125,43 @@ ORDER BY times DESC, contactid""",
     ),
     SavedQuery(
         name="Agent state durations",
-        about="How long each agent was in each state: from a change of state to the next one",
+        about="How long each agent was in each state where the agent worked: from a change of state to the next one",
         kind=Kind.AGENT_EVENT,
         needs=("EventId", "AgentARN", "EventTimestamp", "CurrentAgentSnapshot.AgentStatus.Name"),
+        # With Global Resiliency the Region where an agent does not work gets logins and logouts as well; there no state
+        # begins, but one that began before ends.
         sql="""
 SELECT
-    agentarn,
+    agent_arn,
     state,
     count(*) AS times,
     round(sum(date_diff('millisecond', began, ended)) / 1000.0, 1) AS seconds
 FROM (
     SELECT
-        agentarn,
-        currentagentsnapshot.agentstatus.name AS state,
-        from_iso8601_timestamp(eventtimestamp) AS began,
-        lead(from_iso8601_timestamp(eventtimestamp)) OVER (PARTITION BY agentarn ORDER BY eventtimestamp) AS ended
+        agent_arn,
+        current_agent_snapshot_agent_status_name AS state,
+        coalesce(working_in, split_part(agent_arn, ':', 4)) = split_part(agent_arn, ':', 4) AS works_here,
+        happened AS began,
+        lead(happened) OVER (PARTITION BY agent_arn ORDER BY happened, event_id) AS ended
     FROM (
-        SELECT *, row_number() OVER (PARTITION BY eventid ORDER BY "$path") AS nth
+        SELECT
+            agent_arn,
+            event_id,
+            current_agent_snapshot_agent_status_name,
+            {working_in} AS working_in,
+            TRY(from_iso8601_timestamp(event_timestamp)) AS happened,
+            row_number() OVER (PARTITION BY event_id ORDER BY object) AS nth
         FROM {table}
         WHERE {days}
     )
-    WHERE nth = 1
+    WHERE nth = 1 AND happened IS NOT NULL
 )
-WHERE state IS NOT NULL AND ended IS NOT NULL
-GROUP BY agentarn, state
-ORDER BY agentarn, seconds DESC""",
+WHERE state IS NOT NULL AND ended IS NOT NULL AND works_here
+GROUP BY agent_arn, state
+ORDER BY agent_arn, seconds DESC""".replace(
+            "{working_in}",
+            "json_extract_scalar(record, '$.CurrentAgentSnapshot.AgentCrossRegionRoutingConfiguration.CurrentRegion')",
+        ),
     ),
     SavedQuery(
         name="Sentiment of segments",
@@ -154,49 +170,74 @@ ORDER BY agentarn, seconds DESC""",
         needs=("ContactId", "Segments"),
         sql="""
 SELECT
-    contactid,
-    element_at(segments, place).transcript.participantrole AS participant,
-    element_at(segments, place).transcript.sentiment AS sentiment,
+    contact_id,
+    json_extract_scalar(segment, '$.Transcript.ParticipantRole') AS participant,
+    json_extract_scalar(segment, '$.Transcript.Sentiment') AS sentiment,
     count(*) AS turns
 FROM {table}
-CROSS JOIN UNNEST(sequence(1, cardinality(segments))) AS places(place)
-WHERE {days} AND cardinality(segments) > 0 AND element_at(segments, place).transcript.id IS NOT NULL
+CROSS JOIN UNNEST(TRY_CAST(json_extract(record, '$.Segments') AS array(json))) AS parts(segment)
+WHERE {days} AND json_extract_scalar(segment, '$.Transcript.Id') IS NOT NULL
 GROUP BY 1, 2, 3
-ORDER BY contactid, participant, turns DESC""",
+ORDER BY contact_id, participant, turns DESC""",
     ),
 )  # fmt: skip
 
 
 def queries_for(kind: Kind, columns: Mapping[str, Tree]) -> Iterator[SavedQuery]:
-    """Yield the saved queries that a table of these columns can answer."""
+    """Yield the saved queries that a view of these columns can answer."""
     for query in SAVED_QUERIES:
         if query.kind is kind and all(_has(columns, name.split(".")) for name in query.needs):
             yield query
 
 
-def sql_of(query: SavedQuery, table: str) -> str:
-    """Return a query's SQL on a table, over the last seven days."""
-    return query.sql.strip().format(table=table, days=_ANY_DAY) + "\n"
+def sql_of(query: SavedQuery, view: str) -> str:
+    """Return a query's SQL on a view, over the last seven days."""
+    return query.sql.strip().format(table=view, days=_ANY_DAY) + "\n"
 
 
-def latest_sql(kind: Kind, columns: Mapping[str, Tree], table: str) -> str | None:
+def view_sql(columns: Mapping[str, Tree], lines: str) -> str:
+    """Return the SQL of the view that reads the columns from the lines.
+
+    `object` is the S3 object, whose name sorts by arrival. A value of another type than the schema says is NULL here, and
+    as it came in `record`.
+    """
+    read = "".join(f"    {_read(column)} AS {column.name},\n" for column in flat(columns))
+    return f'SELECT\n{read}    {LINE},\n    "$path" AS object,\n    day\nFROM {lines}\n'
+
+
+def latest_sql(kind: Kind, columns: Mapping[str, Tree], view: str) -> str | None:
     """Return the SQL of the view of the newest version of each record; None if nothing tells versions apart.
 
-    Connect sends a contact again, whole, whenever it is updated. Of two with the same second the one in the later object
+    Connect sends a contact again, whole, whenever it is updated. Of two of the same instant the one in the later object
     is newer: names of objects sort by arrival and first sequence number. Inside one object Athena does not see the order of
-    lines; which of two with the same second it takes is undefined. An agent event never changes: it only comes again.
+    lines; which of two with the same text it takes is undefined. An agent event never changes: it only comes again.
     """
     order = {
-        Kind.CONTACT_RECORD: ("ContactId", 'lastupdatetimestamp DESC, "$path" DESC', "LastUpdateTimestamp"),
-        Kind.AGENT_EVENT: ("EventId", 'eventtimestamp DESC, "$path" DESC', "EventTimestamp"),
+        Kind.CONTACT_RECORD: ("contact_id", "last_update_timestamp", _NEWEST_FIRST),
+        Kind.AGENT_EVENT: ("event_id", "event_timestamp", "object"),
     }.get(kind)
-    if order is None or not {order[0], order[2]} <= columns.keys():
+    names = view_columns(columns)
+    if order is None or not set(order[:2]) <= set(names):
         return None
-    names = ", ".join(f'"{name}"' for name in (*(name.lower() for name in columns), "day"))
+    shown = ", ".join(names)
     return (
-        f"SELECT {names}\nFROM (\n    SELECT *, row_number() OVER (PARTITION BY {order[0].lower()} ORDER BY {order[1]}) AS nth\n"
-        f"    FROM {table}\n)\nWHERE nth = 1\n"
+        f"SELECT {shown}\nFROM (\n    SELECT *, row_number() OVER (PARTITION BY {order[0]} ORDER BY {order[2]}) AS nth\n"
+        f"    FROM {view}\n)\nWHERE nth = 1\n"
     )
+
+
+def view_columns(columns: Mapping[str, Tree]) -> dict[str, Column]:
+    """Return the columns of a view by name, in its order."""
+    added = (Column(name, (), STRING) for name in (LINE, "object", "day"))
+    return {column.name: column for column in (*flat(columns), *added)}
+
+
+def _read(column: Column) -> str:
+    path = "".join(f'["{name}"]' if not name.isidentifier() else f".{name}" for name in column.path)
+    if column.type == JSON:
+        return f"nullif(json_format(json_extract({LINE}, '${path}')), 'null')"
+    scalar = f"json_extract_scalar({LINE}, '${path}')"
+    return scalar if column.type == STRING else f"TRY_CAST({scalar} AS {column.type})"
 
 
 def _has(tree: Mapping[str, Tree], path: list[str]) -> bool:

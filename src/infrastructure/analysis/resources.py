@@ -5,28 +5,27 @@ bound to the workgroup: who reads one route does not see what others have asked 
 
 Source: https://docs.aws.amazon.com/athena/latest/ug/managed-results.html
 Source: https://docs.aws.amazon.com/athena/latest/ug/partition-projection-setting-up.html
-Source: https://docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html
+Source: https://docs.aws.amazon.com/athena/latest/ug/lazy-simple-serde.html
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from infrastructure.analysis.queries import latest_sql, queries_for, sql_of
-from infrastructure.cfn_yaml import Function, GetAtt, Inline, InlineMap, Ref, Sub, Text
+from infrastructure.analysis.queries import LINE, latest_sql, queries_for, sql_of, view_columns, view_sql
+from infrastructure.cfn_yaml import Function, GetAtt, Inline, InlineMap, Ref, Sub, SubText, Text
 from routing.model import Kind
 from routing.table.partition import ARRIVAL
 from routing.table.routes import Route, RouteTable, logical_id
-from schema.columns import Tree, athena_type, columns_of, hive_type, tables_of, version
+from schema.columns import Column, columns_of, tables_of, version
 
 type Block = dict[str, Any]
 
 WORKGROUP = "${Name}-"
 _BUCKET = "${Name}-${AWS::AccountId}-${AWS::Region}"
 _DATABASE = Ref("Database")
-# https://docs.aws.amazon.com/athena/latest/ug/regex-serde.html: an unknown kind is one text a line.
-_LINE = "org.apache.hadoop.hive.serde2.RegexSerDe"
-_JSON = "org.openx.data.jsonserde.JsonSerDe"
+# A line is one text: fields end at a control character that JSON cannot hold, and nothing is quoted or escaped.
+_WHOLE_LINES = "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe"
 _MOST_SCANNED_BYTES = 1_000_000_000_000
 _ASK = (
     "athena:GetWorkGroup athena:StartQueryExecution athena:StopQueryExecution athena:GetQueryExecution "
@@ -34,6 +33,12 @@ _ASK = (
     "athena:GetNamedQuery athena:ListNamedQueries athena:BatchGetNamedQuery"
 )
 _LOOK_UP = "glue:GetDatabase glue:GetTable glue:GetTables glue:GetPartitions"
+# What the query editor of the console lists before anybody has chosen a workgroup; it shows names only.
+# https://docs.aws.amazon.com/athena/latest/ug/example-policies-workgroup.html
+_LIST = "athena:ListWorkGroups athena:ListDataCatalogs athena:ListEngineVersions"
+_BROWSE = (
+    "athena:GetDataCatalog athena:ListDatabases athena:GetDatabase athena:ListTableMetadata athena:GetTableMetadata"
+)
 
 
 def analysis(table: RouteTable) -> Block:
@@ -46,10 +51,11 @@ def analysis(table: RouteTable) -> Block:
         for kind, name in tables_of(route, table):
             columns = columns_of(route, kind)
             base = f"{stem}{_camel(kind)}"
-            block[f"{base}Table"] = _table(route, kind, name, columns)
-            view = latest_sql(kind, columns, name)
-            if view is not None:
-                block[f"{base}LatestView"] = _view(name, columns, view, f"{base}Table")
+            block[f"{base}Lines"] = _lines(route, kind, f"{name}_lines")
+            if not columns:
+                continue
+            sql = view_sql(columns, f"{name}_lines")
+            block[f"{base}View"] = _view(name, "A record a row", view_columns(columns), sql)
             for query in queries_for(kind, columns):
                 block[f"{base}{_camel(query.name)}Query"] = {
                     "Type": "AWS::Athena::NamedQuery",
@@ -62,6 +68,18 @@ def analysis(table: RouteTable) -> Block:
                         "QueryString": Text(sql_of(query, name)),
                     },
                 }
+    return block
+
+
+def latest_views(table: RouteTable) -> Block:
+    """The views of the newest versions; a stack of their own, since one template with all views would be too large."""
+    block: Block = {}
+    for route in table.routes:
+        for kind, name in tables_of(route, table):
+            columns = columns_of(route, kind)
+            if columns and (latest := latest_sql(kind, columns, name)) is not None:
+                view = _view(f"{name}_latest", "The newest version of each", view_columns(columns), latest)
+                block[f"{logical_id(route.name)}{_camel(kind)}LatestView"] = view
     return block
 
 
@@ -102,29 +120,30 @@ def _work_group(route: Route) -> Block:
             "Description": route.about,
             "RecursiveDeleteOption": True,
             "WorkGroupConfiguration": {
-                "EnforceWorkGroupConfiguration": True,
+                "EnforceWorkGroupConfiguration": Function(("If", ["ManagesResults", True, False])),
                 "EngineVersion": {"SelectedEngineVersion": "Athena engine version 3"},
                 "BytesScannedCutoffPerQuery": _MOST_SCANNED_BYTES,
                 "PublishCloudWatchMetricsEnabled": True,
-                "ManagedQueryResultsConfiguration": {
-                    "Enabled": True,
-                    "EncryptionConfiguration": {"KmsKey": GetAtt("QueryResultsKey.Arn")},
-                },
+                "ManagedQueryResultsConfiguration": Function(
+                    (
+                        "If",
+                        [
+                            "ManagesResults",
+                            {"Enabled": True, "EncryptionConfiguration": {"KmsKey": GetAtt("QueryResultsKey.Arn")}},
+                            Ref("AWS::NoValue"),
+                        ],
+                    )
+                ),
             },
         },
     }
 
 
-def _table(route: Route, kind: Kind, name: str, columns: Mapping[str, Tree]) -> Block:
+def _lines(route: Route, kind: Kind, name: str) -> Block:
     place = f"s3://{_BUCKET}/{route.prefix}/{kind}/"
     # What dates itself may lie ahead, as a scheduled contact does.
     until = "NOW" if route.partition.path is None else "NOW+366DAYS"
     described = f"{route.about}; dated by {'.'.join(route.partition.path or (ARRIVAL,))}; schema version {version()}"
-    serde: Block = (
-        {"SerializationLibrary": _JSON, "Parameters": {"case.insensitive": "TRUE"}}
-        if columns
-        else {"SerializationLibrary": _LINE, "Parameters": {"input.regex": "(.*)"}}
-    )
     return {
         "Type": "AWS::Glue::Table",
         "Properties": {
@@ -136,7 +155,7 @@ def _table(route: Route, kind: Kind, name: str, columns: Mapping[str, Tree]) -> 
                 "TableType": "EXTERNAL_TABLE",
                 "Parameters": {
                     "EXTERNAL": "TRUE",
-                    "classification": "json",
+                    "classification": "csv",
                     "compressionType": "gzip",
                     "projection.enabled": "true",
                     "projection.day.type": "date",
@@ -150,43 +169,45 @@ def _table(route: Route, kind: Kind, name: str, columns: Mapping[str, Tree]) -> 
                     "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
                     "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
                     "Compressed": True,
-                    "SerdeInfo": serde,
-                    "Columns": _columns(columns or {"record": "string"}),
+                    "SerdeInfo": {
+                        "SerializationLibrary": _WHOLE_LINES,
+                        "Parameters": InlineMap({"serialization.format": "1"}),
+                    },
+                    "Columns": [InlineMap(Name=LINE, Type="string")],
                 },
             },
         },
     }
 
 
-def _view(name: str, columns: Mapping[str, Tree], sql: str, of: str) -> Block:
+def _view(name: str, about: str, columns: Mapping[str, Column], sql: str) -> Block:
     """Make a view as Athena itself stores one: its definition in base64, in a comment.
 
     Source: https://github.com/iconara/terraform-aws-athena-view
     """
-    typed = [{"name": column.lower(), "type": athena_type(tree)} for column, tree in columns.items()]
     definition = {
         "originalSql": sql,
         "catalog": "awsdatacatalog",
         "schema": "${Database}",
-        "columns": [*typed, {"name": "day", "type": "varchar"}],
+        "columns": [{"name": column, "type": one.athena_type} for column, one in columns.items()],
     }
-    encoded = {"Fn::Base64": Sub(json.dumps(definition, separators=(",", ":")))}
+    encoded = {"Fn::Base64": SubText(json.dumps(definition, separators=(",", ":")))}
     return {
         "Type": "AWS::Glue::Table",
-        "DependsOn": [of],
         "Properties": {
             "CatalogId": Ref("AWS::AccountId"),
             "DatabaseName": _DATABASE,
             "TableInput": {
-                "Name": f"{name}_latest",
-                "Description": "The newest version of each",
+                "Name": name,
+                "Description": about,
                 "TableType": "VIRTUAL_VIEW",
                 "Parameters": {"presto_view": "true", "comment": "Presto View"},
+                "PartitionKeys": [],  # without it a query of the view fails
                 "ViewOriginalText": Function(("Join", ["", ["/* Presto View: ", encoded, " */"]])),
                 "ViewExpandedText": "/* Presto View */",
                 "StorageDescriptor": {
                     "SerdeInfo": {"Name": "-", "SerializationLibrary": "-"},
-                    "Columns": _columns({**columns, "day": "string"}),
+                    "Columns": [InlineMap(Name=column, Type=one.glue_type) for column, one in columns.items()],
                 },
             },
         },
@@ -210,12 +231,23 @@ def _query_policy(route: Route, table: RouteTable) -> Block:
                         "Action": Inline(_ASK.split()),
                         "Resource": _work_group_arn(route),
                     },
+                    {"Sid": "ListWorkGroups", "Effect": "Allow", "Action": Inline(_LIST.split()), "Resource": "*"},
+                    {
+                        "Sid": "BrowseCatalog",
+                        "Effect": "Allow",
+                        "Action": Inline(_BROWSE.split()),
+                        "Resource": Sub(
+                            "arn:${AWS::Partition}:athena:${AWS::Region}:${AWS::AccountId}:datacatalog/AwsDataCatalog"
+                        ),
+                    },
                     {
                         "Sid": "LookUpTables",
                         "Effect": "Allow",
                         "Action": Inline(_LOOK_UP.split()),
                         "Resource": [
                             Sub(f"{catalog}:catalog"),
+                            # https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html
+                            Sub(f"{catalog}:database/default"),
                             Sub(f"{catalog}:database/${{Database}}"),
                             *(Sub(f"{catalog}:table/${{Database}}/{name}*") for name in names),
                         ],
@@ -253,10 +285,6 @@ def _readers_of_results(route: Route) -> Function:
 
 def _work_group_arn(route: Route) -> Sub:
     return Sub(f"arn:${{AWS::Partition}}:athena:${{AWS::Region}}:${{AWS::AccountId}}:workgroup/${{Name}}-{route.name}")
-
-
-def _columns(columns: Mapping[str, Tree]) -> list[Block]:
-    return [InlineMap(Name=name.lower(), Type=hive_type(tree)) for name, tree in columns.items()]
 
 
 def _camel(text: str) -> str:

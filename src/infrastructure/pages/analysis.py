@@ -1,18 +1,20 @@
 """What docs/analysis.md quotes: the tables of the shipped routes, and the saved queries."""
 
-from infrastructure.analysis.queries import SAVED_QUERIES, latest_sql
+from infrastructure.analysis.queries import SAVED_QUERIES, latest_sql, view_columns
 from routing.table.routes import RouteTable
 from schema.columns import columns_of, tables_of
 
 
 def tables(table: RouteTable) -> str:
     """Return a table of the tables."""
-    rows = ["| table | workgroup | columns | view |", "|---|---|---|---|"]
+    rows = ["| view | of each the newest | lines | columns | workgroup |", "|---|---|---|---|---|"]
     for route in table.routes:
         for kind, name in tables_of(route, table):
             columns = columns_of(route, kind)
-            view = f"`{name}_latest`" if latest_sql(kind, columns, name) else ""
-            rows.append(f"| `{name}` | `ctr-fanout-{route.name}` | {len(columns) or 1} | {view} |")
+            view = f"`{name}`" if columns else ""
+            latest = f"`{name}_latest`" if latest_sql(kind, columns, name) else ""
+            count = len(view_columns(columns)) if columns else 1
+            rows.append(f"| {view} | {latest} | `{name}_lines` | {count} | `ctr-fanout-{route.name}` |")
     return "\n".join(rows) + "\n"
 
 

@@ -8,7 +8,7 @@ from grants.sentences import SENTENCES
 from grants.written import Written, statements_of
 from routing.table.routes import RouteTable, logical_id
 
-TEMPLATES = ("template.yaml", "templates/monitoring.yaml", "templates/analysis.yaml")
+TEMPLATES = ("template.yaml", "templates/monitoring.yaml", "templates/analysis.yaml", "templates/latest.yaml")
 _WITHOUT_SID = {"attached to", "permission"}
 
 

@@ -66,7 +66,7 @@ SELECT
     count_if(agent_connected_to_agent_timestamp IS NULL) AS abandoned,
     round(100.0 * count_if(agent_connected_to_agent_timestamp IS NULL) / count(*), 1) AS abandoned_percent,
     approx_percentile(CAST(queue_duration AS double), 0.5) AS median_wait_seconds
-FROM {_NEWEST}
+FROM{_NEWEST}
 WHERE nth = 1 AND queue_enqueue_timestamp IS NOT NULL
 GROUP BY day, queue_name
 ORDER BY day, abandoned DESC, queue_name""",
@@ -90,7 +90,7 @@ SELECT
         + coalesce(agent_after_contact_work_duration, 0)
     ), 1) AS average_handle_seconds,
     round(avg(coalesce(agent_after_contact_work_duration, 0)), 1) AS average_after_contact_seconds
-FROM {_NEWEST}
+FROM{_NEWEST}
 WHERE nth = 1 AND agent_connected_to_agent_timestamp IS NOT NULL
 GROUP BY queue_name, channel
 ORDER BY handled DESC, queue_name, channel""",
@@ -121,7 +121,7 @@ ORDER BY times DESC, contact_id""",
         about="One row a contact: what Connect sent last, of some days only; the view looks at all of them",
         kind=Kind.CONTACT_RECORD,
         needs=("ContactId", "LastUpdateTimestamp"),
-        sql=f"SELECT * FROM {_NEWEST}\nWHERE nth = 1",
+        sql=f"SELECT * FROM{_NEWEST}\nWHERE nth = 1",
     ),
     SavedQuery(
         name="Agent state durations",

@@ -9,7 +9,7 @@ import operator
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import quantiles
 from typing import Any
 
@@ -34,6 +34,7 @@ class Line:
 
     label: str
     values: Values
+    colour: str | None = None
 
 
 class Graphs:
@@ -61,10 +62,13 @@ class Graphs:
             *names, options = metric
             if names:
                 values = self._series((names[0], names[1], _pairs(names[2:])), options["stat"])
-                lines = [Line(options["label"], values)]
+                lines = [Line(options["label"], values, options.get("color"))]
             else:
                 made = self._evaluate(ast.parse(options["expression"], mode="eval").body, named)
-                lines = _labelled(made, options.get("label", ""), self._count)
+                lines = [
+                    replace(line, colour=options.get("color"))
+                    for line in _labelled(made, options.get("label", ""), self._count)
+                ]
             if name := options.get("id"):
                 named[name] = lines[0].values if lines else [None] * self._count
             if options.get("visible", True):
@@ -75,7 +79,9 @@ class Graphs:
         counted = self._by_key.get(key, {})
         return [_statistic(counted[place], stat) if place in counted else None for place in range(self._count)]
 
-    def _evaluate(self, node: ast.expr, named: Mapping[str, Values]) -> Any:  # noqa: ANN401 - a number, a series or many
+    def _evaluate(  # noqa: PLR0911 - one kind of expression after the other
+        self, node: ast.expr, named: Mapping[str, Values]
+    ) -> Any:  # noqa: ANN401 - a number, a series or many
         match node:
             case ast.Constant(value=value):
                 return value
@@ -83,6 +89,15 @@ class Graphs:
                 return named[name]
             case ast.BinOp(left=left, op=op, right=right):
                 return _both(_OPERATORS[type(op)], self._evaluate(left, named), self._evaluate(right, named))
+            case ast.Compare(left=left, ops=[ast.GtE()], comparators=[right]):
+                return _both(lambda a, b: float(a >= b), self._evaluate(left, named), self._evaluate(right, named))
+            case ast.Call(func=ast.Name(id="IF"), args=[condition, then]):
+                # A value where the condition is one and true; nothing where the condition has none.
+                holds, then = (self._evaluate(one, named) for one in (condition, then))
+                return [value if is_true else None for is_true, value in zip(holds, then, strict=True)]
+            case ast.Call(func=ast.Name(id="FILL"), args=[series, filler]):
+                value = self._evaluate(filler, named)
+                return [value if one is None else one for one in self._evaluate(series, named)]
             case ast.Call(func=ast.Name(id="SEARCH"), args=args):
                 query, stat, _ = (self._evaluate(arg, named) for arg in args)
                 return self._search(query, stat)

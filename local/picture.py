@@ -1,5 +1,7 @@
 """`make picture`: the dashboard, drawn from the real metrics of a run on this machine, to docs/dashboard.png.
 
+Three of its panels, large enough to be read, go to docs/incident.png.
+
 Traffic comes in bursts; for a while the key of one route is disabled, then enabled again and what waited is
 replayed. Periods are seconds instead of the dashboard's minutes. What the function says is what it logged as EMF;
 what Lambda and Kinesis would count by themselves is counted by the event source of this folder.
@@ -33,6 +35,7 @@ _PERIOD_SECONDS = 5.0
 _DISABLED_STEPS = range(8, 13)
 _REPLAYED_STEP = 17
 _FILE = ROOT / "docs" / "dashboard.png"
+_INCIDENT = ("Records delivered, by route", "Dead letters, by route and reason", "Records replayed")
 _OPERATOR = f"arn:aws:iam::{ACCOUNT}:role/ReplayOperator"
 _INCHES_A_COLUMN, _INCHES_A_ROW = 0.95, 0.55
 
@@ -54,6 +57,7 @@ def main(file: Path = _FILE) -> int:
     # The template's own ids, which the resolver invents, are the emulator's here.
     graphs = Graphs(_renamed(counted, deployed), start, end, _PERIOD_SECONDS)
     _draw(body, graphs, states, file)
+    _draw_incident(body, graphs, file.with_name("incident.png"))
     print(f"drawn: {file.relative_to(ROOT)}")  # noqa: T201 - for whoever runs it
     return 0
 
@@ -139,16 +143,39 @@ def _draw(body: Mapping[str, Any], graphs: Graphs, states: Mapping[str, str], fi
                 _draw_text(axes, widget["properties"]["markdown"])
             case _, "singleValue":
                 _draw_numbers(axes, graphs.lines(widget))
+            case _, "table":
+                _draw_rows(axes, graphs.lines(widget))
             case _:
-                _draw_lines(axes, graphs.lines(widget))
+                _draw_lines(axes, graphs.lines(widget), widget["properties"])
     figure.savefig(file, dpi=75, facecolor=figure.get_facecolor())
 
 
-def _draw_lines(axes: Axes, lines: list[Line]) -> None:
+def _draw_incident(body: Mapping[str, Any], graphs: Graphs, file: Path) -> None:
+    """Draw what a disabled key looks like: a route stops, its records are set aside, a replay delivers them."""
+    found = {widget["properties"].get("title"): widget for widget in body["widgets"]}
+    mpl.rcParams.update({"font.size": 10, "axes.titlesize": 12})
+    figure, panels = plt.subplots(1, len(_INCIDENT), figsize=(16, 4), layout="constrained")
+    for axes, title in zip(panels, _INCIDENT, strict=True):
+        axes.set_title(title, loc="left", fontweight="bold")
+        _draw_lines(axes, graphs.lines(found[title]), found[title]["properties"])
+        axes.set_xlabel("seconds of the run")
+        axes.axvspan(
+            _DISABLED_STEPS.start * _PERIOD_SECONDS, _DISABLED_STEPS.stop * _PERIOD_SECONDS, color="#fdecea", zorder=0
+        )
+        axes.axvline(_REPLAYED_STEP * _PERIOD_SECONDS, color="#1b4f9c", linestyle=":")
+    figure.savefig(file, dpi=80)
+
+
+def _draw_lines(axes: Axes, lines: list[Line], properties: Mapping[str, Any]) -> None:
     for line in lines:
         values = [float("nan") if value is None else value for value in line.values]
-        axes.plot([place * _PERIOD_SECONDS for place in range(len(values))], values, marker=".", label=line.label)
+        places = [place * _PERIOD_SECONDS for place in range(len(values))]
+        axes.plot(places, values, marker=".", label=line.label, color=line.colour)
+    axes.set_ylabel(properties["yAxis"]["left"]["label"].replace("a minute", f"in {_PERIOD_SECONDS:.0f} s"))
     highest = max((value for line in lines for value in line.values if value is not None), default=0.0)
+    for limit in properties.get("annotations", {}).get("horizontal", []):
+        if limit["value"] <= max(highest, 1.0) * 1.4:
+            axes.axhline(limit["value"], color=limit["color"], linewidth=0.8, linestyle="--")
     axes.set_ylim(0, max(highest, 1.0) * 1.45)  # room for the legend
     axes.set_xlim(0, _STEPS * _PERIOD_SECONDS)
     axes.grid(visible=True, color="#e3e5e8")
@@ -159,11 +186,24 @@ def _draw_lines(axes: Axes, lines: list[Line]) -> None:
         axes.text(0.5, 0.5, "nothing was counted", ha="center", va="center", transform=axes.transAxes, color="gray")
 
 
+def _draw_rows(axes: Axes, lines: list[Line]) -> None:
+    """Draw a row for each metric: its name, and its highest value."""
+    axes.axis("off")
+    for place, line in enumerate(lines):
+        known = [value for value in line.values if value is not None]
+        column, row = place % 2, place // 2
+        top = 0.97 - row * 0.97 / ((len(lines) + 1) // 2)
+        shown, colour = (
+            ("--", "#9e9e9e") if not known else (f"{max(known):.0f}", "#c62828" if max(known) else "#2e7d32")
+        )
+        axes.text(0.5 * column, top, f"{shown}  {line.label}", va="top", color=colour)
+
+
 def _draw_numbers(axes: Axes, lines: list[Line]) -> None:
     axes.axis("off")
     for place, line in enumerate(lines):
         known = [value for value in line.values if value is not None]
-        shown = f"{known[-1]:,.4g}" if known else "-"
+        shown = f"{known[-1]:,.4g}" if known else "--"
         top = 0.95 - place * 0.95 / max(len(lines), 1)
         axes.text(0.0, top, shown, fontsize=13, va="top", fontweight="bold", color="#1b4f9c")
         axes.text(0.42, top - 0.03, line.label, fontsize=7, va="top", color="#444444")

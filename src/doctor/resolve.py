@@ -16,6 +16,7 @@ type Template = Mapping[str, Any]
 _NO_VALUE = object()
 _ARNS = {
     "AWS::CloudWatch::Alarm": "arn:{partition}:cloudwatch:{here}:alarm:{AlarmName}",
+    "AWS::CloudWatch::CompositeAlarm": "arn:{partition}:cloudwatch:{here}:alarm:{AlarmName}",
     "AWS::DynamoDB::Table": "arn:{partition}:dynamodb:{here}:table/{TableName}",
     "AWS::Events::Rule": "arn:{partition}:events:{here}:rule/{Name}",
     "AWS::IAM::Role": "arn:{partition}:iam::{account}:role/{id}",
@@ -168,7 +169,13 @@ class Resolver:
                     raise ResolveError(f"{logical_id}: the attribute {attribute} is not known here")
                 return self.arn(logical_id)
             case "Sub":
-                return re.sub(r"\$\{([^}]+)\}", lambda match: self._substitute(match[1]), argument)
+                text, own = argument if isinstance(argument, list) else (argument, {})
+                filled = {name: str(self._resolve(value)) for name, value in own.items()}
+                return re.sub(
+                    r"\$\{([^}]+)\}",
+                    lambda match: filled[match[1]] if match[1] in filled else self._substitute(match[1]),
+                    text,
+                )
             case "Base64":
                 return base64.b64encode(self._resolve(argument).encode()).decode()
             case "Split":

@@ -17,6 +17,8 @@ from handlers.telemetry import NAMESPACE, Telemetry
 from handlers.wiring import FanOut
 from infrastructure.monitoring.alarms import alarms, sections
 from infrastructure.monitoring.log_queries import LOG_QUERIES
+from local.metric_math import Graphs
+from local.metrics import Point
 from local.translate import translated
 from operations.grant_check.check import Check
 from operations.replay.request import ReplayRequest, ReplaySlice
@@ -139,7 +141,7 @@ def test_what_is_watched_of_this_stack_is_of_this_stack(body: dict[str, Any]) ->
     for widget in body["widgets"]:
         for metric in widget["properties"].get("metrics", []):
             if not isinstance(metric[0], dict) and metric[0] == NAMESPACE:
-                assert metric[2:4] == ["service", "ctr-fanout"]
+                assert dict(zip(metric[2:-1:2], metric[3:-1:2], strict=True))["service"] == "ctr-fanout"
 
 
 def test_searches_are_short_enough(body: dict[str, Any]) -> None:
@@ -164,6 +166,75 @@ def test_widgets_fill_a_grid_of_24_columns_and_do_not_overlap(body: dict[str, An
 def test_first_row_answers_whether_anything_is_lost_late_or_denied(body: dict[str, Any]) -> None:
     first = [widget["properties"]["title"] for widget in body["widgets"] if widget["y"] == 0]
     assert first == ["Alarms", "Lost?", "Late?", "Denied?"]
+
+
+def test_list_of_alarms_has_every_alarm_that_exists(body: dict[str, Any], resources: dict[str, Any]) -> None:
+    (shown,) = (widget["properties"]["alarms"] for widget in body["widgets"] if widget["type"] == "alarm")
+    names = {
+        resource["Properties"]["AlarmName"]
+        for resource in resources.values()
+        if resource["Type"] in {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"}
+    }
+    assert {arn.partition(":alarm:")[2] for arn in shown} == names
+    assert {"ctr-fanout data at risk", "ctr-fanout silent", "ctr-fanout grant check: orders"} <= names
+    assert len(shown) <= 100, "the limit of an alarm widget"
+
+
+def test_list_of_alarms_has_none_that_does_not_exist() -> None:
+    resources = Resolver(translated(), {"GrantCheck": "off"}).resources()
+    shown = resources["Dashboard"]["Properties"]["DashboardBody"]
+    assert "grant check: orders" not in shown
+    assert json.loads(shown)
+
+
+def panels(body: dict[str, Any], view: str) -> Iterator[dict[str, Any]]:
+    yield from (one["properties"] for one in body["widgets"] if one["properties"].get("view") == view)
+
+
+def test_route_has_one_colour_on_every_panel(body: dict[str, Any]) -> None:
+    colours: dict[str, set[str]] = {}
+    for panel in panels(body, "timeSeries"):
+        for metric in panel["metrics"]:
+            if "color" in metric[-1]:
+                colours.setdefault(metric[-1]["label"], set()).add(metric[-1]["color"])
+    assert set(colours) == {str(route.name) for route in shipped_routes().all_routes}
+    assert all(len(found) == 1 for found in colours.values())
+    assert len(set().union(*colours.values())) == len(colours)
+
+
+def test_every_panel_names_its_unit(body: dict[str, Any]) -> None:
+    units = {panel["yAxis"]["left"]["label"].removesuffix(" a minute") for panel in panels(body, "timeSeries")}
+    assert units == {"records", "objects", "batches", "calls", "invocations", "seconds", "MB"}
+    assert "(ms)" not in json.dumps(body)
+    assert "bytes)" not in json.dumps(body)
+
+
+def test_grant_checks_have_a_row_each(body: dict[str, Any], resources: dict[str, Any]) -> None:
+    (panel,) = panels(body, "table")
+    shown = [metric[-1]["label"] for metric in panel["metrics"]]
+    alarmed = {name.removesuffix("GrantAlarm") for name in resources if name.endswith("GrantAlarm")}
+    assert len(shown) == len(set(shown)) == len(alarmed)
+
+
+def test_thresholds_of_the_alarms_are_drawn(body: dict[str, Any]) -> None:
+    drawn = {
+        line["label"]: line["value"]
+        for panel in panels(body, "timeSeries")
+        for line in panel.get("annotations", {}).get("horizontal", [])
+    }
+    assert drawn == {"alarm: freshness": 300, "alarm: late": 900, "alarm: dead letters": 0, "alarm: retrying": 0}
+
+
+def test_nothing_counted_is_told_from_nothing_lost(body: dict[str, Any]) -> None:
+    """AWS counts losses only when there are some: 0 is shown if the function ran, and nothing if it did not."""
+    (lost,) = (panel for panel in panels(body, "singleValue") if panel["title"] == "Lost?")
+    shown = [metric[0] for metric in lost["metrics"] if isinstance(metric[0], dict)]
+    assert len(shown) == 4
+    graphs = Graphs([], 0, 120, 60)
+    assert [line.values for line in graphs.lines({"properties": lost})] == [[None, None]] * 4
+    ran = Point(("AWS/Lambda", "Invocations", frozenset({("FunctionName", "ctr-fanout")})), 61, 1)
+    graphs = Graphs([ran], 0, 120, 60)
+    assert [line.values for line in graphs.lines({"properties": lost})] == [[None, 0]] * 4
 
 
 def runbook() -> str:

@@ -20,6 +20,7 @@ from routing.table.routes import RouteTable, logical_id
 type Block = dict[str, Any]
 type Value = str | int | Ref | Sub
 
+DATA_AT_RISK = "DataAtRiskAlarm"
 _SERVICE = {"service": Ref("Name")}
 _FUNCTION = {"FunctionName": Ref("Name")}
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html#event-source-mapping-metrics
@@ -202,7 +203,7 @@ def alarms(table: RouteTable) -> tuple[Alarm, ...]:
 def alarm_resources(table: RouteTable) -> Block:
     """Return the alarms, and the one that fires when records may be lost."""
     block = {alarm.id: _resource(alarm) for alarm in alarms(table)}
-    block["DataAtRiskAlarm"] = {
+    block[DATA_AT_RISK] = {
         "Type": "AWS::CloudWatch::CompositeAlarm",
         "Condition": "IsOnAws",
         "Properties": {

@@ -1,19 +1,24 @@
 """The dashboard of a stack: a grid of widgets, the first row for a reader with one minute.
 
-Routes are found by search, so a new one appears by itself. Texts may hold `${Name}` and other references of the
-template; what CloudWatch itself fills in is spelled `${!...}` for CloudFormation.
+A route has one colour on every panel. Units are seconds and megabytes. A number that is 0 was counted as 0; `--` means
+that nothing was counted at all. Texts may hold `${Name}` and other references of the template; what CloudWatch itself
+fills in is spelled `${!...}` for CloudFormation.
 
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html
+Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
 """
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cost.estimate import Prices
 from handlers.telemetry import NAMESPACE
-from infrastructure.monitoring.alarms import alarms
+from infrastructure.cfn_yaml import Function, Ref, Sub, Text
+from infrastructure.monitoring.alarms import DATA_AT_RISK, Alarm, alarms
+from operations.grant_check.check import CHECKED_BESIDE_ROUTES
 from routing.reasons import Reason
 from routing.table.routes import RouteTable
 
@@ -24,7 +29,15 @@ _COLUMNS = 24
 _HEIGHT = 6
 _MINUTE = 60
 _SECONDS_A_MONTH = 30 * 86_400
+_BYTES_A_MEGABYTE = 1_000_000
 _OF_KEYS = tuple(reason for reason in Reason if reason.startswith("KmsKey"))
+# Sixteen that are told apart, also by people who do not see red and green alike; dead letters are grey.
+# https://colorbrewer2.org (Paired, Dark2)
+_COLOURS = (
+    "#1f78b4", "#ff7f00", "#33a02c", "#6a3d9a", "#b15928", "#1b9e77", "#e7298a", "#a6cee3",
+    "#fdbf6f", "#b2df8a", "#cab2d6", "#d95f02", "#7570b3", "#66a61e", "#e6ab02", "#a6761d",
+)  # fmt: skip
+_GREY = "#7f7f7f"
 _CONSOLE = "https://${AWS::Region}.console.aws.amazon.com"
 _LINKS = f"""
 [What to do when an alarm fires](${{RunbookUrl}})
@@ -37,16 +50,90 @@ _LINKS = f"""
 """
 
 
-def dashboard_body(table: RouteTable, prices: Prices) -> str:
-    """Return the body, as the text of a `!Sub`."""
-    rows = [_first_row(table), _routes(), _freshness(), _set_aside(), _mapping(), _function(), _stream(prices)]
+def dashboard_body(table: RouteTable, prices: Prices) -> Function:
+    """Return the body as a `!Sub`, with the alarms that exist on a condition as its variables."""
+    panels = _Panels(table)
+    rows = [
+        _first_row(panels), _routes(panels), _freshness(panels), _set_aside(panels), _mapping(panels), _function(),
+        _stream(prices),
+    ]  # fmt: skip
     widgets = [widget for y, row in enumerate(rows) for widget in _placed(row, y * _HEIGHT)]
-    return json.dumps({"start": "-PT6H", "periodOverride": "inherit", "widgets": widgets}, indent=1)
+    body = json.dumps({"start": "-PT6H", "periodOverride": "inherit", "widgets": widgets}, indent=1)
+    # What JSON cannot hold: a part of a list that may be empty, and a number that only the deployment knows.
+    body = re.sub(r',\s*"@list (\w+)"', r"${\1}", body)
+    body = re.sub(r'"@number (\w+)"', r"${\1}", body)
+    return Function(("Sub", [Text(body + "\n"), panels.conditional_alarms()]))
 
 
-def _first_row(table: RouteTable) -> list[Widget]:
+class _Panels:
+    """What the widgets of one table share: its alarms, and a colour for each route."""
+
+    def __init__(self, table: RouteTable) -> None:
+        self._table = table
+        self._alarms = alarms(table)
+        self.routes = [str(route.name) for route in table.all_routes]
+        self._colours = dict(zip((str(route.name) for route in table.routes), _COLOURS, strict=False))
+
+    def by_route(self, metric: str, stat: str, *, megabytes: bool = False) -> list[Metric]:
+        """Return a metric of each route, in its colour."""
+        found = []
+        for number, name in enumerate(self.routes):
+            options = {"label": name, "color": self._colours.get(name, _GREY), "stat": stat}
+            if megabytes:
+                found += _scaled([NAMESPACE, metric, "Route", name, "service", "${Name}", options], f"b{number}")
+            else:
+                found.append([NAMESPACE, metric, "Route", name, "service", "${Name}", options])
+        return found
+
+    def checks(self) -> list[Metric]:
+        """Return a row for each grant check."""
+        names = (*self.routes, *self._table.protection_keys, *CHECKED_BESIDE_ROUTES)
+        return [
+            [NAMESPACE, "GrantCheckFailed", "Route", name, "service", "${Name}", {"label": name, "stat": "Maximum"}]
+            for name in names
+        ]
+
+    def shown_alarms(self) -> list[str]:
+        """Return what the list of alarms holds, for each condition one entry that stands for several."""
+        always = [f"${{{alarm.id}.Arn}}" for alarm in self._alarms if alarm.condition is None]
+        return [*always, *(f"@list {name}" for name in self.conditional_alarms())]
+
+    def conditional_alarms(self) -> Mapping[str, Function]:
+        """Return the alarms that exist on a condition, as text to be put behind the others."""
+        found: dict[str, list[str]] = {"IsOnAws": [DATA_AT_RISK]}
+        for alarm in self._alarms:
+            if alarm.condition is not None:
+                found.setdefault(alarm.condition, []).append(alarm.id)
+        return {
+            f"AlarmsIf{condition}": Function(
+                ("If", [condition, Sub("".join(f', "${{{name}.Arn}}"' for name in names)), ""])
+            )
+            for condition, names in found.items()
+        }
+
+    def thresholds(self, *metrics: str) -> list[dict[str, Any]]:
+        """Return a line for each alarm on these metrics, one for all routes."""
+        lines: dict[str, dict[str, Any]] = {}
+        for alarm in self._alarms:
+            if alarm.metric in metrics:
+                name = alarm.name.partition(":")[0]
+                lines[name] = {"label": f"alarm: {name}", "value": _in_seconds(alarm), "color": "#d62728"}
+        return list(lines.values())
+
+
+def _in_seconds(alarm: Alarm) -> object:
+    """Return a threshold in the unit of its panel; one of a parameter in milliseconds is written `${Parameter}000`."""
+    match alarm.threshold:
+        case Ref() as name:
+            return f"@number {name}"
+        case Sub() as text:
+            return f"@number {text.removeprefix('${').partition('}')[0]}"
+        case number:
+            return number
+
+
+def _first_row(panels: _Panels) -> list[Widget]:
     """Is anything lost, late or denied?"""
-    shown = [f"${{{alarm.id}.Arn}}" for alarm in alarms(table) if alarm.condition is None]
     lost = [
         _lambda("OnFailureDestinationDeliveredEventCount", "given up, kept below aws/lambda/", mapping=True),
         _lambda("DestinationDeliveryFailures", "given up and not kept"),
@@ -54,7 +141,7 @@ def _first_row(table: RouteTable) -> list[Widget]:
         _kinesis("WriteProvisionedThroughputExceeded", "refused by the stream"),
     ]
     late = [
-        _lambda("IteratorAge", "oldest record waiting (ms)", "Maximum"),
+        *_scaled(_lambda("IteratorAge", "oldest record waiting (s)", "Maximum"), "age", 1000),
         _one(f"MAX({_search('Freshness', 'p99')})", "slowest route, p99 (s)"),
     ]
     denied = [
@@ -63,14 +150,14 @@ def _first_row(table: RouteTable) -> list[Widget]:
         _own("InvocationsToRetry", "batches to retry"),
     ]
     return [
-        {"type": "alarm", "width": 6, "properties": {"title": "Alarms", "alarms": shown}},
-        _numbers("Lost?", lost),
+        {"type": "alarm", "width": 6, "properties": {"title": "Alarms", "alarms": panels.shown_alarms()}},
+        _numbers("Lost?", _zero_if_it_ran(lost)),
         _numbers("Late?", late),
         _numbers("Denied?", denied),
     ]
 
 
-def _routes() -> list[Widget]:
+def _routes(panels: _Panels) -> list[Widget]:
     accounts = [
         _one(f"SUM({_search(metric, 'Sum')})", label)
         for metric, label in (
@@ -82,42 +169,48 @@ def _routes() -> list[Widget]:
         )
     ]
     return [
-        _lines("Records delivered, by route", [_by_route("RecordsDelivered", "Sum")]),
-        _lines("Bytes delivered, by route", [_by_route("BytesDelivered", "Sum")]),
-        _lines("Objects delivered, by route", [_by_route("ObjectsDelivered", "Sum")]),
-        _lines("Accounts: matched = the other four together", accounts),
+        _lines("Records delivered, by route", panels.by_route("RecordsDelivered", "Sum"), "records a minute"),
+        _lines(
+            "Megabytes delivered, by route", panels.by_route("BytesDelivered", "Sum", megabytes=True), "MB a minute"
+        ),
+        _lines("Objects delivered, by route", panels.by_route("ObjectsDelivered", "Sum"), "objects a minute"),
+        _lines("Accounts: matched = the other four together", accounts, "records a minute"),
     ]
 
 
-def _freshness() -> list[Widget]:
+def _freshness(panels: _Panels) -> list[Widget]:
     sizes = [
-        _one(f"SUM({_search('PlainBytesDelivered', 'Sum')})", "before gzip"),
-        _one(f"SUM({_search('BytesDelivered', 'Sum')})", "as put"),
+        _one(f"SUM({_search('PlainBytesDelivered', 'Sum')})/{_BYTES_A_MEGABYTE}", "before gzip"),
+        _one(f"SUM({_search('BytesDelivered', 'Sum')})/{_BYTES_A_MEGABYTE}", "as put"),
     ]
+    limits = panels.thresholds("Freshness")
+    before = panels.by_route("RecordsDeduplicated", "Sum")
     return [
-        _lines("Freshness by route, p50: arrival to delivery (s)", [_by_route("Freshness", "p50")]),
-        _lines("Freshness by route, p99 (s)", [_by_route("Freshness", "p99")]),
-        _lines("Delivered before, by route: what Lambda sent again", [_by_route("RecordsDeduplicated", "Sum")]),
-        _lines("Bytes before and after gzip", sizes),
+        _lines("Freshness by route, p50: arrival to delivery", panels.by_route("Freshness", "p50"), "seconds"),
+        _lines("Freshness by route, p99", panels.by_route("Freshness", "p99"), "seconds", limits),
+        _lines("Delivered before, by route: what Lambda sent again", before, "records a minute"),
+        _lines("Megabytes before and after gzip", sizes, "MB a minute"),
     ]
 
 
-def _set_aside() -> list[Widget]:
+def _set_aside(panels: _Panels) -> list[Widget]:
     reasons = " OR ".join(f'Reason="{reason}"' for reason in _OF_KEYS)
     search = _search_of(
         "Reason,Route,service", f'MetricName="RecordsDeadLettered" service="${{Name}}" ({reasons})', "Sum"
     )
     every = _search_of("Reason,Route,service", 'MetricName="RecordsDeadLettered" service="${Name}"', "Sum")
     label = "${!PROP('Dim.Route')} ${!PROP('Dim.Reason')}"
+    limits = panels.thresholds("RecordsDeadLettered")
+    replayed = [_own("RecordsReplayed", "moved to their place")]
     return [
-        _lines("Dead letters, by route and reason", [_labelled(every, label)]),
-        _lines("Keys that refuse, by route and error", [_labelled(search, label)]),
-        _lines("Grant check: 1 is failed", [_by_route("GrantCheckFailed", "Maximum")]),
-        _lines("Records replayed", [_own("RecordsReplayed", "moved to their place")]),
+        _lines("Dead letters, by route and reason", [_labelled(every, label)], "records a minute", limits),
+        _lines("Keys that refuse, by route and error", [_labelled(search, label)], "records a minute"),
+        _rows("Grant checks: 0 holds, 1 fails", panels.checks()),
+        _lines("Records replayed", replayed, "records a minute"),
     ]
 
 
-def _mapping() -> list[Widget]:
+def _mapping(panels: _Panels) -> list[Widget]:
     counts = [
         _lambda("PolledEventCount", "read", mapping=True),
         _lambda("InvokedEventCount", "handed to the function", mapping=True),
@@ -125,11 +218,14 @@ def _mapping() -> list[Widget]:
         _lambda("FilteredOutEventCount", "filtered out", mapping=True),
     ]
     intake = [_own("RecordsReceived", "received"), _own("RecordsDropped", "dropped by the route table")]
+    age = _scaled(_lambda("IteratorAge", "oldest record", "Maximum"), "age", 1000)
+    retried = [_own("InvocationsToRetry", "batches to retry")]
+    limits = panels.thresholds("InvocationsToRetry")
     return [
-        _lines("Event source mapping: records", counts),
-        _lines("Iterator age (ms)", [_lambda("IteratorAge", "maximum", "Maximum")]),
-        _lines("Records in, aggregates taken apart", intake),
-        _lines("Batches that Lambda sends again", [_own("InvocationsToRetry", "batches to retry")]),
+        _lines("Event source mapping: records", counts, "records a minute"),
+        _lines("Iterator age", age, "seconds", panels.thresholds("IteratorAge")),
+        _lines("Records in, aggregates taken apart", intake, "records a minute"),
+        _lines("Batches that Lambda sends again", retried, "batches a minute", limits),
     ]
 
 
@@ -140,12 +236,17 @@ def _function() -> list[Widget]:
         _lambda("Throttles", "throttles"),
         _own("ColdStarts", "cold starts"),
     ]
-    durations = [_lambda("Duration", f"{stat} (ms)", stat) for stat in ("p50", "p99", "Maximum")]
+    durations = [
+        one
+        for number, stat in enumerate(("p50", "p99", "Maximum"))
+        for one in _scaled(_lambda("Duration", stat.lower(), stat), f"d{number}", 1000)
+    ]
+    memory = _scaled(_own("MemoryUsed", "resident", "Maximum"), "memory")
     return [
-        _lines("Function: calls", calls),
-        _lines("Function: duration", durations),
-        _lines("Function: concurrency", [_lambda("ConcurrentExecutions", "at once", "Maximum")]),
-        _lines("Function: memory at its peak (bytes)", [_own("MemoryUsed", "resident", "Maximum")]),
+        _lines("Function: calls", calls, "calls a minute"),
+        _lines("Function: duration", durations, "seconds"),
+        _lines("Function: concurrency", [_lambda("ConcurrentExecutions", "at once", "Maximum")], "invocations"),
+        _lines("Function: memory at its peak", memory, "MB"),
     ]
 
 
@@ -154,10 +255,11 @@ def _stream(prices: Prices) -> list[Widget]:
         _kinesis("WriteProvisionedThroughputExceeded", "writes refused"),
         _kinesis("ReadProvisionedThroughputExceeded", "reads refused"),
     ]
+    volume = [*_scaled(_kinesis("IncomingBytes", "in"), "into"), *_scaled(_kinesis("GetRecords.Bytes", "out"), "out")]
     return [
-        _lines("Stream: records in", [_kinesis("IncomingRecords", "records")]),
-        _lines("Stream: bytes in and out", [_kinesis("IncomingBytes", "in"), _kinesis("GetRecords.Bytes", "out")]),
-        _lines("Stream: refused", refused),
+        _lines("Stream: records in", [_kinesis("IncomingRecords", "records")], "records a minute"),
+        _lines("Stream: megabytes in and out", volume, "MB a minute"),
+        _lines("Stream: refused", refused, "records a minute"),
         {**_numbers("Cost a month at the present rate, USD (an estimate)", _cost(prices)), "width": 3},
         {"type": "text", "width": 3, "properties": {"markdown": _LINKS.strip()}},
     ]
@@ -191,24 +293,48 @@ def _placed(row: Iterable[Widget], y: int) -> Iterator[Widget]:
     assert x == _COLUMNS, "rows are full"
 
 
-def _lines(title: str, metrics: list[Metric]) -> Widget:
-    return _metric_widget(title, metrics, "timeSeries")
+def _lines(title: str, metrics: list[Metric], unit: str, limits: list[dict[str, Any]] | None = None) -> Widget:
+    axis = {"stacked": False, "yAxis": {"left": {"min": 0, "label": unit, "showUnits": False}}}
+    annotations = {"annotations": {"horizontal": limits}} if limits else {}
+    return _metric_widget(title, metrics, "timeSeries", {**axis, **annotations})
 
 
 def _numbers(title: str, metrics: list[Metric]) -> Widget:
-    return _metric_widget(title, metrics, "singleValue")
+    return _metric_widget(title, metrics, "singleValue", {"sparkline": True})
 
 
-def _metric_widget(title: str, metrics: list[Metric], view: str) -> Widget:
+def _rows(title: str, metrics: list[Metric]) -> Widget:
+    """Show a row for each metric: the highest value of the time that is looked at, and the latest ones."""
+    shape = {"layout": "horizontal", "showTimeSeriesData": True, "stickySummary": True, "summaryColumns": ["MAX"]}
+    return _metric_widget(title, metrics, "table", {"table": shape})
+
+
+def _metric_widget(title: str, metrics: list[Metric], view: str, more: Mapping[str, Any]) -> Widget:
     properties = {
         "title": title,
         "view": view,
         "region": "${AWS::Region}",
         "period": _MINUTE,
         "metrics": metrics,
-        **({"stacked": False, "yAxis": {"left": {"min": 0}}} if view == "timeSeries" else {"sparkline": True}),
+        **more,
     }
     return {"type": "metric", "width": 6, "properties": properties}
+
+
+def _zero_if_it_ran(metrics: list[Metric]) -> list[Metric]:
+    """Show 0 instead of nothing for what AWS counts only when it happens; but nothing if the function did not run."""
+    hidden = [_hidden(_lambda("Invocations", "invocations"), "calls")]
+    shown = []
+    for number, metric in enumerate(metrics):
+        hidden.append(_hidden(metric, f"m{number}"))
+        shown.append(_one(f"IF(calls >= 0, FILL(m{number}, 0))", metric[-1]["label"]))
+    return [*hidden, *shown]
+
+
+def _scaled(metric: Metric, name: str, by: int = _BYTES_A_MEGABYTE) -> list[Metric]:
+    """Show a metric in another unit."""
+    options = {key: value for key, value in metric[-1].items() if key in {"label", "color"}}
+    return [_hidden(metric, name), [{"expression": f"{name}/{by}", **options}]]
 
 
 def _own(metric: str, label: str, stat: str = "Sum") -> Metric:
@@ -230,10 +356,6 @@ def _hidden(metric: Metric, name: str) -> Metric:
 
 def _one(expression: str, label: str) -> Metric:
     return [{"expression": expression, "label": label}]
-
-
-def _by_route(metric: str, stat: str) -> Metric:
-    return _labelled(_search(metric, stat), "${!PROP('Dim.Route')}")
 
 
 def _labelled(expression: str, label: str) -> Metric:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cost.estimate import read_prices
-from infrastructure.cfn_yaml import Function, GetAtt, Ref, Sub, SubText
+from infrastructure.cfn_yaml import Function, GetAtt, Ref, Sub
 from infrastructure.monitoring.alarms import alarm_resources
 from infrastructure.monitoring.dashboard import dashboard_body
 from infrastructure.monitoring.log_queries import log_queries
@@ -19,7 +19,7 @@ def watch(table: RouteTable) -> Block:
         **alarm_resources(table),
         "Dashboard": {
             "Type": "AWS::CloudWatch::Dashboard",
-            "Properties": {"DashboardName": Ref("Name"), "DashboardBody": SubText(dashboard_body(table, prices))},
+            "Properties": {"DashboardName": Ref("Name"), "DashboardBody": dashboard_body(table, prices)},
         },
         **log_queries(),
     }

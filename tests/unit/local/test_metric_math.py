@@ -54,8 +54,8 @@ def test_hidden_metrics_count_in_expressions_only() -> None:
 
 
 def test_what_is_not_known_is_told() -> None:
-    with pytest.raises(MetricMathError, match="FILL"):
-        lines([{"expression": "FILL(m1, 0)", "label": "x"}])
+    with pytest.raises(MetricMathError, match="ANOMALY_DETECTION_BAND"):
+        lines([{"expression": "ANOMALY_DETECTION_BAND(m1, 2)", "label": "x"}])
 
 
 def test_every_widget_of_the_dashboard_can_be_evaluated() -> None:

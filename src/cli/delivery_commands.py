@@ -5,12 +5,12 @@ import time
 from typing import Annotated, Any, Literal
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from rich.live import Live
 
 from cli import recover as recovery
 from cli import status as stack_status
-from cli.reconcile import Range, ReconcileError, as_lines, balances, holds, taking, target_of
+from cli.reconcile import Range, as_lines, balances, compared, holds, taking, target_of, verdict
 from cli.reconcile import show as show_balances
 from cli.replay import Replay, function_of
 from cli.replay import run as run_replay
@@ -50,10 +50,12 @@ def status(
             typer.echo(json.dumps(stack_status.as_object(seen)))
         else:
             new_console().print(stack_status.screen(seen))
-    except (stack_status.StatusError, BotoCoreError) as err:
+    except StackFunctionError as err:
         fail(str(err))
     except KeyboardInterrupt:
-        raise typer.Exit(0) from None
+        if not watch:
+            raise
+        raise typer.Exit(0) from None  # it was asked to go on until then
     raise typer.Exit(int(not seen.is_well))
 
 
@@ -86,7 +88,7 @@ def replay(
         str | None,
         typer.Option(help="Of on-failure: the UUID of an event source mapping that the stack had before."),
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="At most so many objects a second.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="At most so many objects a second.")] = None,
     resume: Annotated[str | None, typer.Option(help="Go on where an interrupted replay stopped.")] = None,
     region: Region = None,
     profile: Profile = None,
@@ -95,6 +97,9 @@ def replay(
 
     Exits with 1 if something could not be delivered, with the reason.
     """
+    since_at, until_at = moment(since), moment(until)
+    if since_at is not None and since_at >= (until_at or time.time()):
+        fail(f"--since {since}: expected a time before {f'--until {until}' if until else 'now'}")
     session = session_of(region, profile)
     request: dict[str, Any] = {
         "source": source,
@@ -105,7 +110,7 @@ def replay(
         "first": first,
         "mapping": mapping,
     }
-    request |= {"last": last, "is_settled": settled, "since": moment(since), "until": moment(until)}
+    request |= {"last": last, "is_settled": settled, "since": since_at, "until": until_at}
     slices = Replay(request, resumes_at=resume, rate=rate)
     try:
         code = run_replay(slices, function_of(stack, session.client), new_console())
@@ -158,23 +163,25 @@ def reconcile_(
 
     Exits with 1 if something is late, missing, duplicated or unexpected.
     """
+    range_ = Range(since=moment(since), until=moment(until), shard=shard, late_after=seconds(late_after))
+    if range_.since is not None and range_.since >= (range_.until or time.time()):
+        fail(f"--since {since}: expected a time before {f'--until {until}' if until else 'now'}")
     table, session = table_of(routes_file), session_of(region, profile)
     try:
         target = target_of(stack, session, table)
         client = session.client if role is None else taking(role, session)
-        found = balances(
-            client,
-            target,
-            table,
-            Range(since=moment(since), until=moment(until), shard=shard, late_after=seconds(late_after)),
-        )
-    except (ReconcileError, CheckpointError) as err:
+        found = balances(client, target, table, range_)
+    except (StackFunctionError, CheckpointError) as err:
         fail(str(err))
     except ClientError as err:
-        fail(f"{err.operation_name} refused with {err.response['Error']['Code']}; --role takes a role that may")
+        if role is None and err.response["Error"]["Code"].startswith("AccessDenied"):
+            fail(f"{err.operation_name} was denied; --role takes a role that may, e.g. the stack's ReplayRoleArn", 3)
+        raise
     if as_json:
         for line in as_lines(found):
             typer.echo(line)
+        typer.echo(verdict(found), err=True)
     else:
         show_balances(found, new_console())
-    raise typer.Exit(0 if holds(found) else 1)
+        typer.echo(verdict(found))
+    raise typer.Exit(0 if holds(found) and compared(found) else 1)

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.failures import explained
 from cli.stack_function import Ask, StackFunctionError
 
 FUNCTION = "EraseFunction"
@@ -108,10 +109,10 @@ def run(
                 after = done["next"]
     except KeyboardInterrupt:
         told = "interrupted"
-    except (StackFunctionError, BotoCoreError) as err:
+    except (StackFunctionError, BotoCoreError, ClientError) as err:
         if after is None:
-            raise StackFunctionError(str(err)) from None
-        told = str(err)
+            raise
+        told = str(err) if isinstance(err, StackFunctionError) else explained(err)
     _show(receipt, console)
     if receipt_file is not None:
         receipt_file.write_text(receipt.as_json(now()) + "\n", encoding="utf-8")
@@ -119,7 +120,20 @@ def run(
     if told:
         console.print(f"{told}; go on with --resume {after}" if after else told, markup=False, soft_wrap=True)
         return 130 if told == "interrupted" else 1
-    return int(bool(receipt.left))
+    console.print(_verdict(receipt), markup=False, soft_wrap=True)
+    return int(bool(receipt.left) or not receipt.scanned)
+
+
+def _verdict(receipt: Receipt) -> str:
+    """Return what it comes to, in one line."""
+    if not receipt.scanned:
+        return "nothing was searched: there is no object between these dates"
+    held = [result for result in receipt.results if result["records"] or result["entries"]]
+    if not held and not receipt.left:
+        return f"nothing of this contact was found in {receipt.scanned} objects"
+    done = "erased" if receipt.request["apply"] else "would be erased; --apply does it"
+    left = f", {len(receipt.left)} are left" if receipt.left else ""
+    return f"{sum(result['records'] for result in held)} records in {len(held)} objects {done}{left}"
 
 
 def _slices(request: Mapping[str, Any], ask: Ask, resumes_at: str | None) -> Iterator[Mapping[str, Any]]:
@@ -169,4 +183,4 @@ def _told(receipt: Receipt) -> Iterator[str]:
     if not receipt.request["old_versions"]:
         yield "old versions stay until the bucket's lifecycle removes them; --old-versions erases them too"
     if not receipt.request["apply"]:
-        yield "nothing was changed; --apply does it"
+        yield "nothing was changed"

@@ -2,21 +2,18 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
-import boto3
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from aws.route_file import routes_text
 from cli.grant_diff import RevisionError, differences
-from cli.shared import Profile, Region, RoutesFile, fail, new_console, table_of
+from cli.shared import Profile, Region, RoutesFile, fail, new_console, session_of, table_of
 from doctor.account import Account
 from doctor.examine import Given, examine
-from doctor.finding import Severity, worst
+from doctor.finding import worst
 from doctor.report import show
 from grants.matrix import matrix
 from grants.stack import example_stack
@@ -90,18 +87,8 @@ def doctor(
     table = table_of(routes_file)
     if not (stack or instance or stream):
         stack = "ctr-fanout"
-    try:
-        # boto3 reads AWS_DEFAULT_REGION and the profile only; other SDKs and the CLI also know AWS_REGION.
-        session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"), profile_name=profile)
-        if not session.region_name:
-            typer.echo("expected a Region, got none; give --region or set AWS_REGION", err=True)
-            raise typer.Exit(Severity.UNKNOWN)
-        account = Account(session)
-        account.identify()
-    except (BotoCoreError, ClientError) as err:
-        code = err.response["Error"]["Code"] if isinstance(err, ClientError) else str(err)
-        typer.echo(f"expected working AWS credentials and a Region, got: {code}", err=True)
-        raise typer.Exit(Severity.UNKNOWN) from err
+    account = Account(session_of(region, profile))
+    account.identify()
     text = routes_text() if routes_file is None else routes_file.read_text(encoding="utf-8")
     given = Given(stack=stack, instance=instance, stream=stream)
     findings = examine(account, given, table, hashlib.sha256(text.encode()).hexdigest())

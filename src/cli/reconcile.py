@@ -19,6 +19,7 @@ from aws.inventory import Inventory
 from aws.invocation import Invocation
 from aws.settings import OFF, Settings
 from aws.stream_reader import Start, StreamReader
+from cli.stack_function import StackFunctionError, raise_missing
 from routing.model import Record, RouteName, Shard
 from routing.stages.decode import Decoder
 from routing.stored.reconcile import Balance, reconcile
@@ -55,7 +56,7 @@ class Range:
     late_after: float = 3600.0
 
 
-class ReconcileError(Exception):
+class ReconcileError(StackFunctionError):
     """The stack is not what the local routes describe, or is not there."""
 
 
@@ -69,7 +70,10 @@ def target_of(stack: str, session: boto3.Session, table: RouteTable) -> Target:
         pages = session.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
         names = {r["LogicalResourceId"]: r["PhysicalResourceId"] for p in pages for r in p["StackResourceSummaries"]}
     except ClientError as err:
-        raise ReconcileError(f"stack {stack!r}: {err.response['Error']['Code']}") from None
+        raise_missing(err, stack, session.client)
+        raise
+    if not {"FanOutFunction", "Stream", "Bucket"} <= names.keys():
+        raise ReconcileError(f"stack {stack!r}: expected the resources of template.yaml, got {len(names)} others")
     function = session.client("lambda").get_function_configuration(FunctionName=names["FanOutFunction"])
     variables = function["Environment"]["Variables"]
     if variables.get("ROUTES_SHA256") != table.routes_digest:
@@ -132,7 +136,10 @@ def balances(client: Any, target: Target, table: RouteTable, range_: Range) -> B
     found: Balances = {}
     with ThreadPoolExecutor(_PARALLEL_LOOKS) as workers:
         inventory = Inventory(Bucket(client("s3"), settings.bucket, settings.bucket_owner), table, workers)
-        shards = [Shard(target.stream_arn, name) for name in stream.shards() if range_.shard in {None, name}]
+        known_shards = list(stream.shards())
+        if range_.shard is not None and range_.shard not in known_shards:
+            raise ReconcileError(f"no shard {range_.shard!r} in the stream; it has {', '.join(known_shards)}")
+        shards = [Shard(target.stream_arn, name) for name in known_shards if range_.shard in {None, name}]
         progress = {shard: checkpoint.look(shard) for shard in shards}
         listed = inventory.everything()  # after the watermarks, so that nothing before them is missed
         for shard, known in progress.items():
@@ -153,6 +160,27 @@ def balances(client: Any, target: Target, table: RouteTable, range_: Range) -> B
 def holds(found: Balances) -> bool:
     """Return True if nothing is late, missing, duplicated or unexpected."""
     return all(balance.holds for by_route in found.values() for balance in by_route.values())
+
+
+def compared(found: Balances) -> int:
+    """Return how many records were expected and objects met: 0 means that nothing was compared."""
+    every = (balance for by_route in found.values() for balance in by_route.values())
+    return sum(one.expected + one.delivered + one.dead_lettered + len(one.unexpected) for one in every)
+
+
+def verdict(found: Balances) -> str:
+    """Return what it comes to, in one line."""
+    every = [balance for by_route in found.values() for balance in by_route.values()]
+    if not compared(found):
+        return "nothing was compared: the stream holds no record of that time that a route takes"
+    records = sum(one.expected for one in every)
+    if holds(found):
+        pending = sum(one.pending for one in every)
+        waits = f", {pending} still to come" if pending else ""
+        return f"{records} deliveries of {len(found)} shards compared: none late, missing, doubled or unexpected{waits}"
+    names = ("late", "missing", "duplicated", "unexpected")
+    counts = [f"{sum(len(getattr(one, name)) for one in every)} {name}" for name in names]
+    return f"{records} deliveries of {len(found)} shards compared: {', '.join(counts)}"
 
 
 def show(found: Balances, console: Console) -> None:

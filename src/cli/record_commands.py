@@ -4,11 +4,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
+import boto3
 import typer
 
 from cli import erase as erasure
 from cli import stack_function
-from cli.shared import Profile, Region, fail, new_console, session_of
+from cli.failures import remember
+from cli.shared import Profile, Region, day, fail, new_console, session_of
 from cli.stack_function import StackFunctionError
 
 app = typer.Typer()
@@ -34,6 +36,10 @@ def erase(
 
     Exits with 1 if something of the contact could not be erased, with the reason.
     """
+    if not contact_id.strip():
+        fail("--contact-id: expected the id of a contact, got nothing")
+    if (day(first_date, "--first-date") or "") > (day(last_date, "--last-date") or "9"):
+        fail(f"--first-date {first_date}: expected no later date than --last-date {last_date}")
     session = session_of(region, profile)
     request: dict[str, Any] = {"contact_id": contact_id, "apply": apply, "old_versions": old_versions}
     request |= {"first_date": first_date, "last_date": last_date}
@@ -51,7 +57,7 @@ def unseal_(
         str, typer.Argument(help="A file, a folder, s3://<bucket>/<key>, or s3://<bucket>/<prefix>/.", metavar="SOURCE")
     ],
     *,
-    stack: Annotated[str, typer.Option(help="The parameter Name of the stack that sealed them.")] = "ctr-fanout",
+    name: Annotated[str, typer.Option(help="The parameter Name of the stack that sealed them.")] = "ctr-fanout",
     to: Annotated[
         Path | None, typer.Option(help="The folder to write to; without, records go to standard output.")
     ] = None,
@@ -65,12 +71,14 @@ def unseal_(
     from aws.encryption_sdk import KeyOfMessage, Opener  # noqa: PLC0415 - no other command needs the SDK
     from cli.unseal import UnsealError, sources, unseal  # noqa: PLC0415 - no other command needs the SDK below it
 
-    session = session_of(region, profile)
+    # A file needs no Region: each sealed message names the key that opens it.
+    session = session_of(region, profile) if source.startswith("s3://") else boto3.Session(profile_name=profile)
+    remember(session)
     opener = Opener(KeyOfMessage(cache(lambda of_key: session.client("kms", region_name=of_key))))
     objects = lines = opened = 0
     try:
         for sealed in sources(source, lambda: session.client("s3")):
-            counts = unseal(sealed, opener, stack, to)
+            counts = unseal(sealed, opener, name, to)
             objects, lines, opened = objects + 1, lines + counts[0], opened + counts[1]
     except UnsealError as err:
         fail(str(err))

@@ -7,12 +7,12 @@ watermarks to where the stream is. Meanwhile nothing else may deliver: the event
 from collections.abc import Callable
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from cli.replay import Replay, function_of
 from cli.replay import run as run_replay
-from cli.stack_function import StackFunctionError
+from cli.stack_function import StackFunctionError, raise_missing
 
 _MINUTES = 15
 
@@ -47,7 +47,5 @@ def _mapping(stack: str, client: Callable[..., Any]) -> tuple[str, str]:
         uuid = str(resource["StackResourceDetail"]["PhysicalResourceId"])
         return uuid, str(client("lambda").get_event_source_mapping(UUID=uuid)["State"])
     except ClientError as err:
-        code = err.response["Error"]["Code"]
-        raise StackFunctionError(f"stack {stack!r}: {err.operation_name} failed with {code}") from None
-    except BotoCoreError as err:
-        raise StackFunctionError(f"stack {stack!r}: {err}") from None
+        raise_missing(err, stack, client, "StreamMapping")
+        raise

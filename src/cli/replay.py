@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cli import stack_function
+from cli.failures import explained
 from cli.stack_function import Ask, StackFunctionError
 
 FUNCTION = "ReplayFunction"
@@ -131,10 +132,11 @@ def run(replay: Replay, ask: Ask, console: Console) -> int:
     except KeyboardInterrupt:
         console.print(f"interrupted; go on with --resume {after}" if after else "interrupted before the first slice")
         return 130
-    except (StackFunctionError, BotoCoreError) as err:
+    except (StackFunctionError, BotoCoreError, ClientError) as err:
         if after is None:
-            raise StackFunctionError(str(err)) from None
-        console.print(f"{err}\ngo on with --resume {after}", markup=False, soft_wrap=True)
+            raise
+        told = str(err) if isinstance(err, StackFunctionError) else explained(err)
+        console.print(f"{told}\ngo on with --resume {after}", markup=False, soft_wrap=True)
         return 1
     tally.show(console, applies=bool(replay.request.get("apply")))
     return int(bool(tally.left))

@@ -4,7 +4,8 @@ import os
 import re
 import time
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,6 +15,7 @@ from botocore.exceptions import BotoCoreError
 from rich.console import Console
 
 from aws.route_file import shipped_routes
+from cli.failures import NOT_ASKED, remember
 from routing.errors import ConfigurationError, Fault
 from routing.table.reader import load_routes
 from routing.table.routes import RouteTable
@@ -24,7 +26,7 @@ RoutesFile = Annotated[
 Region = Annotated[str | None, typer.Option(help="By default that of the profile.")]
 Profile = Annotated[str | None, typer.Option(help="A profile of the AWS configuration.")]
 
-_AGO = re.compile(r"(\d+)([smhd])")
+_AGO = re.compile(r"(\d*[1-9]\d*)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -51,15 +53,36 @@ def seconds(text: str) -> float:
     return int(match[1]) * _SECONDS[match[2]]
 
 
+def day(text: str | None, option: str) -> str | None:
+    """Check a date, and return it as it was given."""
+    if text is not None:
+        try:
+            if date.fromisoformat(text).isoformat() != text:
+                raise ValueError  # noqa: TRY301 - 20260302 is a date as well, but no partition is called so
+        except ValueError:
+            fail(f"{option} {text!r}: expected a date like 2026-03-02")
+    return text
+
+
 def session_of(region: str | None, profile: str | None) -> boto3.Session:
     """Make a session with a Region; boto3 itself does not read AWS_REGION, as other SDKs do."""
     try:
         session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"), profile_name=profile)
     except BotoCoreError as err:
-        fail(f"expected a profile of the AWS configuration, got: {err}")
+        fail(f"expected a profile of the AWS configuration, got: {err}", NOT_ASKED)
     if not session.region_name:
-        fail("expected a Region, got none; give --region or set AWS_REGION")
+        fail("expected a Region, got none; give --region or set AWS_REGION", NOT_ASKED)
+    if session.region_name not in _regions(session):
+        near = get_close_matches(session.region_name, _regions(session), 1)
+        fail(f"{session.region_name!r} is no Region{f'; did you mean {near[0]}?' if near else ''}", NOT_ASKED)
+    remember(session)
     return session
+
+
+def _regions(session: boto3.Session) -> list[str]:
+    """Return the Regions that boto3 knows, of all partitions."""
+    partitions = session.get_available_partitions()
+    return [region for partition in partitions for region in session.get_available_regions("s3", partition)]
 
 
 def table_of(file: Path | None) -> RouteTable:
@@ -81,10 +104,10 @@ def refuse(source: str, faults: Iterable[Fault]) -> NoReturn:
     raise typer.Exit(1)
 
 
-def fail(message: str) -> NoReturn:
-    """Exit with 1 and one sentence."""
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Exit with one sentence."""
     typer.echo(message, err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def new_console() -> Console:

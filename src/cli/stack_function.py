@@ -15,6 +15,20 @@ class StackFunctionError(Exception):
     """The function cannot be asked, or refuses the request."""
 
 
+def raise_missing(err: ClientError, stack: str, client: Callable[..., Any], wanted: str = "") -> None:
+    """Raise what an answer of CloudFormation means, if it is that something does not exist.
+
+    Raises:
+        StackFunctionError: The stack does not exist, or has not what is wanted.
+    """
+    if err.response["Error"]["Code"] not in {"ValidationError", "StackNotFoundException"}:
+        return
+    if wanted and "Resource" in str(err.response["Error"].get("Message", "")):
+        raise StackFunctionError(f"stack {stack!r} has no {wanted}") from None
+    region = client("cloudformation").meta.region_name
+    raise StackFunctionError(f"no stack {stack!r} in {region}; give --stack or --region") from None
+
+
 def name_of(stack: str, client: Callable[..., Any], logical_id: str, cure: str) -> str:
     """Return the name of a function of a stack.
 
@@ -30,8 +44,8 @@ def name_of(stack: str, client: Callable[..., Any], logical_id: str, cure: str) 
     try:
         resource = client("cloudformation").describe_stack_resource(StackName=stack, LogicalResourceId=logical_id)
     except ClientError as err:
-        code = err.response["Error"]["Code"]
-        raise StackFunctionError(f"stack {stack!r}: expected {logical_id}, got {code}; {cure}") from None
+        raise_missing(err, stack, client, f"{logical_id}; {cure}")
+        raise
     return str(resource["StackResourceDetail"]["PhysicalResourceId"])
 
 
@@ -52,10 +66,7 @@ def function_of(stack: str, client: Callable[..., Any], logical_id: str, cure: s
     functions = client("lambda", config=Config(read_timeout=910, retries={"total_max_attempts": 1}))
 
     def ask(request: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            answer = functions.invoke(FunctionName=name, Payload=json.dumps(request))
-        except ClientError as err:
-            raise StackFunctionError(f"{name}: Invoke refused with {err.response['Error']['Code']}") from None
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps(request))
         payload: Any = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
             raise StackFunctionError(str(payload.get("errorMessage", "the function failed; see its log")))

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from cli.stack_function import StackFunctionError, raise_missing
 from handlers.telemetry import NAMESPACE
 from routing.model import RouteName
 from routing.table.routes import RouteTable
@@ -41,7 +42,7 @@ _MOST_QUERIES = 500
 _MINUTE = 60
 
 
-class StatusError(Exception):
+class StatusError(StackFunctionError):
     """The stack is not there, or may not be looked at."""
 
 
@@ -99,9 +100,8 @@ def look(stack: str, client: Client, table: RouteTable, minutes: int) -> Status:
         ringing, quiet = _alarms(client, name)
         numbers = _numbers(client, name, table, minutes)
     except ClientError as err:
-        raise StatusError(
-            f"stack {stack!r}: {err.operation_name} refused with {err.response['Error']['Code']}"
-        ) from None
+        raise_missing(err, stack, client)
+        raise
     return Status(
         name=name,
         mapping=f"{mapping['State']}: {mapping.get('LastProcessingResult', 'nothing processed yet')}",

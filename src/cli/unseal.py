@@ -19,6 +19,7 @@ from typing import IO, Any, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aws.encryption_sdk import Opener
+from cli.failures import is_about_login
 from routing.protection.sealing import (
     BOUND_TO_CONTACT,
     BOUND_TO_KIND,
@@ -96,7 +97,12 @@ def unseal(sealed: Sealed, opener: Opener, stack: str, target: Path | None) -> t
         except SealError as err:
             raise UnsealError(f"{sealed.name}, line {lines}: {err}") from None
         except ClientError as err:
+            if is_about_login(err):
+                raise
             raise UnsealError(f"{sealed.name}, line {lines}: {_refused(err)}") from None
+        except (ValueError, IndexError, KeyError, TypeError):  # what these say may quote the line
+            message = f"{sealed.name}, line {lines}: expected a JSON object, as it was delivered, got {len(line)} bytes of something else"
+            raise UnsealError(message) from None
         except RecursionError:
             raise UnsealError(f"{sealed.name}, line {lines}: nested too deeply to be opened here") from None
         except (OSError, EOFError, zlib.error, BotoCoreError) as err:
@@ -135,6 +141,8 @@ def _in_s3(given: str, s3: Callable[[], Any]) -> Iterator[Sealed]:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     except ClientError as err:
+        if is_about_login(err):
+            raise
         raise UnsealError(f"{given}: {_refused(err)}") from None
 
     def opens(name: str) -> Callable[[], AbstractContextManager[IO[bytes]]]:
@@ -147,6 +155,8 @@ def _in_s3(given: str, s3: Callable[[], Any]) -> Iterator[Sealed]:
 
 
 def _on_disk(given: Path) -> Iterator[Sealed]:
+    if not given.exists():
+        raise UnsealError(f"{given}: no such file or folder")
     files = sorted(path for path in given.rglob("*") if path.is_file()) if given.is_dir() else [given]
     top = given if given.is_dir() else given.parent
     for path in files:

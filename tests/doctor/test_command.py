@@ -43,7 +43,7 @@ def test_doctor_without_credentials_says_so_in_one_line(monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     done = run("doctor", "--region", REGION)
     assert done.exit_code == 3
-    assert done.stderr.startswith("expected working AWS credentials and a Region, got: ")
+    assert done.stderr.startswith("no credentials for AWS were found; aws sso login")
     assert len(done.stderr.splitlines()) == 1
 
 

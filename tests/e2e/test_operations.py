@@ -66,7 +66,7 @@ def test_status_shows_what_stands(stack: Stack) -> None:
 def test_status_of_no_stack_is_told(stack: Stack) -> None:
     shown = ctr_fanout(stack, "status", "--stack", "another")
     assert shown.exit_code == 1
-    assert "stack 'another': ListStackResources refused with" in shown.output
+    assert "no stack 'another' in ap-northeast-1; give --stack or --region" in shown.output
 
 
 def test_every_command_of_the_runbook_runs(enforced: Stack) -> None:

@@ -185,7 +185,7 @@ def test_request_that_makes_no_sense_is_refused_clearly(enforced: Stack, asked: 
 
 
 def test_stack_without_a_replay_function_is_told(enforced: Stack) -> None:
-    with pytest.raises(StackFunctionError, match="expected ReplayFunction"):
+    with pytest.raises(StackFunctionError, match="has no ReplayFunction"):
         function_of("another", enforced.client)
 
 

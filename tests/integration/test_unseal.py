@@ -106,7 +106,7 @@ def test_tampering_is_told_and_nothing_is_written(
 ) -> None:
     file, target = tmp_path / "in.ndjson.gz", tmp_path / "out"
     file.write_bytes(gzip.compress(b"\n".join(tampered(aws.lines()[sealed], how))))
-    of = ["--stack", "other"] if how == "another stack" else []
+    of = ["--name", "other"] if how == "another stack" else []
     done = unseal(str(file), "--to", str(target), *of)
     assert done.exit_code == 1
     assert message in done.output
@@ -139,5 +139,5 @@ def test_broken_gzip_and_nothing_at_all_are_told(aws: Aws, sealed: str, tmp_path
     assert "reading failed with" in unseal(str(tmp_path / "y.gz"), "--to", str(tmp_path / "out")).output
     assert "reading failed with EOFError" in unseal(str(tmp_path / "x.gz"), "--to", str(tmp_path / "out")).output
     assert "expected objects, found none" in unseal(f"s3://{BUCKET}/nowhere/").output
-    assert "expected objects, found none" in unseal(str(tmp_path / "nowhere")).output
+    assert "no such file or folder" in unseal(str(tmp_path / "nowhere")).output
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").rglob("*")) == []

@@ -2,6 +2,7 @@
 
 import json
 from io import BytesIO, StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ class Account:
         self.left = left
         self.has_stack = has_stack
         self.asked: list[dict[str, Any]] = []
+
+    meta = SimpleNamespace(region_name="ap-northeast-1")
 
     def client(self, _service: str, **_: Any) -> Any:
         return self
@@ -77,6 +80,6 @@ def test_shard_that_is_left_stops_before_the_stream() -> None:
 
 def test_stack_that_does_not_exist_is_named() -> None:
     with pytest.raises(
-        StackFunctionError, match="stack 'ctr-fanout': DescribeStackResource failed with ValidationError"
+        StackFunctionError, match=r"^no stack 'ctr-fanout' in ap-northeast-1; give --stack or --region$"
     ):
         recovered(Account("Disabled", has_stack=False), apply=False)

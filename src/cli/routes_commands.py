@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,13 @@ from rich.table import Table
 from cli.check import failing_examples
 from cli.shared import RoutesFile, fail, new_console, refuse, table_of
 from infrastructure.limits import faults_of_size
-from routing.errors import EventError
+from routing.errors import EventError, Fault
 from routing.explain import KIND_HINT, Explanation, explain
 from routing.model import Kind
 from routing.protection.paths import show_path
 from routing.protection.presets import PRESETS
-from schema.known_fields import unknown_paths
+from routing.table.routes import RouteTable
+from schema.known_fields import through_arrays, unknown_partition, unknown_paths
 
 routes = typer.Typer(no_args_is_help=True, help="Check routes.toml and try records on it.")
 
@@ -26,7 +28,7 @@ routes = typer.Typer(no_args_is_help=True, help="Check routes.toml and try recor
 def check(routes_file: RoutesFile = None) -> None:
     """Validate the file and its patterns, and run the examples in it."""
     table = table_of(routes_file)
-    faults = [*failing_examples(table), *faults_of_size(table)]
+    faults = [*failing_examples(table), *faults_of_size(table), *_blind_rules(table)]
     if faults:
         refuse(str(routes_file or "routes.toml"), faults)
     shown = Table(box=None, pad_edge=False)
@@ -40,6 +42,20 @@ def check(routes_file: RoutesFile = None) -> None:
     for route in table.routes:
         for path, near in unknown_paths(route):
             typer.echo(f"warning: route {route.name!r}: {path} meets no known field; did you mean {near}?", err=True)
+        if (unknown := unknown_partition(route)) is not None:
+            field, near = unknown
+            typer.echo(
+                f"warning: route {route.name!r}: partition: {field} is no known field, so every record is dated by its "
+                f"arrival; did you mean {near}?",
+                err=True,
+            )
+
+
+def _blind_rules(table: RouteTable) -> Iterator[Fault]:
+    for route in table.routes:
+        for path, meant in through_arrays(route):
+            what = f"path {path!r} protects nothing, since an array is on its way; did you mean {meant}?"
+            yield Fault(f"route {route.name!r}: protect", what)
 
 
 @routes.command()

@@ -100,7 +100,8 @@ def table_of(file: Path | None) -> RouteTable:
 def refuse(source: str, faults: Iterable[Fault]) -> NoReturn:
     """Exit with 1, one line for each fault."""
     for fault in faults:
-        typer.echo(f"{source}: {fault}", err=True)
+        line = "" if fault.line is None else f"line {fault.line}: "
+        typer.echo(f"{source}: {line}{fault}", err=True)
     raise typer.Exit(1)
 
 

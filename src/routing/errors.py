@@ -15,7 +15,7 @@ of a record; values of the configuration are shown with `!r`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from routing.reasons import Reason
 
@@ -31,10 +31,12 @@ class Fault:
     Attributes:
         where: Path to the fault, e.g. `route 'claims': pattern.Channel`; empty for the whole.
         what: What was expected and what was found, e.g. `expected a non-empty array, got str`.
+        line: Of the file; None if there is none, or it is not known.
     """
 
     where: str
     what: str
+    line: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         """Return the fault as one line."""

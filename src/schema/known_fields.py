@@ -25,6 +25,37 @@ def unknown_paths(route: Route) -> Iterator[tuple[str, str]]:
                 yield show_path(path), near[0]
 
 
+def through_arrays(route: Route) -> Iterator[tuple[str, str]]:
+    """Yield each path of a route's rules that names what is below an array without `*`, and how it is meant.
+
+    Such a rule protects nothing: a pattern goes into arrays by itself, a path of a rule only by `*`.
+    """
+    known = [path for kind in route.kinds or Kind for path in _known(kind)]
+    for rule in route.rules:
+        for path in rule.paths:
+            if any(_meet(path, one) for one in known):
+                continue
+            meant = next((one for one in known if ANY in one and _without_any(one) == _without_any(path)), None)
+            if meant is not None:
+                yield show_path(path), show_path(meant)
+
+
+def _without_any(path: FieldPath) -> tuple[object, ...]:
+    return tuple(step for step in path if step != ANY)
+
+
+def unknown_partition(route: Route) -> tuple[str, str] | None:
+    """Return the field that dates a route's records, if Connect is not known to send it, and the nearest that it does."""
+    path = route.partition.path
+    if path is None:
+        return None
+    known = [path for kind in route.kinds or Kind for path in _known(kind)]
+    if any(_meet(path, one) for one in known):
+        return None
+    times = [shown for one in known if (shown := show_path(one)).endswith("Timestamp") and "*" not in shown]
+    return ".".join(path), get_close_matches(".".join(path), times, 1, 0.0)[0]
+
+
 def is_known(path: FieldPath, kind: Kind) -> bool:
     """Return True if a path meets a field that Connect is known to send."""
     return any(_meet(path, one) for one in _known(kind))
@@ -44,7 +75,7 @@ def _known(kind: Kind) -> tuple[FieldPath, ...]:
 
 
 def _meet(path: FieldPath, known: FieldPath) -> bool:
-    """Return True if two paths, either with wildcards, may name the same field."""
+    """Return True if a rule's path may name a known field; a known `*` is an array, which no name goes through."""
     if not path:
         return not known or known == (DEEP,)
     if path[0] == DEEP:
@@ -53,4 +84,4 @@ def _meet(path: FieldPath, known: FieldPath) -> bool:
         return False
     if known[0] == DEEP:
         return _meet(path, known[1:]) or _meet(path[1:], known)
-    return (ANY in {path[0], known[0]} or path[0] == known[0]) and _meet(path[1:], known[1:])
+    return path[0] in {ANY, known[0]} and _meet(path[1:], known[1:])

@@ -184,8 +184,8 @@ def test_request_that_makes_no_sense_is_refused_clearly(enforced: Stack, asked: 
         function_of(STACK, enforced.client)(asked)
 
 
-def test_stack_without_a_replay_function_is_told(enforced: Stack) -> None:
-    with pytest.raises(StackFunctionError, match="has no ReplayFunction"):
+def test_stack_that_is_not_there_is_told(enforced: Stack) -> None:
+    with pytest.raises(StackFunctionError, match="no stack 'another' in"):
         function_of("another", enforced.client)
 
 

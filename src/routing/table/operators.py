@@ -134,13 +134,21 @@ def _anything_but(argument: object, below: str) -> Test:
     return lambda found: not any(test(found) for test in refused)
 
 
+def _shown(value: object) -> str:
+    """Show a value of the configuration, and its type."""
+    return f"the text {value!r}" if isinstance(value, str) else kind_of(value)
+
+
 def _numeric(argument: object, below: str) -> Test:
     if not isinstance(argument, list) or len(argument) not in (2, 4):
         raise BadTestError(below, 'expected ["=", n], [">", n] or [">", n, "<", m], got ' + kind_of(argument))
     bounds: list[tuple[str, float]] = []
     for sign, number in zip(argument[::2], argument[1::2], strict=True):
-        if not (isinstance(sign, str) and sign in _COMPARISONS and _is_number(number)):
-            raise BadTestError(below, f"expected one of {' '.join(_COMPARISONS)} before a number")
+        if not (isinstance(sign, str) and sign in _COMPARISONS):
+            raise BadTestError(below, f"expected one of {' '.join(_COMPARISONS)} before a number, got {_shown(sign)}")
+        if not _is_number(number):
+            hint = "; write it without quotes" if isinstance(number, str) else ""
+            raise BadTestError(below, f"expected a number after {sign}, got {_shown(number)}{hint}")
         bounds.append((sign, number))
     if len(bounds) == 2 and not (  # noqa: PLR2004 - a range has two ends
         bounds[0][0].startswith(">") and bounds[1][0].startswith("<") and bounds[0][1] < bounds[1][1]

@@ -15,7 +15,8 @@ from routing.model import Record
 
 ARRIVAL = "arrival"
 _FIELD = re.compile(r"[^.\s]+(\.[^.\s]+)*")
-_TIMESTAMP = re.compile(r"(2\d{3}-\d{2}-\d{2})T\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z")
+# A time of day that no clock shows is no timestamp; 60 is a leap second.
+_TIMESTAMP = re.compile(r"(2[0-9]{3}-[0-9]{2}-[0-9]{2})T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]{1,9})?Z")
 _DAY_SECONDS = 86_400
 
 
@@ -55,6 +56,8 @@ def compile_partition(text: str, where: str, faults: list[Fault]) -> Partition:
             Fault(where, f"expected {ARRIVAL!r} or a dotted field name of at most {DEEPEST} names, got {text!r}")
         )
         return Partition(None)
+    if text.lower() == ARRIVAL:
+        faults.append(Fault(where, f"expected {ARRIVAL!r} in lower case, or a field, got {text!r}"))
     return Partition(tuple(text.split(".")))
 
 

@@ -5,11 +5,13 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from routing import layout
 from routing.errors import ConfigurationError, Fault
 from routing.model import Kind, RouteName, RoutesDigest
+from routing.table.lines import Lines
 from routing.table.partition import compile_partition
 from routing.table.pattern import compile_pattern
 from routing.table.routes import HASH_KEY, SEAL_SUFFIX, Example, Limits, Route, RouteTable, logical_id
@@ -61,6 +63,9 @@ def load_routes(text: str, source: str = "routes.toml", *, code: str = "") -> Ro
     Raises:
         ConfigurationError: With every fault of the file.
     """
+    if text.startswith("\ufeff"):
+        what = "expected TOML, got a byte order mark (BOM) before it; save the file as UTF-8 without one"
+        raise ConfigurationError(source, [Fault("", what, 1)])
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as err:  # tomllib's own error is a ValueError, as is an endless number
@@ -70,16 +75,18 @@ def load_routes(text: str, source: str = "routes.toml", *, code: str = "") -> Ro
     tables = top.tables("routes")
     if not 0 < len(tables) <= _MOST_ROUTES:
         top.fault("routes", f"expected 1 to {_MOST_ROUTES} routes, got {len(tables)}")
-    routes = tuple(_route(table, i, faults) for i, table in enumerate(tables))
+    lines = Lines(text)
+    places = [_place(tables, i, lines) for i in range(len(tables))]
+    routes = tuple(_route(table, place, faults) for table, place in zip(tables, places, strict=True))
     if sum(route.seals for route in routes) > _MOST_SEALING:
         top.fault("routes", f"expected at most {_MOST_SEALING} routes that seal, got {sum(r.seals for r in routes)}")
-    _check_names(routes, faults)
-    _check_prefixes(routes, faults)
+    _check_names(routes, places, faults)
+    _check_prefixes(routes, places, faults)
     unmatched = _unmatched(top.below("unmatched"), routes, faults)
     limits = _limits(TomlReader({}, "limits", faults) if top.get("limits") is None else top.below("limits"))
     top.done()
     if faults:
-        raise ConfigurationError(source, faults)
+        raise ConfigurationError(source, [replace(fault, line=lines.of(fault.where)) for fault in faults])
     digest = RoutesDigest(hashlib.sha256(text.encode()).hexdigest())
     return RouteTable(routes=routes, unmatched=unmatched, limits=limits, routes_digest=digest, code=code)
 
@@ -91,12 +98,35 @@ def _is_reserved(name: str) -> bool:
 # --- one route ----------------------------------------------------------------------------------------
 
 
-def _route(table: Mapping[str, Any], index: int, faults: list[Fault]) -> Route:
-    shown = table.get("name")
-    reader = TomlReader(table, f"route {shown!r}" if isinstance(shown, str) else f"route '#{index + 1}'", faults)
+def _place(tables: Sequence[Mapping[str, Any]], index: int, lines: Lines) -> str:
+    """Return how faults name a route: by its name, and by its line where two have one name."""
+    shown = tables[index].get("name")
+    if not isinstance(shown, str):
+        return f"route '#{index + 1}'"
+    is_alone = sum(table.get("name") == shown for table in tables) == 1
+    line = lines.of_route(index)
+    return f"route {shown!r}" if is_alone or line is None else f"route {shown!r} of line {line}"
+
+
+def _broken_rule(name: str) -> str | None:
+    """Return the rule that a name breaks; None if it is a good one."""
+    if len(name) > _LONGEST_NAME:
+        return f"it has {len(name)} characters"
+    if _is_reserved(name):
+        return "it is reserved"
+    if odd := re.search(r"[^a-z0-9-]", name):
+        return f"{odd[0]!r} is none of these"
+    if not _NAME.fullmatch(name):
+        return "it begins with a digit or a hyphen, ends with a hyphen, or has two in a row"
+    return None
+
+
+def _route(table: Mapping[str, Any], place: str, faults: list[Fault]) -> Route:
+    reader = TomlReader(table, place, faults)
     name = reader.text("name")
-    if name and (not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME or _is_reserved(name)):
-        reader.fault("name", f"expected up to {_LONGEST_NAME} lower-case letters, digits and hyphens, not reserved")
+    if name and (broken := _broken_rule(name)):
+        expected = f"expected up to {_LONGEST_NAME} lower-case letters, digits and hyphens, not reserved"
+        reader.fault("name", f"{expected}, got {name!r}: {broken}")
     prefix = reader.text("prefix")
     if prefix and (not _PREFIX.fullmatch(prefix) or len(prefix) > _LONGEST_PREFIX):
         reader.fault("prefix", f"expected names of a-z, 0-9, _ and - joined by single slashes, got {prefix!r}")
@@ -155,7 +185,8 @@ def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _example(reader: TomlReader, kinds: frozenset[Kind]) -> Example:
-    kind = reader.choice("kind", Kind, min(kinds) if len(kinds) == 1 else None)
+    # Without kinds their own fault has been found already.
+    kind = reader.choice("kind", Kind, min(kinds) if len(kinds) == 1 else None if kinds else Kind.OTHER)
     example = Example(
         says=reader.text("says"),
         kind=Kind(kind) if kind in tuple(Kind) else Kind.OTHER,
@@ -169,19 +200,19 @@ def _example(reader: TomlReader, kinds: frozenset[Kind]) -> Example:
 # --- the table as a whole -----------------------------------------------------------------------------
 
 
-def _check_names(routes: tuple[Route, ...], faults: list[Fault]) -> None:
-    seen: dict[str, Route] = {}
-    for route in routes:
+def _check_names(routes: tuple[Route, ...], places: Sequence[str], faults: list[Fault]) -> None:
+    seen: dict[str, str] = {}
+    for route, place in zip(routes, places, strict=True):
         stem = logical_id(route.name)
         if route.name and stem in seen:
-            what = f"expected a name of its own, got one that resources of route {seen[stem].name!r} have"
-            faults.append(Fault(f"route {route.name!r}: name", what))
-        seen.setdefault(stem, route)
+            what = f"expected a name of its own, got one that resources of {seen[stem]} have"
+            faults.append(Fault(f"{place}: name", what))
+        seen.setdefault(stem, place)
 
 
-def _check_prefixes(routes: tuple[Route, ...], faults: list[Fault]) -> None:
+def _check_prefixes(routes: tuple[Route, ...], places: Sequence[str], faults: list[Fault]) -> None:
     taken = [(f"reserved prefix {prefix!r}", prefix) for prefix in RESERVED_PREFIXES]
-    for route in routes:
+    for route, place in zip(routes, places, strict=True):
         for owner, other in taken:
             if (
                 route.prefix
@@ -189,8 +220,8 @@ def _check_prefixes(routes: tuple[Route, ...], faults: list[Fault]) -> None:
                 and (f"{route.prefix}/".startswith(f"{other}/") or f"{other}/".startswith(f"{route.prefix}/"))
             ):
                 what = f"expected a prefix apart from all others, got {route.prefix!r}; {owner} contains it or is contained"
-                faults.append(Fault(f"route {route.name!r}: prefix", what))
-        taken.append((f"the prefix of route {route.name!r}", route.prefix))
+                faults.append(Fault(f"{place}: prefix", what))
+        taken.append((f"the prefix of {place}", route.prefix))
 
 
 def _unmatched(reader: TomlReader, routes: tuple[Route, ...], faults: list[Fault]) -> dict[Kind, Route | None]:
@@ -213,7 +244,8 @@ def _unmatched(reader: TomlReader, routes: tuple[Route, ...], faults: list[Fault
 
 def _is_at_fault(route: Route, faults: list[Fault]) -> bool:
     """Return True if the route's kinds could not be read, so that nothing follows from their absence."""
-    return any(fault.where.startswith(f"route {route.name!r}: kinds") for fault in faults)
+    named = f"route {route.name!r}"
+    return any(fault.where.startswith(named) and ": kinds" in fault.where for fault in faults)
 
 
 def _limits(reader: TomlReader) -> Limits:

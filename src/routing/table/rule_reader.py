@@ -1,6 +1,7 @@
 """Read the protection rules of a route: `[[routes.protect]]` -> rules, or every fault with its path."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from routing.errors import Fault
@@ -27,12 +28,15 @@ def read_rule(table: Mapping[str, Any], where: str, faults: list[Fault]) -> Rule
     actions = [action for action in Action if action in table]
     if len(actions) != 1:
         reader.fault("", f"expected one of {', '.join(Action)}, got {len(actions)} of them")
+        for key in (*Action, *_SHAPES, "join"):
+            reader.get(key)
+        reader.done()
         return None
     (action,) = actions
     paths = _paths(reader, action)
     mask = _mask(reader) if action is Action.MASK else None
     join = reader.text("join", "") or None if action is Action.HASH else None
-    reader.done()
+    reader.done(*(_SHAPES if action is Action.MASK else ("join",) if action is Action.HASH else ()))
     return Rule(action=action, paths=paths, mask=mask, join=join)
 
 
@@ -61,8 +65,10 @@ def _paths(reader: TomlReader, action: Action) -> tuple[FieldPath, ...]:
 
 def _mask(reader: TomlReader) -> Mask:
     shapes = [shape for shape in _SHAPES if shape in reader.table]
+    misspelt = [key for key in reader.table if key not in _SHAPES and get_close_matches(key, _SHAPES, 1)]
     if len(shapes) != 1:
-        reader.fault("mask", f"expected one of {', '.join(_SHAPES)} beside it, got {len(shapes)} of them")
+        if shapes or not misspelt:  # the fault of a misspelt key says what was meant
+            reader.fault("mask", f"expected one of {', '.join(_SHAPES)} beside it, got {len(shapes)} of them")
         for shape in shapes:
             reader.get(shape)
         return masks.fixed("")

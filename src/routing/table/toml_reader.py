@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from routing.errors import Fault
@@ -107,11 +108,18 @@ class TomlReader:
         self.fault(key, f"expected an array of tables, got {_found(value)}")
         return []
 
-    def done(self) -> None:
-        """Add a fault for every key that nothing has asked for."""
+    def done(self, *others: str) -> None:
+        """Add a fault for every key that nothing has asked for.
+
+        Args:
+            others: Keys that might have been asked for as well, if the table said something else.
+        """
+        known = sorted({*self._asked, *others})
         for key in self.table:
             if key not in self._asked:
-                self.fault(key, f"expected one of {', '.join(sorted(self._asked))}, got an unknown key")
+                near = get_close_matches(key, known, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                self.fault(key, f"expected one of {', '.join(known)}, got an unknown key{hint}")
 
 
 def _found(value: object) -> str:

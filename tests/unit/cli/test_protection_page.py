@@ -1,8 +1,12 @@
 """What docs/protection.md says is true, and slips of the pen in paths are noticed."""
 
-import pytest
+from pathlib import Path
 
-from aws.route_file import shipped_routes
+import pytest
+from typer.testing import CliRunner
+
+from aws.route_file import routes_text, shipped_routes
+from cli.app import app
 from infrastructure.pages.protection import shown
 from routing.protection.presets import PRESETS
 from schema.known_fields import unknown_paths
@@ -46,6 +50,35 @@ def test_path_of_a_known_field_is_no_slip(path: str) -> None:
 )
 def test_path_that_meets_nothing_known_is_told_with_the_nearest(path: str, near: str) -> None:
     assert route_with(f'remove = ["{path}"]') == [(path, near)]
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [("Recordings.Location", "Recordings.*.Location"), ("ContactEvaluations.*.ExportLocation", None)],
+)
+def test_path_through_an_array_without_a_star_is_refused_as_it_protects_nothing(
+    tmp_path: Path, path: str, meant: str | None
+) -> None:
+    file = tmp_path / "routes.toml"
+    file.write_text(
+        routes_text().replace(
+            "[[routes.protect]]\n", f'[[routes.protect]]\nremove = ["{path}"]\n\n[[routes.protect]]\n', 1
+        )
+    )
+    done = CliRunner().invoke(app, ["routes", "check", "--routes", str(file)])
+    said = (
+        f"route 'claims': protect: path '{path}' protects nothing, since an array is on its way; did you mean {meant}?"
+    )
+    assert (done.exit_code, said in done.stderr) == ((0, False) if meant is None else (1, True)), done.output
+
+
+def test_partition_by_a_misspelt_field_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "routes.toml"
+    file.write_text(routes_text().replace('partition = "DisconnectTimestamp"', 'partition = "DisconectTimestamp"'))
+    done = CliRunner().invoke(app, ["routes", "check", "--routes", str(file)])
+    assert done.exit_code == 0
+    assert "partition: DisconectTimestamp is no known field" in done.stderr
+    assert "did you mean DisconnectTimestamp?" in done.stderr
 
 
 def test_path_is_held_against_the_kinds_of_its_route() -> None:

@@ -73,15 +73,15 @@ BAD_PATTERNS: list[tuple[object, list[str]]] = [
     ),
     (
         {"a": [{"numeric": ["~", 1]}]},
-        ["pattern.a[0].numeric: expected one of = > >= < <= before a number"],
+        ["pattern.a[0].numeric: expected one of = > >= < <= before a number, got the text '~'"],
     ),
     (
         {"a": [{"numeric": ["=", "1"]}]},
-        ["pattern.a[0].numeric: expected one of = > >= < <= before a number"],
+        ["pattern.a[0].numeric: expected a number after =, got the text '1'; write it without quotes"],
     ),
     (
         {"a": [{"numeric": ["=", True]}]},
-        ["pattern.a[0].numeric: expected one of = > >= < <= before a number"],
+        ["pattern.a[0].numeric: expected a number after =, got boolean"],
     ),
     (
         {"a": [{"numeric": [">", 5, "<", 1]}]},

@@ -56,13 +56,16 @@ BAD_TABLES = {
             "route 'claims': examples[0].zup: expected one of kind, record, says, takes, got an unknown key",
             "route 'claims': zap: expected one of about, examples, kinds, name, on_key_denied, partition, pattern, "
             "prefix, protect, got an unknown key",
-            "unmatched.other2: expected one of agent_event, contact_lens_segment, contact_record, other, got an unknown key",
+            "unmatched.other2: expected one of agent_event, contact_lens_segment, contact_record, other, got an unknown key; "
+            "did you mean other?",
             "zip: expected one of limits, routes, unmatched, got an unknown key",
         ],
     ),
     "duplicate name": (
         ROUTE + ROUTE.replace('"claims"\n', '"claims"\n', 1).replace('prefix = "claims"', 'prefix = "b"') + UNMATCHED,
-        ["route 'claims': name: expected a name of its own, got one that resources of route 'claims' have"],
+        [
+            "route 'claims' of line 8: name: expected a name of its own, got one that resources of route 'claims' of line 2 have"
+        ],
     ),
     "names with the same logical id": (
         ROUTE.replace('"claims"', '"claims1"')
@@ -72,7 +75,40 @@ BAD_TABLES = {
     ),
     "reserved name": (
         ROUTE.replace('"claims"', '"dead-letter"', 1) + UNMATCHED,
-        ["route 'dead-letter': name: expected up to 32 lower-case letters, digits and hyphens, not reserved"],
+        [
+            "route 'dead-letter': name: expected up to 32 lower-case letters, digits and hyphens, not reserved, "
+            "got 'dead-letter': it is reserved"
+        ],
+    ),
+    "a name in capitals": (
+        ROUTE.replace('"claims"', '"Claims"', 1) + UNMATCHED,
+        [
+            "route 'Claims': name: expected up to 32 lower-case letters, digits and hyphens, not reserved, "
+            "got 'Claims': 'C' is none of these"
+        ],
+    ),
+    "a byte order mark": (
+        "\ufeff" + ROUTE + UNMATCHED,
+        ["expected TOML, got a byte order mark (BOM) before it; save the file as UTF-8 without one"],
+    ),
+    "one mistake is one fault, though an example depends on it": (
+        ROUTE.replace('["contact_record"]', '"contact_record"')
+        + '[[routes.examples]]\nsays="x"\ntakes=true\nrecord={a=1}'
+        + UNMATCHED,
+        [
+            "route 'claims': kinds: expected an array of contact_record, agent_event, contact_lens_segment, other, got string"
+        ],
+    ),
+    "a misspelt key of a mask": (
+        ROUTE + '[[routes.protect]]\nmask = ["CustomerEndpoint.Address"]\nlst = 4' + UNMATCHED,
+        [
+            "route 'claims': protect[0].lst: expected one of email, first, last, mask, matching, text, got an unknown key; "
+            "did you mean last?"
+        ],
+    ),
+    "arrival in capitals": (
+        ROUTE + 'partition = "Arrival"' + UNMATCHED,
+        ["route 'claims': partition: expected 'arrival' in lower case, or a field, got 'Arrival'"],
     ),
     "unsafe prefix": (
         ROUTE.replace('prefix = "claims"', 'prefix = "../claims/"') + UNMATCHED,

@@ -68,6 +68,15 @@ def segment(**fields: Any) -> bytes:
     return _document({"Version": "1.0.0", "ContactId": "c-1", "EventType": "SEGMENTS", **fields})
 
 
+def chat_segment(**fields: Any) -> bytes:
+    return _document({"Version": "2.0.0", "ContactId": "c-1", "StreamingEventType": "SEGMENTS", **fields})
+
+
+def contact_event(**detail: Any) -> bytes:
+    detail = {"contactId": "c-1", "eventType": "INITIATED", **detail}
+    return _document({"source": "aws.connect", "detail-type": "Amazon Connect Contact Event", "detail": detail})
+
+
 def event(*documents: bytes) -> Event:
     return event_of_documents(documents)
 

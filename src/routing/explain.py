@@ -11,7 +11,7 @@ from routing.table.routes import Route, RouteTable
 # What tells a record's kind (routing/stages/decode.py), for people.
 KIND_HINT = (
     "a contact record has ContactId and AWSContactTraceRecordFormatVersion, "
-    "an agent event EventId, EventType and AgentARN, a segment Version, ContactId and EventType"
+    "an agent event EventId, EventType and AgentARN, a segment Version, ContactId and EventType or StreamingEventType"
 )
 
 

@@ -96,7 +96,7 @@ def test_compiled_matcher_agrees_with_a_naive_one(pattern: dict[str, Any], recor
 @given(record=json_objects, name=st.text(min_size=1), value=json_values)
 def test_unknown_field_changes_no_route(record: dict[str, Any], name: str, value: Any) -> None:
     known = {"Queue", "DisconnectTimestamp", "ContactId", "AWSContactTraceRecordFormatVersion"}
-    known |= {"EventId", "EventType", "AgentARN", "Version"}
+    known |= {"EventId", "EventType", "AgentARN", "Version", "StreamingEventType"}
     if name in known or name in record:
         return
     plain = {"ContactId": "c", "AWSContactTraceRecordFormatVersion": "2017-03-10", **record}

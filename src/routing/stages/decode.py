@@ -22,12 +22,13 @@ from routing.stages import aggregate
 from routing.stored import dead_letter
 from routing.stored.dead_letter import RecordLetter
 
-# What tells the kinds apart (CON:ctr-data-model, agent-event-stream-model,
-# real-time-contact-analysis-segment-streams-data-model at docs.aws.amazon.com/connect/latest/adminguide/).
+# What tells the kinds apart, at https://docs.aws.amazon.com/connect/latest/adminguide/: ctr-data-model,
+# agent-event-stream-model, real-time-contact-analysis-segment-streams-data-model (calls say `EventType`),
+# chat-real-time-contact-analysis-segment-streams-data-model (chats say `StreamingEventType`). Connect sends nothing
+# else to Kinesis Data Streams: the other resource types of its CreateInstanceStorageConfig go to S3, Firehose or video.
 _CONTACT_FIELDS = ("ContactId", "AWSContactTraceRecordFormatVersion")
-_EVENT_FIELDS = ("EventId", "EventType", "AgentARN", "Version")
+_EVENT_FIELDS = ("EventId", "EventType", "AgentARN", "Version", "StreamingEventType")
 KIND_FIELDS: tuple[Path, ...] = tuple((name,) for name in (*_CONTACT_FIELDS, *_EVENT_FIELDS))
-_SEGMENT_TYPES = ("STARTED", "SEGMENTS", "COMPLETED", "FAILED")
 _MAGIC = aggregate.MAGIC
 _WHITE_SPACE = b" \t\r\n"
 _LF, _CR = b"\n"[0], b"\r"[0]  # as integers: a search for one byte, four times as fast as for bytes
@@ -164,14 +165,17 @@ class Decoder:
         raise RecordError(Reason.NOT_AN_OBJECT, f"expected a JSON object, got {type(document).__name__}")
 
     def _kind(self, fields: Node) -> Kind:
-        """Return the kind, by the fields that Amazon Connect always sends with it."""
+        """Return the first kind whose fields, those that Amazon Connect always sends with it, are there as text.
+
+        Values do not count: a type of event that Connect adds must not send speech to another route.
+        """
         contact_id, format_version = self._contact_fields(fields)
         if type(contact_id) is str and type(format_version) is str:
             return Kind.CONTACT_RECORD
-        event_id, event_type, agent_arn, version = self._event_fields(fields)
+        event_id, event_type, agent_arn, version, streaming_type = self._event_fields(fields)
         if type(event_id) is str and type(event_type) is str and type(agent_arn) is str:
             return Kind.AGENT_EVENT
-        if type(contact_id) is str and type(version) is str and event_type in _SEGMENT_TYPES:
+        if type(contact_id) is str and type(version) is str and str in {type(event_type), type(streaming_type)}:
             return Kind.CONTACT_LENS_SEGMENT
         return Kind.OTHER
 

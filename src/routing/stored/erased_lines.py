@@ -12,7 +12,11 @@ from routing.protection.raw_json import Entry, is_container, put_together, take_
 from routing.protection.rules import SEALED
 from routing.stored import dead_letter
 
-_CONTACT = "ContactId"
+# Connect's records and its contact events on EventBridge, as documented and as they are seen.
+_CONTACT = frozenset({"ContactId", "contactId"})
+_CONTACT_ARN = frozenset({"ContactArn", "contactArn", "ContactARN"})
+# An event of EventBridge is about what stands below this key, so the whole of it goes with that.
+_EVENT_BRIDGE, _DETAIL = "detail-type", "detail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,7 @@ def erased(lines: Collection[bytes], ids: Collection[str]) -> Erased:
             continue
         _check(line)
         top = take_apart(line)
-        if _is_of(top, ids):
+        if _is_of(top, ids) or _is_event_of(top, ids):
             continue
         made, gone = _without(line, ids)
         if gone and any(key == SEALED for key, _ in top):
@@ -101,7 +105,25 @@ def _may_name(line: bytes, ids: Collection[str]) -> bool:
 
 
 def _is_of(entries: Collection[Entry], ids: Collection[str]) -> bool:
-    return any(key == _CONTACT and value.startswith(b'"') and json.loads(value) in ids for key, value in entries)
+    return any(key in _CONTACT and value.startswith(b'"') and json.loads(value) in ids for key, value in entries)
+
+
+def _is_event_of(entries: Collection[Entry], ids: Collection[str]) -> bool:
+    """Return True for an event of EventBridge about the contact.
+
+    Sources: https://docs.aws.amazon.com/connect/latest/adminguide/contact-events.html (`contactId`),
+    https://docs.aws.amazon.com/connect/latest/adminguide/contact-lens-rules-eventbridge-event.html (`contactArn`)
+    """
+    if not any(key == _EVENT_BRIDGE for key, _ in entries):
+        return False
+    details = [take_apart(value) for key, value in entries if key == _DETAIL and value.startswith(b"{")]
+    return any(_is_of(detail, ids) or _has_arn_of(detail, ids) for detail in details)
+
+
+def _has_arn_of(entries: Collection[Entry], ids: Collection[str]) -> bool:
+    """Return True if an ARN, `arn:aws:connect:...:instance/<id>/contact/<id>`, ends with the contact."""
+    arns = (value for key, value in entries if key in _CONTACT_ARN and value.startswith(b'"'))
+    return any(json.loads(arn).rpartition("/")[2] in ids for arn in arns)
 
 
 def _without(raw: bytes, ids: Collection[str]) -> tuple[bytes, int]:

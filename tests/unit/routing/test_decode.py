@@ -18,7 +18,7 @@ from routing.model import Kind, Record, SequenceNumber, Shard
 from routing.reasons import Reason
 from routing.stages.decode import Decoder, on_one_line
 from routing.stored.dead_letter import RecordLetter
-from tests.builders import agent_event, aggregated, contact, event, numbered_event, segment
+from tests.builders import agent_event, aggregated, chat_segment, contact, event, numbered_event, segment
 
 PATHS = [("Channel",), ("Queue", "Name"), ("Attributes", "language")]
 
@@ -45,8 +45,17 @@ def letter(record: Record) -> dict[str, Any]:
         (agent_event(AgentARN=None), Kind.OTHER),
         (segment(), Kind.CONTACT_LENS_SEGMENT),
         (segment(EventType="STARTED"), Kind.CONTACT_LENS_SEGMENT),
-        (segment(EventType="ELSE"), Kind.OTHER),
+        (segment(EventType="A_NEW_ONE"), Kind.CONTACT_LENS_SEGMENT),
         (segment(EventType=["SEGMENTS"]), Kind.OTHER),
+        (segment(EventType=None, StreamingEventType=None), Kind.OTHER),
+        (segment(Version=None), Kind.OTHER),
+        (chat_segment(), Kind.CONTACT_LENS_SEGMENT),
+        (chat_segment(StreamingEventType="COMPLETED"), Kind.CONTACT_LENS_SEGMENT),
+        (chat_segment(StreamingEventType={}), Kind.OTHER),
+        (chat_segment(ContactId=7), Kind.OTHER),
+        (contact(Version="1", EventType="SEGMENTS", EventId="e", AgentARN="a"), Kind.CONTACT_RECORD),
+        (agent_event(Version="1", ContactId="c", StreamingEventType="SEGMENTS"), Kind.AGENT_EVENT),
+        (b'{"detail-type": "Amazon Connect Contact Event", "detail": {"contactId": "c"}}', Kind.OTHER),
         (b"{}", Kind.OTHER),
         (b'{"meter": 1}', Kind.OTHER),
     ],

@@ -7,7 +7,7 @@ from routing.model import SequenceNumber, Shard
 from routing.reasons import Reason
 from routing.stored.dead_letter import from_record, read_line
 from routing.stored.erased_lines import Erased, erased, erased_letters
-from tests.builders import agent_event, contact, segment
+from tests.builders import agent_event, chat_segment, contact, contact_event, segment
 
 GONE = "c-1"
 
@@ -27,6 +27,36 @@ def test_contact_inside_an_agent_event_goes_and_the_rest_of_the_event_stays() ->
     made = erased([event], {GONE})
     assert made.lines == [agent_event(CurrentAgentSnapshot=snapshot("c-2"), PreviousAgentSnapshot=snapshot())]
     assert (made.records, made.entries, made.mentions) == (0, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        contact_event(),
+        contact_event(contactId=None, ContactId=GONE),
+        contact_event(
+            contactId=None, contactArn=f"arn:aws:connect:ap-northeast-1:111122223333:instance/i/contact/{GONE}"
+        ),
+        chat_segment(),
+        b'{"contactId":"c-1"}',
+        rb'{"detail-type":"Amazon Connect Contact Event","detail":{"contactId":"\u0063-1"}}',
+    ],
+)
+def test_contact_event_and_chat_segment_of_the_contact_go_whole(line: bytes) -> None:
+    made = erased([line], {GONE})
+    assert (made.lines, made.records, made.entries, made.mentions) == ([], 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        contact_event(contactId="c-2", initialContactId=GONE),
+        contact_event(contactId="c-2", contactArn=f"arn:aws:connect:::contact/{GONE}/part/2"),
+    ],
+)
+def test_contact_event_of_another_contact_stays(line: bytes) -> None:
+    made = erased([line], {GONE})
+    assert (made.lines, made.mentions, made.is_changed) == ([line], 1, False)
 
 
 @pytest.mark.parametrize("field", ["PreviousContactId", "NextContactId", "InitialContactId", "RelatedContactId"])

@@ -40,6 +40,12 @@ def check(routes_file: RoutesFile = None) -> None:
         shown.add_row(route.name, kinds, f"{route.prefix}/", dated_by, f"{len(route.examples)} hold")
     Console(width=200, highlight=False).print(shown)
     for route in table.routes:
+        for text in [rule.matching for rule in route.rules if "0-9" in rule.matching]:
+            typer.echo(
+                f"warning: route {route.name!r}: matching = {text!r} takes ASCII digits only, not full-width ones; "
+                "\\d takes all",
+                err=True,
+            )
         for path, near in unknown_paths(route):
             typer.echo(f"warning: route {route.name!r}: {path} meets no known field; did you mean {near}?", err=True)
         if (unknown := unknown_partition(route)) is not None:

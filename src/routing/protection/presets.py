@@ -15,7 +15,7 @@ class Preset:
 
     Attributes:
         name: As rules name it, without the at sign: `aws-sensitive/1`.
-        about: What it holds.
+        about: What it holds, and what it does not.
         paths: As written.
     """
 
@@ -33,13 +33,31 @@ _ALL = (
     Preset(
         "aws-sensitive/1",
         "Who the customer is and what they entered: what DeleteContactData redacts "
-        "(https://docs.aws.amazon.com/connect/latest/APIReference/API_DeleteContactData.html), and all that is free of form",
+        "(https://docs.aws.amazon.com/connect/latest/APIReference/API_DeleteContactData.html), and attributes, references and tags; not user-defined segment attributes, which version 2 has",
         (
             "CustomerEndpoint",
             "TransferredToEndpoint",
             "SystemEndpoint",
             "AdditionalEmailRecipients",
             'SegmentAttributes."connect:EmailSubject"',
+            "CustomerId",
+            "VoiceIdResult",
+            "Attributes",
+            "ContactDetails",
+            "References",
+            "Tags",
+        ),
+    ),
+    Preset(
+        "aws-sensitive/2",
+        "Who the customer is and what they entered: what DeleteContactData redacts "
+        "(https://docs.aws.amazon.com/connect/latest/APIReference/API_DeleteContactData.html), and all that your flows may write, user-defined segment attributes among it",
+        (
+            "CustomerEndpoint",
+            "TransferredToEndpoint",
+            "SystemEndpoint",
+            "AdditionalEmailRecipients",
+            "SegmentAttributes",
             "CustomerId",
             "VoiceIdResult",
             "Attributes",

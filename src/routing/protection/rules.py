@@ -3,7 +3,8 @@
 A value is touched by one rule, once: by the first of the route's rules that meets it or something it is in;
 `keep` comes after all others. What no rule touches keeps its bytes.
 
-    mask, hash    every text, number and truth value in what is met becomes a text; null and "" stay
+    mask, hash    every text, number and truth value in what is met becomes a text; null, "" and keys stay;
+                  a hash with `keys = true` makes tokens of the keys inside as well
     remove        a field is removed with its key
     seal          a value is removed and sealed into `_sealed` (sealing.py)
     keep          every field that no rule names is removed
@@ -44,12 +45,16 @@ class Rule:
         paths: Where.
         mask: Of a mask: what it makes of a text.
         join: Of a hash: the group whose routes make equal tokens of equal values; None for the route alone.
+        keys: Of a hash: True if the keys of objects in what is met become tokens as well.
+        matching: Of a mask of what a regular expression matches: the expression, as it is written.
     """
 
     action: Action
     paths: tuple[FieldPath, ...]
     mask: Change | None = None
     join: str | None = None
+    keys: bool = False
+    matching: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +122,13 @@ class Protection:
         ordered = [*others, *own, *kept]
         self._actions = [rule.action for rule in ordered]
         self._changes = [hashing(rule) if rule.action is Action.HASH else rule.mask for rule in ordered]
+        self._of_keys = [change if rule.keys else None for rule, change in zip(ordered, self._changes, strict=True)]
         self._rest: int | None = None
         if kept:
             self._rest = len(ordered)
             self._actions.append(Action.REMOVE)
             self._changes.append(None)
+            self._of_keys.append(None)
         self._reach = reach_of((number, path) for number, rule in enumerate(ordered) for path in rule.paths)
 
     def apply(self, data: bytes) -> Protected:
@@ -130,7 +137,7 @@ class Protection:
         Args:
             data: A JSON object that the decoder has taken.
         """
-        walk = _Walk(self._actions, self._changes)
+        walk = _Walk(self._actions, self._changes, self._of_keys)
         whole, seen = walk.container(data, self._reach, walk.first(self._reach, self._rest), (), is_root=True)
         assert whole is not None, "the root itself stays"
         assert seen is not None, "a value that was visited before"
@@ -142,10 +149,13 @@ class Protection:
 class _Walk:
     """One record on its way through the rules."""
 
-    def __init__(self, actions: Sequence[Action], changes: Sequence[Change | None]) -> None:
+    def __init__(
+        self, actions: Sequence[Action], changes: Sequence[Change | None], of_keys: Sequence[Change | None]
+    ) -> None:
         """Begin with nothing sealed."""
         self._actions = actions
         self._changes = changes
+        self._of_keys = of_keys
         self._only_seals = {*actions} <= {Action.SEAL}
         self._seals = Action.SEAL in actions
         self.pieces: list[Piece] = []
@@ -166,6 +176,7 @@ class _Walk:
         whole: list[tuple[str | None, bytes]] = []
         seen: list[tuple[str | None, bytes]] = []
         is_whole = is_seen = True
+        of_keys = None if decided is None else self._of_keys[decided]
         taken_out = len(self.pieces)
         for entry in entries:
             key, buffer = entry
@@ -175,6 +186,8 @@ class _Walk:
                 seen.append(entry)
                 continue
             value = bytes(buffer)
+            if of_keys is not None and key is not None:
+                key, is_whole, is_seen = of_keys(key), False, False
             place = (*path, len(whole) if key is None else key)
             kept, shown = self._value(value, below, self.first(below, decided), place)
             if kept is None:

@@ -57,20 +57,20 @@ def _exactly(value: object) -> Test:
 def _prefix(argument: object, below: str) -> Test:
     text, folds_case = _text_or_folded(argument, below)
     if folds_case:
-        return lambda found: isinstance(found, str) and found.lower().startswith(text)
+        return lambda found: isinstance(found, str) and _folded(found).startswith(text)
     return lambda found: isinstance(found, str) and found.startswith(text)
 
 
 def _suffix(argument: object, below: str) -> Test:
     text, folds_case = _text_or_folded(argument, below)
     if folds_case:
-        return lambda found: isinstance(found, str) and found.lower().endswith(text)
+        return lambda found: isinstance(found, str) and _folded(found).endswith(text)
     return lambda found: isinstance(found, str) and found.endswith(text)
 
 
 def _equals_ignore_case(argument: object, below: str) -> Test:
-    text = _text(argument, below).lower()
-    return lambda found: isinstance(found, str) and found.lower() == text
+    text = _folded(_text(argument, below))
+    return lambda found: isinstance(found, str) and _folded(found) == text
 
 
 def _wildcard(argument: object, below: str) -> Test:
@@ -198,8 +198,13 @@ def _text(argument: object, below: str) -> str:
 def _text_or_folded(argument: object, below: str) -> tuple[str, bool]:
     """Read `"text"` or `{"equals-ignore-case": "text"}`."""
     if isinstance(argument, Mapping) and list(argument) == ["equals-ignore-case"]:
-        return _text(argument["equals-ignore-case"], f"{below}.equals-ignore-case").lower(), True
+        return _folded(_text(argument["equals-ignore-case"], f"{below}.equals-ignore-case")), True
     return _text(argument, below), False
+
+
+def _folded(text: str) -> str:
+    """Return a text in lower case, each letter as if it stood alone: at the end of a word a sigma has another form."""
+    return text.lower().replace("ς", "\N{GREEK SMALL LETTER SIGMA}")
 
 
 def _is_number(value: object) -> bool:

@@ -164,7 +164,7 @@ def _leaf(document: object, path: Path, where: str, faults: list[Fault]) -> Leaf
         try:
             if isinstance(element, str):
                 strings.add(element)
-            elif element == {"exists": False}:
+            elif isinstance(element, Mapping) and list(element) == ["exists"] and element["exists"] is False:
                 accepts_absence = True
             else:
                 tests.append(compile_test(element))

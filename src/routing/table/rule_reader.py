@@ -13,6 +13,7 @@ from routing.protection.rules import Action, Rule
 from routing.table.toml_reader import TomlReader
 
 _SHAPES = ("last", "first", "email", "text", "matching")
+_OF_HASH = ("join", "keys")
 _LONGEST_SHOWN = 64
 
 
@@ -28,7 +29,7 @@ def read_rule(table: Mapping[str, Any], where: str, faults: list[Fault]) -> Rule
     actions = [action for action in Action if action in table]
     if len(actions) != 1:
         reader.fault("", f"expected one of {', '.join(Action)}, got {len(actions)} of them")
-        for key in (*Action, *_SHAPES, "join"):
+        for key in (*Action, *_SHAPES, *_OF_HASH):
             reader.get(key)
         reader.done()
         return None
@@ -36,8 +37,17 @@ def read_rule(table: Mapping[str, Any], where: str, faults: list[Fault]) -> Rule
     paths = _paths(reader, action)
     mask = _mask(reader) if action is Action.MASK else None
     join = reader.text("join", "") or None if action is Action.HASH else None
-    reader.done(*(_SHAPES if action is Action.MASK else ("join",) if action is Action.HASH else ()))
-    return Rule(action=action, paths=paths, mask=mask, join=join)
+    keys = action is Action.HASH and reader.get("keys") is not None and reader.truth("keys")
+    reader.done(*(_SHAPES if action is Action.MASK else _OF_HASH if action is Action.HASH else ()))
+    matching = table.get("matching")
+    return Rule(
+        action=action,
+        paths=paths,
+        mask=mask,
+        join=join,
+        keys=keys,
+        matching=matching if action is Action.MASK and isinstance(matching, str) else "",
+    )
 
 
 def _paths(reader: TomlReader, action: Action) -> tuple[FieldPath, ...]:

@@ -1,5 +1,6 @@
 """What docs/protection.md says is true, and slips of the pen in paths are noticed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from aws.route_file import routes_text, shipped_routes
 from cli.app import app
 from infrastructure.pages.protection import shown
 from routing.protection.presets import PRESETS
+from routing.protection.rules import Action, Protection, Rule
 from schema.known_fields import unknown_paths
 from tests.builders import ROUTES, table
 
@@ -69,6 +71,32 @@ def test_path_through_an_array_without_a_star_is_refused_as_it_protects_nothing(
     assert done.exit_code == (0 if meant is None else 1), done.output
     said = f"path {path!r} protects nothing, since an array is on its way; did you mean {meant}?"
     assert (said in done.output) == (meant is not None), done.output
+
+
+@pytest.mark.parametrize(("matching", "is_told"), [("[0-9]{4}", True), (r"\d{4}", False)])
+def test_mask_that_misses_full_width_digits_is_a_warning(tmp_path: Path, matching: str, is_told: bool) -> None:
+    file = tmp_path / "routes.toml"
+    file.write_text(
+        routes_text().replace(
+            "[[routes.protect]]\n",
+            f"[[routes.protect]]\nmask = ['**.Content']\nmatching = '{matching}'\n\n[[routes.protect]]\n",
+            1,
+        )
+    )
+    done = CliRunner().invoke(app, ["routes", "check", "--routes", str(file)])
+    assert done.exit_code == 0, done.output
+    assert (r"\d takes all" in done.stderr) == is_told
+
+
+def test_presets_protect_what_flows_write_about_a_contact() -> None:
+    record = {
+        "CustomerEndpoint": {"Address": "+815550100"}, "Attributes": {"a": "x"}, "ContactDetails": {"Name": "x"},
+        "SegmentAttributes": {"loyalty": {"ValueString": "x"}, "connect:EmailSubject": {"ValueString": "x"}},
+        "Tags": {"a": "x"}, "References": [{"Name": "x", "Value": "x"}], "CustomerId": "x", "Channel": "CHAT",
+    }  # fmt: skip
+    rule = Rule(action=Action.REMOVE, paths=PRESETS["aws-sensitive/2"].read)
+    after = Protection([rule], lambda _: str).apply(json.dumps(record).encode()).data
+    assert json.loads(after) == {"Channel": "CHAT"}
 
 
 def test_partition_by_a_misspelt_field_is_a_warning(tmp_path: Path) -> None:

@@ -93,6 +93,10 @@ BAD_PATTERNS: list[tuple[object, list[str]]] = [
     ),
     ({"a": [{"exists": "yes"}]}, ["pattern.a[0].exists: expected true or false, got string"]),
     (
+        {"a": [{"exists": 0}]},
+        ["pattern.a[0].exists: expected true or false, got int"],
+    ),
+    (
         {"$or": [{"a": [1]}]},
         ["pattern.$or: expected an array of two or more patterns, got array"],
     ),

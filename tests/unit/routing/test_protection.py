@@ -44,6 +44,10 @@ def token(*paths: str) -> Rule:
     return rule(Action.HASH, *paths)
 
 
+def token_of_keys(*paths: str) -> Rule:
+    return Rule(action=Action.HASH, paths=tuple(read_path(path) for path in paths), keys=True)
+
+
 def protection(*rules: Rule) -> Protection:
     return Protection(rules, lambda _: lambda text: f"token of {len(text)}")
 
@@ -73,6 +77,11 @@ def seen(document: str, *rules: Rule) -> str:
         ([remove("z")], '{ "a" : 1.50e+400, "b":2 }', '{ "a" : 1.50e+400, "b":2 }'),
         ([remove("b")], '{"a":123456789012345678901234567890,"b":1,"A":-0.0}', '{"a":123456789012345678901234567890,"A":-0.0}'),
         ([remove("b.c")], '{"a": {"x" : 1},"b":{"c":1}}', '{"a":{"x" : 1},"b":{}}'),
+        # keys of what is hashed, if the rule says so; not the key of the field itself, nor those of arrays
+        ([token_of_keys("a")], '{"a":{"bc":"x","d":null},"e":1}', '{"a":{"token of 2":"token of 1","token of 1":null},"e":1}'),
+        ([token_of_keys("a")], '{"a":[{"b":[1]}]}', '{"a":[{"token of 1":["token of 1"]}]}'),
+        ([token("a.b"), token_of_keys("a")], '{"a":{"b":{"c":2}}}', '{"a":{"token of 1":{"c":"token of 1"}}}'),
+        ([remove("a.b"), token_of_keys("a")], '{"a":{"b":1,"cd":2}}', '{"a":{"token of 2":"token of 1"}}'),
         # mask and hash: texts, numbers, truth values; null and empty stay
         ([hide("a")], '{"a":"text"}', '{"a":"#"}'),
         ([hide("a")], '{"a":12.50}', '{"a":"#"}'),

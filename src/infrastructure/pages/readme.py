@@ -1,13 +1,19 @@
 """What the docs quote, made by the code itself: cog writes it into README.md."""
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
+
+import msgspec
 
 from routing.explain import explain
 from routing.lambda_event import event_of_documents
 from routing.model import FencingToken
+from routing.protection.preview import PreviewVault
 from routing.stages.batch import group
 from routing.stages.decode import Decoder
+from routing.stages.protect import Protector
 from routing.stages.render import render
 from routing.table.routes import RouteTable
 
@@ -46,3 +52,25 @@ def speed() -> str:
         f"{puts:.0f} times fewer puts and KMS requests than one object a record "
         f"([benchmarks](docs/benchmarks.md), `make bench`).\n"
     )
+
+
+# Of the sample, what the README has room for.
+_SHOWN = {
+    "AWSContactTraceRecordFormatVersion": None, "Agent": ("Username",), "Channel": None, "ContactId": None,
+    "CustomerEndpoint": ("Address", "Type"), "Queue": ("Name",),
+}  # fmt: skip
+_TOKEN = re.compile(r'"([0-9a-f]{8})[0-9a-f]{56}"')
+_MARK = re.compile(r'"\(preview: [^)]*\)"')
+
+
+def in_and_out(record: Path, routes: Sequence[str], table: RouteTable) -> str:
+    """Return a part of a sample record, and the line that each of some routes would deliver of it."""
+    sample = json.loads(record.read_bytes())
+    part = {key: {one: sample[key][one] for one in below} if below else sample[key] for key, below in _SHOWN.items()}
+    _, (one,) = Decoder(table.paths).decode(event_of_documents([msgspec.json.encode(part)]))
+    protector = Protector(PreviewVault(), "preview")
+    lines = [f"{'in':<10} {one.data.decode()}\n"]
+    for route in (route for route in table.routes_for(one) if route.name in routes):
+        line = protector.line(route, one.kind, one.data).decode()
+        lines.append(f"{route.name:<10} {_MARK.sub('"AgV4..."', _TOKEN.sub(r'"\1..."', line))}\n")
+    return "".join(lines)

@@ -21,7 +21,11 @@ _PARTS: Mapping[str, Sequence[str]] = {
     "deployed": ["tests/e2e", f"--ignore={_FAULTS}"],
     "deployed, amid faults": [_FAULTS],
     "faults in process": ["tests/faults"],
-    "everything else": ["tests", "--ignore=tests/e2e", "--ignore=tests/faults", "--ignore=tests/sam"],
+    "doctor and grants": ["tests/doctor", "tests/grants"],
+    "everything else": [
+        "tests",
+        *(f"--ignore=tests/{folder}" for folder in ("e2e", "faults", "doctor", "grants", "sam")),
+    ],
 }
 _SECONDS_BETWEEN_REPORTS = 30
 _SECONDS_BETWEEN_LOOKS = 0.2

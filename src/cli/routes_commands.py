@@ -14,11 +14,13 @@ from cli.check import failing_examples
 from cli.shared import RoutesFile, fail, new_console, refuse, table_of
 from infrastructure.limits import faults_of_size
 from routing.errors import EventError, Fault
-from routing.explain import KIND_HINT, Explanation, explain
+from routing.explain import KIND_HINT, Explanation, explain, seen_by
+from routing.fields import Scalar
 from routing.model import Kind
 from routing.protection.paths import show_path
 from routing.protection.presets import PRESETS
-from routing.table.routes import RouteTable
+from routing.table.operators import kind_of
+from routing.table.routes import Route, RouteTable
 from schema.known_fields import through_arrays, unknown_partition, unknown_paths
 
 routes = typer.Typer(no_args_is_help=True, help="Check routes.toml and try records on it.")
@@ -81,20 +83,74 @@ def try_(
     *,
     routes_file: RoutesFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a record.")] = False,
+    show: Annotated[
+        str | None, typer.Option(metavar="ROUTE", help="Print each record, and what this route would see of it.")
+    ] = None,
+    values: Annotated[
+        bool, typer.Option("--values", help="Show the values that do not match. Default: their types only.")
+    ] = False,
 ) -> None:
-    """Show which routes each record takes and why not the others. Nothing is sent."""
+    """Show which routes each record takes and why not the others. Nothing is sent.
+
+    Example: ctr-fanout routes try --show analytics events/records/contact-chat.json
+    """
     table = table_of(routes_file)
+    route = None if show is None else _route_named(show, table)
     for file in files:
         try:
             data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-            explanations = list(explain(data, str(file), table))
+            explanations = list(explain(data, str(file), table, _as_json if values else kind_of))
+            pairs = [] if route is None else list(seen_by(route, data, table))
         except (OSError, EventError) as err:
             fail(f"{file}: {err.strerror if isinstance(err, OSError) else err}")
+        if route is not None:
+            _print_seen(route, explanations, iter(pairs), as_json=as_json)
+            continue
         for explanation in explanations:
             if as_json:
                 typer.echo(json.dumps(explanation.as_json(), ensure_ascii=False))
             else:
                 _print(explanation)
+
+
+def _as_json(value: Scalar) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _route_named(name: str, table: RouteTable) -> Route:
+    found = [route for route in table.routes if route.name == name]
+    if not found:
+        fail(f"--show: expected one of {', '.join(route.name for route in table.routes)}, got {name!r}")
+    return found[0]
+
+
+def _print_seen(
+    route: Route, explanations: list[Explanation], pairs: Iterator[tuple[bytes, bytes | None]], *, as_json: bool
+) -> None:
+    for explanation in explanations:
+        before, after = (None, None) if explanation.reason else next(pairs)
+        if as_json:
+            shown = [None if line is None else json.loads(line) for line in (before, after)]
+            document = {
+                "source": explanation.source,
+                "number": explanation.number,
+                "record": shown[0],
+                route.name: shown[1],
+            }
+            typer.echo(json.dumps(document, ensure_ascii=False))
+            continue
+        console = new_console()
+        console.print(f"{explanation.source}, record {explanation.number}:", style="bold", markup=False)
+        if before is None:
+            console.print(f"  dead letter, {explanation.reason}: {explanation.detail}", style="red", markup=False)
+            continue
+        width = max(len("record"), len(route.name))
+        typer.echo(f"  {'record':<{width}}  {before.decode()}")
+        if after is None:
+            misses = "; ".join(explanation.misses.get(route.name, ("the [unmatched] policy sends it elsewhere",)))
+            console.print(f"  not {route.name}: {misses}", style="dim", markup=False)
+        else:
+            typer.echo(f"  {route.name:<{width}}  {after.decode()}")
 
 
 def _print(explanation: Explanation) -> None:

@@ -5,7 +5,11 @@ from dataclasses import asdict, dataclass
 
 from routing.lambda_event import event_in
 from routing.model import Record
+from routing.protection.preview import PreviewVault
 from routing.stages.decode import Decoder
+from routing.stages.protect import Protector
+from routing.table.operators import kind_of
+from routing.table.pattern import Show
 from routing.table.routes import Route, RouteTable
 
 # What tells a record's kind (routing/stages/decode.py), for people.
@@ -17,7 +21,7 @@ KIND_HINT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What would become of one record; it holds no value of it.
+    """What would become of one record; it holds no value of it unless that was asked for.
 
     Attributes:
         source: Where it was read from, e.g. a file's name.
@@ -46,8 +50,14 @@ class Explanation:
         return asdict(self)
 
 
-def explain(data: bytes, source: str, table: RouteTable) -> Iterator[Explanation]:
+def explain(data: bytes, source: str, table: RouteTable, show: Show = kind_of) -> Iterator[Explanation]:
     """Explain a single record, JSON Lines, or a whole Lambda event.
+
+    Args:
+        data: What was read.
+        source: From where.
+        table: The routes.
+        show: What is shown of a value that keeps a record from a route; by default its type.
 
     Raises:
         EventError: It is a Lambda event, but not one of a Kinesis shard.
@@ -64,11 +74,27 @@ def explain(data: bytes, source: str, table: RouteTable) -> Iterator[Explanation
             kind=None if record.failure else record.kind,
             routes=tuple(route.name for route in taken),
             prefixes=tuple(_prefix(route, record, has_arrivals=has_arrivals) for route in taken),
-            misses={route.name: route.misses(record.kind, record.fields) for route in others},
+            misses={route.name: route.misses(record.kind, record.fields, show) for route in others},
             is_dropped=not taken,
             reason=record.kind if record.failure else None,
             detail=record.failure,
         )
+
+
+def seen_by(route: Route, data: bytes, table: RouteTable) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield each record that can be decoded, and what a route would see of it; None if the route does not take it.
+
+    Tokens and sealed values are stand-ins: no key is asked for.
+
+    Raises:
+        EventError: It is a Lambda event, but not one of a Kinesis shard.
+    """
+    protector = Protector(PreviewVault(), "preview")
+    _, records = Decoder(table.paths).decode(event_in(data)[0])
+    for record in records:
+        if not record.failure:
+            takes = route in table.routes_for(record)
+            yield record.data, protector.line(route, record.kind, record.data) if takes else None
 
 
 def _prefix(route: Route, record: Record, *, has_arrivals: bool) -> str:

@@ -15,11 +15,14 @@ from typing import Any
 from msgspec import UNSET
 
 from routing.errors import Fault
-from routing.fields import DEEPEST, Node, Path, attribute, is_field_name, scalars_at
+from routing.fields import DEEPEST, Node, Path, Scalar, attribute, is_field_name, scalars_at
 from routing.table.operators import BadTestError, Test, compile_test, kind_of
 
 type Matcher = Callable[[Any, Node], bool]
 """A compiled part of a pattern: (the value at its field, the whole record) -> does it match?"""
+
+type Show = Callable[[Scalar], str]
+"""What is shown of a value that does not match."""
 
 _OR = "$or"
 
@@ -92,14 +95,18 @@ class Pattern:
         """Return True if a record, decoded with at least `paths`, matches."""
         return self.matcher(record, record)
 
-    def misses(self, record: Node) -> tuple[str, ...]:
-        """Explain why a record does not match, without a value of it.
+    def misses(self, record: Node, show: Show = kind_of) -> tuple[str, ...]:
+        """Explain why a record does not match.
+
+        Args:
+            record: Decoded with at least `paths`.
+            show: What is shown of a value that was found; by default its type.
 
         Returns:
             One line per field that keeps it from matching, e.g.
             `Queue.Name: expected any of [{"prefix": "Claims"}], got null`; empty if it matches.
         """
-        return tuple(_misses(self._root, record, record))
+        return tuple(_misses(self._root, record, record, show))
 
 
 def compile_pattern(document: object, where: str, faults: list[Fault]) -> Pattern | None:
@@ -263,23 +270,23 @@ def _objects_in(array: list[Any]) -> list[Node | None]:
 # --- explaining ---------------------------------------------------------------------------------------
 
 
-def _misses(branch: Branch, record: object, root: Node) -> Iterator[str]:
+def _misses(branch: Branch, record: object, root: Node, show: Show) -> Iterator[str]:
     for name, part in branch.fields:
         if _compile_field(name, part)(record, root):
             continue
         if isinstance(part, Leaf):
-            yield f"{'.'.join(part.path)}: expected any of {part.expected}, got {_found(root, part.path)}"
+            yield f"{'.'.join(part.path)}: expected any of {part.expected}, got {_found(root, part.path, show)}"
             continue
         found = getattr(record, attribute(name), UNSET)
         objects = _objects_in(found) if isinstance(found, list) else [found]
-        near = [tuple(_misses(part, element, root)) for element in objects]
+        near = [tuple(_misses(part, element, root, show)) for element in objects]
         yield from min(near, key=len)
     for branches in branch.alternatives:
         if not any(_compile(alternative)(record, root) for alternative in branches):
             for alternative in branches:
-                yield from (f"$or: {miss}" for miss in _misses(alternative, record, root))
+                yield from (f"$or: {miss}" for miss in _misses(alternative, record, root, show))
 
 
-def _found(root: Node, path: Path) -> str:
-    kinds = sorted({kind_of(value) for value in scalars_at(root, path)})
-    return " or ".join(kinds) or "nothing"
+def _found(root: Node, path: Path, show: Show) -> str:
+    shown = sorted({show(value) for value in scalars_at(root, path)})
+    return " or ".join(shown) or "nothing"

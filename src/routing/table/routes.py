@@ -13,8 +13,9 @@ from routing.fields import Node, Path
 from routing.model import Kind, ObjectKey, Record, RouteName, RoutesDigest
 from routing.protection.rules import Action, Rule
 from routing.reasons import Reason
+from routing.table.operators import kind_of
 from routing.table.partition import Partition
-from routing.table.pattern import Matcher, Pattern
+from routing.table.pattern import Matcher, Pattern, Show
 
 _DIGITS_OF_ORIGIN = 16
 SEAL_SUFFIX = "-seal"
@@ -82,12 +83,12 @@ class Route:
         """True if it needs the hash key."""
         return any(rule.action is Action.HASH for rule in self.rules)
 
-    def misses(self, kind: Kind | Reason, fields: Node) -> tuple[str, ...]:
-        """Explain why the route does not take a record, without a value of it; empty if it does."""
+    def misses(self, kind: Kind | Reason, fields: Node, show: Show = kind_of) -> tuple[str, ...]:
+        """Explain why the route does not take a record; empty if it does. By default no value is shown, only its type."""
         if kind not in self.kinds:
             wanted = ", ".join(sorted(self.kinds)) or "none: only the unmatched policy sends records here"
             return (f"kind: expected {wanted}, got {kind}",)
-        return () if self.pattern is None else self.pattern.misses(fields)
+        return () if self.pattern is None else self.pattern.misses(fields, show)
 
 
 DEAD_LETTER_ROUTE = Route(

@@ -181,6 +181,52 @@ def test_try_never_shows_a_value_of_a_record(tmp_path: Path) -> None:
         assert "marker-7351" not in done.output
 
 
+def test_try_shows_values_if_asked_to(routes_file: Path) -> None:
+    done = run(
+        "routes", "try", "--values", "--routes", str(routes_file), "-", stdin=contact(Queue={"Name": "BasicQueue"})
+    )
+    assert 'not claims: Queue.Name: expected any of [{"prefix": "Claims"}], got "BasicQueue"' in done.stdout
+
+
+def test_try_shows_a_record_before_and_after_the_rules_of_a_route(tmp_path: Path) -> None:
+    file = tmp_path / "routes.toml"
+    file.write_text(
+        ROUTE
+        + '[[routes.protect]]\nmask = ["CustomerEndpoint.Address"]\nlast = 4\n'
+        + '[[routes.protect]]\nhash = ["CustomerId"]\n[[routes.protect]]\nseal = ["Attributes"]\n'
+        + UNMATCHED
+    )
+    record = contact(CustomerEndpoint={"Address": "+81300004410"}, CustomerId="c", Attributes={"a": 1})
+    lines = record + b"\n" + agent_event() + b"\npoison"
+    done = run("routes", "try", "--show", "claims", "--json", "--routes", str(file), "-", stdin=lines)
+    assert done.exit_code == 0, done.output
+    first, other, poison = (json.loads(line) for line in done.stdout.splitlines())
+    assert first["record"] == json.loads(record)
+    after = first["claims"]
+    assert after["CustomerEndpoint"] == {"Address": "********4410"}
+    assert len(after["CustomerId"]) == 64
+    assert ("Attributes" in after, after["_sealed"].startswith("(preview: ")) == (False, True)
+    assert (other["record"]["EventId"], other["claims"]) == ("e-1", None)
+    assert (poison["record"], poison["claims"]) == (None, None)
+    shown = run("routes", "try", "--show", "claims", "--routes", str(file), "-", stdin=lines).stdout
+    assert f"  record  {record.decode()}" in shown
+    assert "not claims: kind: expected contact_record, got agent_event" in shown
+    assert "dead letter, NotJson" in shown
+
+
+def test_try_of_a_route_that_is_not_there_is_one_clear_error(routes_file: Path) -> None:
+    done = run("routes", "try", "--show", "nope", "--routes", str(routes_file), "-", stdin=contact())
+    assert (done.exit_code, done.stderr) == (1, "--show: expected one of claims, all, speech, rest, got 'nope'\n")
+
+
+def test_try_takes_the_event_that_sam_generates(routes_file: Path) -> None:
+    sample = json.dumps(event(claim())).replace(
+        "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout", "arn:aws:kinesis:EXAMPLE"
+    )
+    done = run("routes", "try", "--routes", str(routes_file), "-", stdin=sample.encode())
+    assert "takes claims" in done.stdout
+
+
 def test_missing_file_is_one_clear_error() -> None:
     done = run("routes", "try", "nowhere.json")
     assert (done.exit_code, done.stderr) == (1, "nowhere.json: No such file or directory\n")

@@ -55,21 +55,44 @@ $(UV):
 	$(UV) pip sync --quiet --require-hashes --python .venvs/checkov/bin/python tests/template/checkov.txt
 	@touch $@
 
+# What runs the stack on this machine; tests and checks need more.
+RUNS := .venv/.synced .venvs/emulator/.synced .venvs/sam/.synced
+
 .PHONY: setup
 setup: .venv/.synced .venvs/emulator/.synced .venvs/sam/.synced .venvs/engine/.synced .venvs/checkov/.synced ## install all that the other targets need
 
 # --- see it run ------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: setup ## the whole system on this machine: emulator, deployed template, traffic, reconciliation
+demo: $(RUNS) ## the whole system on this machine: emulator, deployed template, traffic, reconciliation
 	@$(RUN)python -m local.demo
+
+.PHONY: up
+up: $(RUNS) ## the same stack, to stay: every command of the docs can be tried on it (docs/tour.md)
+	@$(RUN)python -m local.up start
+
+.PHONY: env
+env: ## what to export to reach it: eval "$$(make -s env)"
+	@$(RUN)python -m local.up env
+
+.PHONY: traffic
+traffic: ## COUNT=500 records from Connect to it
+	@$(RUN)python -m local.up traffic $(COUNT)
+
+.PHONY: query
+query: ## a saved query on what it has delivered: QUERY="Abandoned by queue" ROUTE=orders; without QUERY their names
+	@$(RUN)python -m local.query $(if $(QUERY),"$(QUERY)" $(ROUTE))
+
+.PHONY: down
+down: ## stop it
+	@$(RUN)python -m local.up stop
 
 .PHONY: picture
 picture: setup .venvs/picture/.synced ## draw the dashboard from a run on this machine: docs/dashboard.png
 	@.venvs/picture/bin/python -m local.picture
 
 .PHONY: invoke
-invoke: setup ## sam local invoke with EVENT=events/..., judged by its payload
+invoke: $(RUNS) ## sam local invoke with EVENT=events/..., judged by its payload
 	@$(RUN)python -m local.invoke $(EVENT)
 
 # --- change it -------------------------------------------------------------------------------------------

@@ -12,12 +12,10 @@ from aws.invocation import Invocation
 from aws.route_file import shipped_routes
 from doctor.resolve import Resolver
 from handlers.wiring import FanOut
-from infrastructure.analysis.queries import latest_sql, view_sql
+from local.lake import Lake, lake_of
 from local.traffic import Traffic
 from local.translate import Template, translated
 from routing.lambda_event import event_of_documents
-from schema.columns import columns_of, tables_of
-from tests.analysis.lake import Lake
 from tests.integration.conftest import BUCKET, TABLE, Aws
 
 _RECORDS = 400
@@ -62,14 +60,4 @@ def lake(sent: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -
             file = folder / entry["Key"]
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(aws.s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read())
-    made = Lake(folder)
-    for route in table.routes:
-        for kind, name in tables_of(route, table):
-            columns = columns_of(route, kind)
-            if not columns or not (folder / route.prefix / kind).exists():
-                continue
-            made.add_lines(f"{name}_lines", f"{route.prefix}/{kind}/")
-            made.add_view(name, view_sql(columns, f"{name}_lines"))
-            if (latest := latest_sql(kind, columns, name)) is not None:
-                made.add_view(f"{name}_latest", latest)
-    return made
+    return lake_of(folder, table)

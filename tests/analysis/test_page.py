@@ -1,6 +1,6 @@
 """Every query that docs/analysis.md shows has the result that it shows."""
 
-from tests.analysis.lake import Lake
+from local.lake import Lake
 from tests.analysis.page import PAGE, examples
 
 

@@ -14,9 +14,9 @@ import sqlglot
 
 from aws.route_file import shipped_routes
 from infrastructure.analysis.queries import SAVED_QUERIES, SavedQuery, latest_sql, queries_for, sql_of, view_sql
+from local.lake import Lake
 from routing.model import Kind
 from schema.columns import columns_of, fields_of, tables_of
-from tests.analysis.lake import Lake
 
 type Records = list[dict[str, Any]]
 

@@ -13,20 +13,13 @@ from local.comparable import Comparable
 from local.deployment import Deployed, build, deploy, mend
 from local.emulator import Emulator, emulator
 from local.event_source import EventSource
+from local.people import admit, make_roles
 from local.reconcile import DeliveredObject, Reconciliation, delivered_objects, reconcile
-from routing.lambda_event import ACCOUNT, Event
+from routing.lambda_event import Event
 from routing.table.routes import RouteTable
 
 _SHARDS = 2
 _RETENTION_HOURS = 336
-TRUST = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
-
-
-CONNECT = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/connect.amazonaws.com/Connect_x"
-
-
-def role_arn(name: str) -> str:
-    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
 
 
 @dataclass
@@ -111,39 +104,9 @@ def deployed_stack(bundle: None) -> Iterator[Stack]:
 def enforcing_stack(bundle: None) -> Iterator[Stack]:
     """Deploy where nothing passes that the policies do not allow, with readers and a replay role."""
     with emulator(is_enforcing=True) as running:
-        for name in ("ReaderOf-orders", "ReaderOf-billing", "ReplayOperator"):
-            trust = {"Version": "2012-10-17", "Statement": [TRUST]}
-            running.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
-        takes = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
-        running.client("iam").put_role_policy(
-            RoleName="ReplayOperator",
-            PolicyName="takes-roles",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [takes]}),
-        )
-        # As AWS's managed policy of the service-linked role has it: the stream, and nothing of KMS.
-        put = {"Effect": "Allow", "Action": ["kinesis:PutRecord", "kinesis:PutRecords"], "Resource": "*"}
-        running.client("iam").create_role(
-            Path="/aws-service-role/connect.amazonaws.com/",
-            RoleName="Connect_x",
-            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}),
-        )
-        running.client("iam").put_role_policy(
-            RoleName="Connect_x",
-            PolicyName="stream",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [put]}),
-        )
-        deployed = deploy(
-            running,
-            ConnectServiceRoleArn=CONNECT,
-            ReadersOfOrders=role_arn("ReaderOf-orders"),
-            ReadersOfBilling=role_arn("ReaderOf-billing"),
-            ReplayOperators=role_arn("ReplayOperator"),
-            Erasure="on",
-        )
+        deployed = deploy(running, **make_roles(running), Erasure="on")
         list(mend(running, deployed))
-        for route in ("orders", "billing"):
-            policy = deployed.resources[f"{route.title()}ReaderPolicy"]
-            running.client("iam").attach_role_policy(RoleName=f"ReaderOf-{route}", PolicyArn=policy)
+        admit(running, deployed)
         _stop_the_schedule(running, deployed)
         yield Stack(running, deployed, shipped_routes())
 

@@ -13,9 +13,10 @@ from cli.replay import Replay, function_of
 from local.connect import ConnectStandIn
 from local.deployment import STACK
 from local.event_source import EventSource
+from local.people import CONNECT
 from local.reconcile import Reconciliation
 from routing import layout
-from tests.e2e.conftest import CONNECT, Stack
+from tests.e2e.conftest import Stack
 
 _COUNT = 300
 _HARMLESS = {"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}  # a policy may not be empty

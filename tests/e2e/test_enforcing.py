@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.e2e.conftest import Stack, role_arn
+from local.people import role_arn
+from tests.e2e.conftest import Stack
 
 ORDERS = "departments/orders/probe"
 

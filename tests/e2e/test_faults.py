@@ -15,9 +15,10 @@ from local.deployment import STACK, deploy, mend
 from local.emulator import emulator
 from local.event_source import EventSource
 from local.fault_proxy import Fault, Request, fault_proxy, let_claims_run_out
+from local.people import role_arn
 from local.reconcile import DeliveredObject
 from local.traffic import Traffic
-from tests.e2e.conftest import Stack, role_arn
+from tests.e2e.conftest import Stack
 
 _SCHEDULES = 200
 # A kill costs a cold start, so it is drawn less often.

@@ -17,8 +17,9 @@ from local.connect import ConnectStandIn
 from local.deployment import STACK
 from local.event_source import EventSource
 from local.metrics import of_logs
+from local.people import CONNECT
 from tests.e2e import aws_cli
-from tests.e2e.conftest import CONNECT, Stack
+from tests.e2e.conftest import Stack
 from tests.e2e.test_denials import nothing
 
 _COUNT = 150

@@ -16,9 +16,10 @@ from cli.stack_function import StackFunctionError
 from local.connect import ConnectStandIn
 from local.deployment import STACK
 from local.event_source import EventSource
+from local.people import CONNECT, role_arn
 from routing.lambda_event import event_in
 from routing.model import RouteName
-from tests.e2e.conftest import CONNECT, Stack, role_arn
+from tests.e2e.conftest import Stack
 from tests.e2e.test_denials import nothing
 
 _COUNT = 200

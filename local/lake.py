@@ -11,15 +11,20 @@ from typing import Any
 import duckdb
 import sqlglot
 
+from infrastructure.analysis.queries import SavedQuery, latest_sql, queries_for, view_sql
+from routing.table.routes import RouteTable
+from schema.columns import columns_of, tables_of
+
 
 class Lake:
     """Tables over a folder that stands for the bucket."""
 
     def __init__(self, folder: Path) -> None:
-        """Open an empty database over a folder."""
+        """Open an empty database over a folder; `queries` are the saved ones that each view can answer."""
         self._folder = folder
         self._engine = duckdb.connect()
         self._engine.execute("SET TimeZone = 'UTC'")  # as Athena's sessions have it
+        self.queries: dict[str, list[SavedQuery]] = {}
 
     def add_lines(self, name: str, location: str) -> None:
         """Make a table of the lines below a prefix, e.g. `departments/orders/contact_record/`, as LazySimpleSerDe does."""
@@ -27,7 +32,8 @@ class Lake:
         how = "columns={'record': 'VARCHAR'}, header=false, auto_detect=false, delim='\x01', quote='', escape='', "
         source = f"read_csv('{files}', {how} max_line_size=40000000, filename=true)"
         day = "regexp_extract(filename, 'date=([0-9-]+)', 1)"
-        self._engine.execute(f'CREATE VIEW {name} AS SELECT record, filename AS "$path", {day} AS day FROM {source}')
+        # The names are ours.
+        self._engine.execute(f'CREATE VIEW {name} AS SELECT record, filename AS "$path", {day} AS day FROM {source}')  # noqa: S608
 
     def add_view(self, name: str, sql: str) -> None:
         """Make a view of Athena's SQL."""
@@ -44,4 +50,20 @@ def _translated(sql: str) -> str:
     """Translate, and let every day count: the samples are older than a week."""
     every_day = re.sub(r"day BETWEEN date_format\(.*?'%Y-%m-%d'\) AND date_format\(.*?'%Y-%m-%d'\)", "day >= ''", sql)
     (made,) = sqlglot.transpile(every_day, read="athena", write="duckdb")
+    return made
+
+
+def lake_of(folder: Path, table: RouteTable) -> Lake:
+    """Return the tables and views of the template, of those routes and kinds that the folder has objects of."""
+    made = Lake(folder)
+    for route in table.routes:
+        for kind, name in tables_of(route, table):
+            columns = columns_of(route, kind)
+            if not columns or not (folder / route.prefix / kind).exists():
+                continue
+            made.add_lines(f"{name}_lines", f"{route.prefix}/{kind}/")
+            made.add_view(name, view_sql(columns, f"{name}_lines"))
+            made.queries[name] = list(queries_for(kind, columns))
+            if (latest := latest_sql(kind, columns, name)) is not None:
+                made.add_view(f"{name}_latest", latest)
     return made

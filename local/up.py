@@ -32,8 +32,11 @@ from local.event_source import EventSource, EventSourceError
 from local.metrics import Counted, Point, of_logs
 from local.people import CONNECT, admit, make_roles
 
-_STATE = ROOT / ".cache" / "up.json"
-_LOG = ROOT / ".cache" / "up.log"
+# Tests keep a stack of their own.
+_FOLDER = Path(os.environ.get("CTR_FANOUT_UP") or ROOT / ".cache")
+_STATE = _FOLDER / "up.json"
+_LOG = _FOLDER / "up.log"
+_IDLE = _FOLDER / "up.idle"  # when all that was in the stream was delivered and counted
 _EXPORTED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 _RECORDS = 500
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -168,10 +171,7 @@ def _keep() -> None:
         deployed = deploy(kept, **make_roles(kept), Erasure="on")
         list(mend(kept, deployed))
         admit(kept, deployed)
-        written = _STATE.with_suffix(".new")
-        state = {"pid": os.getpid(), "url": kept.url, "resources": deployed.resources}
-        written.write_text(json.dumps(state), encoding="utf-8")
-        written.rename(_STATE)
+        _write({"pid": os.getpid(), "url": kept.url, "resources": deployed.resources})
         try:
             _deliver_for_ever(kept, deployed)
         finally:
@@ -181,10 +181,13 @@ def _keep() -> None:
 def _deliver_for_ever(kept: Emulator, deployed: Deployed) -> None:
     source = EventSource(kept.client, deployed.mapping)
     counted = Counter[Point]()
+    _IDLE.touch()
     while True:
         try:
             source.drain()
+            started = time.time()
             _count(kept, deployed, counted)
+            os.utime(_IDLE, (started, started))
         except (ClientError, BotoCoreError, EventSourceError) as err:
             print(f"{type(err).__name__}: {err}; tried again", flush=True)  # noqa: T201 - into the log
         time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -202,16 +205,39 @@ def _count(kept: Emulator, deployed: Deployed, counted: Counter[Point]) -> None:
 
 def _send(console: Console, count: int) -> None:
     """Send records as Connect does, and wait until each is delivered or a dead letter."""
-    up, table = running(), shipped_routes()
+    up = running()
     deployed = deployed_on(up)
-    seed = int(time.time())
+    seed = _next_seed()
     with console.status(f"Connect sends {count} records and some odd ones"):
         sent = ConnectStandIn(up, deployed.stream, seed, role=CONNECT).send(count, lambda _: None)
     with console.status("the function fans them out"):
-        while not holds(balances(up.client, deployed.target, table, Range())):
+        while not _is_delivered(up, deployed):
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        delivered_at = time.time()
+        while _IDLE.stat().st_mtime < delivered_at:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             running()
     console.print(f"{len(sent)} records sent to the stream {deployed.stream} and fanned out by the stack {STACK}")
+
+
+def _is_delivered(up: Emulator, deployed: Deployed) -> bool:
+    running()
+    found = balances(up.client, deployed.target, shipped_routes(), Range())
+    return holds(found) and not any(one.pending for of_shard in found.values() for one in of_shard.values())
+
+
+def _next_seed() -> int:
+    """Return another seed for each traffic: 1, 2, ..., so that what comes first is the same on every stack."""
+    state = json.loads(_STATE.read_text(encoding="utf-8"))
+    state["seed"] = state.get("seed", 0) + 1
+    _write(state)
+    return int(state["seed"])
+
+
+def _write(state: dict[str, Any]) -> None:
+    written = _STATE.with_suffix(".new")
+    written.write_text(json.dumps(state), encoding="utf-8")
+    written.rename(_STATE)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from pathlib import Path
 
 _SEED = "--randomly-seed="
 _FAULTS = "tests/e2e/test_faults.py"
-_DEMO = "tests/e2e/test_demo.py"
+_DEMO = ("tests/e2e/test_demo.py", "tests/e2e/test_tour.py")
 _PARTS: Mapping[str, Sequence[str]] = {
-    "deployed": ["tests/e2e", f"--ignore={_FAULTS}", f"--ignore={_DEMO}"],
-    "deployed by make demo": [_DEMO],
+    "deployed": ["tests/e2e", f"--ignore={_FAULTS}", *(f"--ignore={file}" for file in _DEMO)],
+    "deployed by make demo and make up": _DEMO,
     "deployed, amid faults": [_FAULTS],
     "faults in process": ["tests/faults"],
     "doctor and grants": ["tests/doctor", "tests/grants"],

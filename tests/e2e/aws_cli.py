@@ -1,9 +1,16 @@
-"""The AWS CLI's commands as a runbook spells them, run by boto3: names come from botocore's own models."""
+"""The AWS CLI's commands as a runbook spells them, run by boto3: names come from botocore's own models.
 
+As a program, for shells: `python -m tests.e2e.aws_cli kms describe-key --key-id alias/x --query KeyMetadata.KeyId`.
+"""
+
+import json
 import shlex
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import boto3
+import jmespath  # type: ignore[import-untyped]
 from botocore import xform_name
 
 
@@ -20,3 +27,25 @@ def run(command: str, client: Callable[[str], Any]) -> Any:
         name, member = members[option.removeprefix("--")]
         request[name] = int(value) if member.type_name in {"integer", "long"} else value
     return getattr(maker, xform_name(names[operation]))(**request)
+
+
+def main(arguments: list[str]) -> None:
+    """Run one command and print what `--query` finds, as text if `--output text` asks for it."""
+    asked = dict.fromkeys(("--query", "--output"), "")
+    rest = list(arguments)
+    for name in asked:
+        if name in rest:
+            at = rest.index(name)
+            asked[name] = rest[at + 1]
+            del rest[at : at + 2]
+    make: Any = boto3.client
+    answer = run(shlex.join(["aws", *rest]), make)
+    found = jmespath.search(asked["--query"], answer) if asked["--query"] else answer
+    if asked["--output"] == "text":
+        print("\t".join(map(str, found)) if isinstance(found, list) else found)
+    elif asked["--query"]:
+        print(json.dumps(found, default=str))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

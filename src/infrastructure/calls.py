@@ -7,6 +7,7 @@ from aws.route_file import shipped_routes
 from cost import estimate as cost
 from doctor.permissions import operators_policy
 from grants import tables
+from grants.deployer import deployer_policy
 from grants.matrix import matrix
 from grants.service_control import service_control_policies
 from grants.stack import example_stack
@@ -36,6 +37,7 @@ __all__ = [
     "block",
     "bucket_policy",
     "cost",
+    "deployer_policy",
     "docs",
     "example_stack",
     "grants_page",

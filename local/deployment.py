@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,9 +106,9 @@ def deploy(emulator: Emulator, endpoint: str = "", **parameters: str) -> Deploye
     Raises:
         DeploymentError: It failed.
     """
-    emulator.client("s3").create_bucket(
-        Bucket=_BUCKET_OF_BUNDLES, CreateBucketConfiguration={"LocationConstraint": REGION}
-    )
+    s3 = emulator.client("s3")
+    with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=_BUCKET_OF_BUNDLES, CreateBucketConfiguration={"LocationConstraint": REGION})
     overrides = {"StreamMode": "PROVISIONED", "ShardCount": "2", "MappingEnabled": "false"}
     overrides["MaximumRetryAttempts"] = "5"  # nobody waits for ten thousand on a laptop
     overrides |= parameters

@@ -23,6 +23,7 @@ from infrastructure.blocks import bucket_policy, inputs, keys, role_policies
 from infrastructure.cfn_yaml import cfn_yaml
 from infrastructure.monitoring.resources import key_changed, watch
 from infrastructure.pages import analysis as analysis_page
+from infrastructure.pages import deploy as deploy_page
 from infrastructure.pages import grants as grants_page
 from infrastructure.pages import protection as protection_page
 from infrastructure.pages import readme as docs
@@ -37,6 +38,7 @@ __all__ = [
     "block",
     "bucket_policy",
     "cost",
+    "deploy_page",
     "deployer_policy",
     "docs",
     "example_stack",

@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,14 +20,31 @@ def run(command: str, client: Callable[[str], Any]) -> Any:
     program, service, operation, *rest = shlex.split(command)
     assert program == "aws"
     maker = client({"s3api": "s3"}.get(service, service))
+    if operation == "wait":
+        waiter, *rest = rest
+        return maker.get_waiter(waiter.replace("-", "_")).wait(**{_camel(rest[0]): rest[1]})
     names = {xform_name(name, "-"): name for name in maker.meta.service_model.operation_names}
     shape = maker.meta.service_model.operation_model(names[operation]).input_shape
     members = {xform_name(name, "-"): (name, member) for name, member in shape.members.items()}
-    request = {}
-    for option, value in zip(rest[::2], rest[1::2], strict=True):
-        name, member = members[option.removeprefix("--")]
-        request[name] = int(value) if member.type_name in {"integer", "long"} else value
+    request: dict[str, Any] = {}
+    while rest:
+        option = rest.pop(0).removeprefix("--")
+        name, member = members[option.removeprefix("no-")] if option not in members else members[option]
+        request[name] = _value(rest, member.type_name, is_on=option in members)
     return getattr(maker, xform_name(names[operation]))(**request)
+
+
+def _value(rest: list[str], of_type: str, *, is_on: bool) -> Any:
+    if of_type == "boolean":
+        return is_on
+    text = rest.pop(0)
+    if text.startswith("file://"):
+        return json.loads(Path(text.removeprefix("file://")).read_text(encoding="utf-8"))
+    return int(text) if of_type in {"integer", "long"} else text
+
+
+def _camel(option: str) -> str:
+    return "".join(word.title() for word in option.removeprefix("--").split("-"))
 
 
 def main(arguments: list[str]) -> None:

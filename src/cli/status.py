@@ -13,7 +13,7 @@ from rich.text import Text
 from cli.stack_function import StackFunctionError, raise_missing
 from handlers.telemetry import NAMESPACE
 from routing.model import RouteName
-from routing.table.routes import RouteTable
+from routing.table.routes import DEAD_LETTER_ROUTE, RouteTable
 
 type Client = Callable[..., Any]
 
@@ -58,6 +58,7 @@ class Status:
         stack: Numbers of the stack; None where nothing was counted.
         routes: Numbers of each route by column, over the same time.
         minutes: Over how long they are.
+        retain_days: After how many days the objects of each route expire; None if they stay.
         looked_at: When.
     """
 
@@ -68,6 +69,7 @@ class Status:
     stack: Mapping[str, float | None]
     routes: Mapping[RouteName, Mapping[str, float | None]]
     minutes: int
+    retain_days: Mapping[RouteName, int | None] = field(default_factory=dict)
     looked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -113,6 +115,8 @@ def look(stack: str, client: Client, table: RouteTable, minutes: int) -> Status:
             for route in table.all_routes
         },
         minutes=minutes,
+        retain_days={route.name: route.retain_days for route in table.routes}
+        | {DEAD_LETTER_ROUTE.name: table.retain_days.dead_letters},
     )
 
 
@@ -131,11 +135,15 @@ def screen(status: Status) -> Group:
     numbers.add_row(*(_shown(value) for value in status.stack.values()))
     routes = Table(box=None, pad_edge=False)
     routes.add_column("route")
-    for column, *_ in _OF_ROUTE:
+    has_days = any(status.retain_days.values())
+    for column in (*(column for column, *_ in _OF_ROUTE), *(["kept days"] if has_days else [])):
         routes.add_column(column, justify="right")
     for route, counts in status.routes.items():
         wrong = any(counts[column] for column in ("dead letters", "to retry", "grant"))
         cells = [_grant(counts[column]) if column == "grant" else _shown(counts[column]) for column in counts]
+        if has_days:
+            days = status.retain_days.get(route)
+            cells.append("for ever" if days is None else f"{days}")
         routes.add_row(route, *cells, style="red" if wrong else "")
     return Group(*lines, Text(""), numbers, Text(""), routes)
 
@@ -148,6 +156,7 @@ def as_object(status: Status) -> dict[str, Any]:
         "mapping": status.mapping,
         "alarms": status.alarms,
         "minutes": status.minutes,
+        "retainDays": dict(status.retain_days),
         "stack": dict(status.stack),
         "routes": {route: dict(counts) for route, counts in status.routes.items()},
     }

@@ -1,12 +1,15 @@
-"""The settings of the stack's bucket that nothing refuses when they are wrong."""
+"""The settings of the stack's bucket that nothing refuses when they are wrong.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html
+"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from doctor.account import Account, MissingError
 from doctor.declared import Declared
-from doctor.finding import Finding, fail
+from doctor.finding import Finding, fail, warn
 
 
 def check_bucket_settings(account: Account, declared: Declared) -> Iterator[Finding]:
@@ -64,6 +67,45 @@ def _check_expiration(account: Account, declared: Declared, bucket: str) -> Iter
             cure=f"aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration '{made}'",
         )  # fmt: skip
 
+    yield from _check_days(account, declared, bucket, found, ours)
+
+
+def _check_days(
+    account: Account,
+    declared: Declared,
+    bucket: str,
+    found: Iterable[Mapping[str, Any]],
+    ours: Iterable[Mapping[str, Any]],
+) -> Iterator[Finding]:
+    """Find what expires later or earlier than the stack declares, and what expires before the stream forgets it."""
+    live = {rule.get("ID"): rule for rule in found if rule.get("Status") == "Enabled"}
+    declared_days = {rule["Id"]: int(rule["ExpirationInDays"]) for rule in ours if "ExpirationInDays" in rule}
+    differing = [
+        f"{name}: {live.get(name, {}).get('Expiration', {}).get('Days', 'never')} instead of {days} days"
+        for name, days in declared_days.items()
+        if live.get(name, {}).get("Expiration", {}).get("Days") != days
+    ]
+    if differing:
+        made = json.dumps({"Rules": [_as_api(rule) for rule in ours]})
+        yield fail(
+            "RetentionDiffers", bucket, seen=f"objects expire at another time: {', '.join(differing)}",
+            expected="the retain_days of routes.toml",
+            cure=f"aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration '{made}'",
+        )  # fmt: skip
+    stream = declared.live.resources.get("Stream", "")
+    try:
+        summary = account.ask("kinesis", "describe_stream_summary", StreamName=stream)
+    except MissingError:
+        return  # reported with the stream
+    hours = 0 if summary is None else int(summary["StreamDescriptionSummary"]["RetentionPeriodHours"])
+    early = sorted(name for name, days in declared_days.items() if days * 24 <= hours)
+    if early:
+        yield warn(
+            "ExpiresBeforeTheStream", bucket, seen=f"{', '.join(early)} removes objects whose records the stream still holds",
+            expected=f"more than the stream's {hours} hours; a replay of the stream would deliver them again",
+            cure="raise retain_days in routes.toml, or lower StreamRetentionHours, and run make deploy",
+        )  # fmt: skip
+
 
 def _as_api(rule: Mapping[str, Any]) -> dict[str, Any]:
     """Return a rule of a template as the API spells it."""
@@ -71,6 +113,8 @@ def _as_api(rule: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {renamed.get(name, name): value for name, value in rule.items()}
     if "ExpirationInDays" in rule:
         made["Expiration"] = {"Days": rule["ExpirationInDays"]}
+    if "ExpiredObjectDeleteMarker" in rule:
+        made["Expiration"] = {"ExpiredObjectDeleteMarker": made.pop("ExpiredObjectDeleteMarker")}
     return {"Filter": {"Prefix": rule.get("Prefix", "")}, **{name: v for name, v in made.items() if name != "Prefix"}}
 
 

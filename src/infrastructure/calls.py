@@ -19,7 +19,7 @@ from infrastructure.analysis.resources import (
     results_key_statements,
     work_groups,
 )
-from infrastructure.blocks import bucket_policy, inputs, keys, role_policies
+from infrastructure.blocks import bucket_policy, inputs, keys, lifecycle, role_policies
 from infrastructure.cfn_yaml import cfn_yaml
 from infrastructure.monitoring.resources import key_changed, watch
 from infrastructure.pages import analysis as analysis_page
@@ -28,6 +28,7 @@ from infrastructure.pages import grants as grants_page
 from infrastructure.pages import protection as protection_page
 from infrastructure.pages import readme as docs
 from infrastructure.pages import sam as sam_page
+from infrastructure.pages import security as security_page
 
 __all__ = [
     "Path",
@@ -48,12 +49,14 @@ __all__ = [
     "key_changed",
     "keys",
     "latest_views",
+    "lifecycle",
     "matrix",
     "operators_policy",
     "protection_page",
     "results_key_statements",
     "role_policies",
     "sam_page",
+    "security_page",
     "service_control_policies",
     "table",
     "tables",

@@ -1,5 +1,6 @@
 """Broken accounts: each is built, and the doctor names the right cause first."""
 
+import copy
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from doctor.account import IAM_NAMES, IAM_SERVICES
 from doctor.examine import Given
 from doctor.finding import Severity, worst
 from doctor.permissions import ACTIONS
+from local.translate import translated
 from routing.lambda_event import ACCOUNT, REGION
 from tests.doctor.apply import apply
 from tests.doctor.conftest import Examine, examine_all
@@ -720,6 +722,26 @@ def everything_expires(world: World) -> None:
     world.client("s3").put_bucket_lifecycle_configuration(Bucket=world.bucket, LifecycleConfiguration={"Rules": [rule]})
 
 
+def _declare_expiration(world: World, days: int, *, live: int) -> None:
+    template = copy.deepcopy(translated())
+    declared = {"Id": "ExpireOrders", "Status": "Enabled", "Prefix": "departments/orders/", "ExpirationInDays": days}
+    template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"].append(declared)
+    world.replay("cloudformation", "GetTemplate", lambda: (200, {"TemplateBody": template}))
+    rule = {"ID": "ExpireOrders", "Status": "Enabled", "Filter": {"Prefix": "departments/orders/"}}
+    world.client("s3").put_bucket_lifecycle_configuration(
+        Bucket=world.bucket, LifecycleConfiguration={"Rules": [{**rule, "Expiration": {"Days": live}}]}
+    )
+
+
+def objects_expire_later_than_declared(world: World) -> None:
+    _declare_expiration(world, 90, live=900)
+
+
+def objects_expire_before_the_stream_forgets(world: World) -> None:
+    _declare_expiration(world, 20, live=20)
+    world.client("kinesis").increase_stream_retention_period(StreamName="ctr-fanout", RetentionPeriodHours=720)
+
+
 def bucket_forgets_versions(world: World) -> None:
     world.client("s3").put_bucket_versioning(Bucket=world.bucket, VersioningConfiguration={"Status": "Suspended"})
 
@@ -958,6 +980,8 @@ BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
     "ReaderMissing": (reader_does_not_exist,),
     "ReaderOfAnotherAccount": (reader_is_of_another_account,),
     "ObjectsExpire": (everything_expires,),
+    "RetentionDiffers": (objects_expire_later_than_declared,),
+    "ExpiresBeforeTheStream": (objects_expire_before_the_stream_forgets,),
     "BucketKeepsNoVersions": (bucket_forgets_versions,),
     "PublicAccessNotBlocked": (bucket_is_public_one_day,),
     "UnexpectedPrincipal": (
@@ -1300,6 +1324,7 @@ NO_COMMAND = {
     mapping_drops_what_it_does_not_match,
     mapping_has_a_problem,
     nobody_reads,
+    objects_expire_before_the_stream_forgets,
     reader_does_not_exist,
     reader_is_of_another_account,
     route_key_is_gone,

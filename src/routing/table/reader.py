@@ -12,9 +12,10 @@ from routing import layout
 from routing.errors import ConfigurationError, Fault
 from routing.model import Kind, RouteName, RoutesDigest
 from routing.table.lines import Lines
+from routing.table.operators import kind_of
 from routing.table.partition import compile_partition
 from routing.table.pattern import compile_pattern
-from routing.table.routes import HASH_KEY, SEAL_SUFFIX, Example, Limits, Route, RouteTable, logical_id
+from routing.table.routes import HASH_KEY, SEAL_SUFFIX, Example, Limits, RetainDays, Route, RouteTable, logical_id
 from routing.table.rule_reader import read_rule
 from routing.table.toml_reader import TomlReader
 
@@ -29,6 +30,7 @@ _DIGITS_OF_RULES = 16
 # A Lambda function has 4 KB of variables, and the ARN of a key takes a hundred of them.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _MOST_SEALING = 8
+_LEAST_DAYS, _MOST_DAYS = 15, 36_500
 DROP = "drop"
 # Names that resources of the template, other prefixes or the unmatched policy already have.
 RESERVED_NAMES = frozenset(
@@ -84,11 +86,14 @@ def load_routes(text: str, source: str = "routes.toml", *, code: str = "") -> Ro
     _check_prefixes(routes, places, faults)
     unmatched = _unmatched(top.below("unmatched"), routes, faults)
     limits = _limits(TomlReader({}, "limits", faults) if top.get("limits") is None else top.below("limits"))
+    kept = _retain_days(TomlReader({}, "", faults) if top.get("retain_days") is None else top.below("retain_days"))
     top.done()
     if faults:
         raise ConfigurationError(source, [replace(fault, line=lines.of(fault.where)) for fault in faults])
     digest = RoutesDigest(hashlib.sha256(text.encode()).hexdigest())
-    return RouteTable(routes=routes, unmatched=unmatched, limits=limits, routes_digest=digest, code=code)
+    return RouteTable(
+        routes=routes, unmatched=unmatched, limits=limits, routes_digest=digest, code=code, retain_days=kept
+    )
 
 
 def _is_reserved(name: str) -> bool:
@@ -151,6 +156,7 @@ def _route(table: Mapping[str, Any], place: str, faults: list[Fault]) -> Route:
             if (rule := read_rule(r, f"{reader.where}: protect[{i}]", faults)) is not None
         ),
         rules_digest=_digest(reader.tables("protect")),
+        retain_days=_days(reader, "retain_days"),
     )
     reader.done()
     return route
@@ -246,6 +252,29 @@ def _is_at_fault(route: Route, faults: list[Fault]) -> bool:
     """Return True if the route's kinds could not be read, so that nothing follows from their absence."""
     named = f"route {route.name!r}"
     return any(fault.where.startswith(named) and ": kinds" in fault.where for fault in faults)
+
+
+def _days(reader: TomlReader, key: str) -> int | None:
+    days = reader.get(key)
+    if days is None or (isinstance(days, int) and not isinstance(days, bool) and _LEAST_DAYS <= days <= _MOST_DAYS):
+        return days
+    found = f"{days}" if isinstance(days, int) and not isinstance(days, bool) else kind_of(days)
+    reader.fault(
+        key,
+        f"expected {_LEAST_DAYS} to {_MOST_DAYS} days, got {found}: the stream keeps a record for 14 days by default, and a "
+        "replay of it must find what was delivered",
+    )
+    return None
+
+
+def _retain_days(reader: TomlReader) -> RetainDays:
+    found = RetainDays(
+        dead_letters=_days(reader, "dead_letters"),
+        on_failure=_days(reader, "on_failure"),
+        archive=_days(reader, "archive"),
+    )
+    reader.done()
+    return found
 
 
 def _limits(reader: TomlReader) -> Limits:

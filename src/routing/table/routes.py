@@ -55,6 +55,7 @@ class Route:
         examples: At least one that it takes and, with a pattern, one that it does not.
         rules: What it may see of a record; none if all of it.
         rules_digest: Tells these rules from others; empty if there are none.
+        retain_days: After how many days its objects expire; None if they stay.
     """
 
     name: RouteName
@@ -67,6 +68,7 @@ class Route:
     examples: tuple[Example, ...]
     rules: tuple[Rule, ...] = ()
     rules_digest: str = ""
+    retain_days: int | None = None
 
     @property
     def seal_key(self) -> str:
@@ -116,6 +118,21 @@ class Limits:
     plain_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetainDays:
+    """After how many days what belongs to no route expires; None if it stays.
+
+    Attributes:
+        dead_letters: Dead letters, of records and of objects.
+        on_failure: Batches that Lambda gave up on.
+        archive: The raw stream.
+    """
+
+    dead_letters: int | None = None
+    on_failure: int | None = None
+    archive: int | None = None
+
+
 class RouteTable:
     """All routes, compiled. Build it with `load_routes`."""
 
@@ -127,6 +144,7 @@ class RouteTable:
         limits: Limits,
         routes_digest: RoutesDigest,
         code: str = "",
+        retain_days: RetainDays = RetainDays(),
     ) -> None:
         """Sort the routes by kind once, so that a record only meets those that can take it.
 
@@ -136,6 +154,7 @@ class RouteTable:
             limits: How much one commit may cover.
             routes_digest: Identifies its text.
             code: Identifies the code that reads records by it.
+            retain_days: When what belongs to no route expires.
         """
         self.routes_digest = routes_digest
         self.code = code
@@ -143,6 +162,7 @@ class RouteTable:
         self.routes = routes
         self.unmatched = unmatched
         self.limits = limits
+        self.retain_days = retain_days
         self._prefixes = {route.name: route.prefix for route in self.all_routes}
         self._always: dict[Kind | Reason, tuple[Route, ...]] = {
             k: tuple(r for r in routes if k in r.kinds and r.pattern is None) for k in Kind

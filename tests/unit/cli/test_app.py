@@ -43,9 +43,9 @@ def test_check_names_every_fault_of_a_file(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert [line.removeprefix(f"{file}: ") for line in done.stderr.splitlines()] == [
         "line 3: route 'claims': kinds: expected an array of contact_record, agent_event, contact_lens_segment, other, got nothing",
-        "line 6: route 'claims': kind: expected one of about, examples, kinds, name, on_key_denied, partition, pattern, prefix, protect, "
+        "line 6: route 'claims': kind: expected one of about, examples, kinds, name, on_key_denied, partition, pattern, prefix, protect, retain_days, "
         "got an unknown key; did you mean kinds?",
-        "line 1: zip: expected one of limits, routes, unmatched, got an unknown key",
+        "line 1: zip: expected one of limits, retain_days, routes, unmatched, got an unknown key",
     ]
 
 

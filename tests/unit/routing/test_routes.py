@@ -55,10 +55,10 @@ BAD_TABLES = {
         [
             "route 'claims': examples[0].zup: expected one of kind, record, says, takes, got an unknown key",
             "route 'claims': zap: expected one of about, examples, kinds, name, on_key_denied, partition, pattern, "
-            "prefix, protect, got an unknown key",
+            "prefix, protect, retain_days, got an unknown key",
             "unmatched.other2: expected one of agent_event, contact_lens_segment, contact_record, other, got an unknown key; "
             "did you mean other?",
-            "zip: expected one of limits, routes, unmatched, got an unknown key",
+            "zip: expected one of limits, retain_days, routes, unmatched, got an unknown key",
         ],
     ),
     "duplicate name": (
@@ -109,6 +109,16 @@ BAD_TABLES = {
     "arrival in capitals": (
         ROUTE + 'partition = "Arrival"' + UNMATCHED,
         ["route 'claims': partition: expected 'arrival' in lower case, or a field, got 'Arrival'"],
+    ),
+    "objects that expire before the stream forgets their records": (
+        ROUTE + "retain_days = 3" + UNMATCHED + '[retain_days]\ndead_letters = "90"\narchives = 90',
+        [
+            "route 'claims': retain_days: expected 15 to 36500 days, got 3: the stream keeps a record for 14 days by default, "
+            "and a replay of it must find what was delivered",
+            "retain_days.dead_letters: expected 15 to 36500 days, got string: the stream keeps a record for 14 days by default, "
+            "and a replay of it must find what was delivered",
+            "retain_days.archives: expected one of archive, dead_letters, on_failure, got an unknown key; did you mean archive?",
+        ],
     ),
     "unsafe prefix": (
         ROUTE.replace('prefix = "claims"', 'prefix = "../claims/"') + UNMATCHED,

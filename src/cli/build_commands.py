@@ -19,7 +19,7 @@ from routing.errors import ConfigurationError
 app = typer.Typer()
 
 
-@app.command()
+@app.command(epilog="Example: ctr-fanout template --check template.yaml")
 def template(
     files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE...]", help="Files with cog blocks.")] = None,
     *,
@@ -35,7 +35,7 @@ def template(
         fail("the blocks are out of date; run `make template`")
 
 
-@app.command()
+@app.command(epilog="Example: ctr-fanout cost --records-per-second 10 --routes-number 5")
 def cost(
     *,
     records_per_second: Annotated[float, typer.Option(min=0.001, help="On average over the month.")],
@@ -83,7 +83,7 @@ def cost(
     typer.echo(f"prices of {label}; an estimate: check the prices before you rely on it")
 
 
-@app.command("env")
+@app.command("env", epilog="Example: ctr-fanout env --stack ctr-fanout")
 def env_(
     *,
     stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",

@@ -23,7 +23,7 @@ ReplaySource = Literal["dead-letters", "on-failure", "stream"]
 _SECONDS_BETWEEN_LOOKS = 10
 
 
-@app.command()
+@app.command(epilog="Example: ctr-fanout status --watch")
 def status(
     *,
     stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
@@ -59,7 +59,7 @@ def status(
     raise typer.Exit(int(not seen.is_well))
 
 
-@app.command()
+@app.command(epilog="Example: ctr-fanout replay dead-letters --reason KmsKeyDisabled --apply")
 def replay(
     source: Annotated[
         ReplaySource, typer.Argument(help="dead-letters, on-failure (batches that Lambda gave up on) or stream.")
@@ -119,7 +119,7 @@ def replay(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog="Example: ctr-fanout recover --apply")
 def recover(
     *,
     stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
@@ -139,7 +139,7 @@ def recover(
     raise typer.Exit(code)
 
 
-@app.command("reconcile")
+@app.command("reconcile", epilog="Example: ctr-fanout reconcile --since 2d")
 def reconcile_(
     *,
     stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",

@@ -22,7 +22,7 @@ from grants.tables import as_object, as_table, is_asked
 app = typer.Typer()
 
 
-@app.command()
+@app.command(epilog="Example: ctr-fanout grants --for 'reader of orders'")
 def grants(
     *,
     principal: Annotated[
@@ -68,7 +68,7 @@ def _show_differences(revision: str) -> None:
     typer.echo(f"no grant differs from {revision}")
 
 
-@app.command()
+@app.command(epilog="Example: ctr-fanout doctor --stack ctr-fanout --region eu-central-1")
 def doctor(
     *,
     stack: Annotated[str, typer.Option(help="A stack of ours; by default ctr-fanout if nothing else is given.")] = "",

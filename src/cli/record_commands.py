@@ -16,7 +16,9 @@ from cli.stack_function import StackFunctionError
 app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    epilog="Example: ctr-fanout erase --contact-id 6f0d3a52-9c1e-4b77-8a90-2f4d1e7c5b38 --receipt receipt.json"
+)
 def erase(
     *,
     contact_id: Annotated[str, typer.Option(help="The contact to erase.")],
@@ -51,7 +53,7 @@ def erase(
     raise typer.Exit(code)
 
 
-@app.command("unseal")
+@app.command("unseal", epilog="Example: ctr-fanout unseal s3://BUCKET/analytics/contacts/ --to opened/")
 def unseal_(
     source: Annotated[
         str, typer.Argument(help="A file, a folder, s3://<bucket>/<key>, or s3://<bucket>/<prefix>/.", metavar="SOURCE")

@@ -26,7 +26,7 @@ from schema.known_fields import through_arrays, unknown_partition, unknown_paths
 routes = typer.Typer(no_args_is_help=True, help="Check routes.toml and try records on it.")
 
 
-@routes.command()
+@routes.command(epilog="Example: ctr-fanout routes check --routes my.toml")
 def check(routes_file: RoutesFile = None) -> None:
     """Validate the file and its patterns, and run the examples in it."""
     table = table_of(routes_file)
@@ -66,7 +66,7 @@ def _blind_rules(table: RouteTable) -> Iterator[Fault]:
             yield Fault(f"route {route.name!r}: protect", what)
 
 
-@routes.command()
+@routes.command(epilog="Example: ctr-fanout routes presets")
 def presets() -> None:
     """Print the lists of paths that rules may name as @<preset>."""
     for preset in PRESETS.values():
@@ -75,7 +75,7 @@ def presets() -> None:
             typer.echo(f"  {show_path(path)}")
 
 
-@routes.command("try")
+@routes.command("try", epilog="Example: ctr-fanout routes try --show analytics events/records/contact-chat.json")
 def try_(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Records, JSON Lines or Lambda events; - is stdin.")
@@ -90,10 +90,7 @@ def try_(
         bool, typer.Option("--values", help="Show the values that do not match. Default: their types only.")
     ] = False,
 ) -> None:
-    """Show which routes each record takes and why not the others. Nothing is sent.
-
-    Example: ctr-fanout routes try --show analytics events/records/contact-chat.json
-    """
+    """Show which routes each record takes and why not the others. Nothing is sent."""
     table = table_of(routes_file)
     route = None if show is None else _route_named(show, table)
     for file in files:

@@ -265,7 +265,9 @@ def test_bucket_is_private_versioned_and_expires_no_current_object(resources: Re
     assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
     (rule,) = properties["LifecycleConfiguration"]["Rules"]
-    assert set(rule) == {"Id", "Status", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"}
+    assert set(rule) == {
+        "Id", "Status", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload", "ExpiredObjectDeleteMarker",
+    }  # fmt: skip
 
 
 def test_nothing_is_forgotten_too_soon(resources: Resources) -> None:

@@ -256,6 +256,25 @@ def test_each_section_says_what_it_means_where_to_look_and_what_cures() -> None:
     for section in re.split(r"^## ", runbook(), flags=re.MULTILINE)[1:]:
         for part in ("**Means.**", "**Look.**", "**Cure.**"):
             assert part in section, section.splitlines()[0]
+        if re.match(r"[a-z-]+\n", section):  # of an alarm
+            assert "**Over.**" in section, section.splitlines()[0]
+
+
+def test_table_of_the_runbook_leads_from_every_alarm_to_its_section_with_its_severity(
+    resources: dict[str, Any],
+) -> None:
+    rows = re.findall(r"^\| (`.+`) \| \[([a-z-]+)\]\(#\2\) \| (\w+)", runbook(), re.MULTILINE)
+    listed = {
+        name.partition(": ")[0]: (section, level)
+        for names, section, level in rows
+        for name in names.strip("`").split("`, `")
+    }
+    alarms = [one["Properties"] for one in resources.values() if one["Type"].endswith(("::Alarm", "::CompositeAlarm"))]
+    assert {alarm["AlarmName"].removeprefix("ctr-fanout ").partition(": ")[0] for alarm in alarms} == {*listed}
+    for alarm in alarms:
+        section, level = listed[alarm["AlarmName"].removeprefix("ctr-fanout ").partition(": ")[0]]
+        assert alarm["AlarmDescription"].endswith(f"#{section}")
+        assert f"## {section}\n\n**Severity.** {level.title()}" in runbook()
 
 
 def test_every_alarm_goes_to_the_topic(resources: dict[str, Any]) -> None:

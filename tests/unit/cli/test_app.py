@@ -1,9 +1,12 @@
 """The commands, as an operator types them."""
 
 import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from cli.app import app
@@ -257,3 +260,21 @@ def test_template_refreshes_its_blocks_and_check_tells_a_stale_one(tmp_path: Pat
     assert run("template", str(file)).exit_code == 0
     assert "  ReadersOfOrders:\n    Type: CommaDelimitedList\n" in file.read_text()
     assert run("template", "--check", str(file)).exit_code == 0
+
+
+def commands() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    top: Any = get_command(app)  # a group of Typer's own click
+    for name, command in top.commands.items():
+        below = getattr(command, "commands", {"": command})
+        found |= {f"{name} {of_group}".strip(): one for of_group, one in below.items()}
+    return found
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help_of_every_command_has_an_example_that_is_one(name: str) -> None:
+    shown = run(*name.split(), "--help").output
+    assert f"Example: ctr-fanout {name}" in shown
+    epilog = commands()[name].epilog
+    arguments = shlex.split(epilog.removeprefix("Example: ctr-fanout "))[len(name.split()) :]
+    commands()[name].make_context(name, arguments)

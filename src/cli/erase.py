@@ -1,5 +1,7 @@
 """The `erase` command: asks the stack's erase function, slice by slice, and prints a receipt.
 
+A customer's contacts are searched first, by the same function: it returns their ids, never what identifies a person.
+
 Only the function opens objects; nothing of a record comes to the machine where the command runs.
 """
 
@@ -36,6 +38,7 @@ class Receipt:
         results: One entry for each object, or old version of one, that held the contact.
         scanned: How many were searched.
         blind: Routes whose rules hide whose a record is.
+        found: The contacts that were met.
     """
 
     request: Mapping[str, Any]
@@ -44,6 +47,7 @@ class Receipt:
     results: list[Mapping[str, Any]] = field(default_factory=list)
     scanned: int = 0
     blind: tuple[str, ...] = ()
+    found: frozenset[str] = frozenset()
 
     def with_slice(self, done: Mapping[str, Any]) -> "Receipt":
         """Return it with what one more slice did."""
@@ -54,21 +58,24 @@ class Receipt:
             [*self.results, *done["results"]],
             self.scanned + done["scanned"],
             tuple(done["blind"]),
+            self.found | {*done["found"]},
         )
 
     @property
     def left(self) -> list[Mapping[str, Any]]:
-        """What still holds something of the contact, with the reason."""
+        """What still holds something of a contact, with the reason."""
         return [result for result in self.results if result["blocked_by"]]
 
     def as_json(self, ended_at: datetime) -> str:
         """Return it as one JSON document."""
         return json.dumps(
             {
-                "contactId": self.request["contact_id"],
+                "contactIds": self.request["contact_ids"],
+                "notFound": [one for one in self.request["contact_ids"] if one not in self.found],
                 "stack": self.stack,
                 "applied": self.request["apply"],
                 "oldVersions": self.request["old_versions"],
+                "keepRedacted": self.request.get("keep_redacted", False),
                 "firstDate": self.request["first_date"],
                 "lastDate": self.request["last_date"],
                 "startedAt": self.started_at.isoformat(timespec="seconds"),
@@ -124,16 +131,44 @@ def run(
     return int(bool(receipt.left) or not receipt.scanned)
 
 
+def search(request: Mapping[str, Any], ask: Ask, console: Console) -> list[str]:
+    """Search for the contacts to erase, with progress; print what cannot be searched, and return their ids."""
+    found: set[str] = set()
+    blind: tuple[str, ...] = ()
+    scanned = 0
+    columns = (TextColumn("search"), BarColumn(), TextColumn("{task.completed} searched"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("search", total=None)
+        for done in _slices(request, ask, None):
+            found |= {*done["found"]}
+            scanned, blind = scanned + done["scanned"], tuple(done["blind"])
+            progress.advance(task, done["scanned"])
+            for result in done["results"]:
+                console.print(f"not searched: {result['key']}: {result['blocked_by']}", markup=False, soft_wrap=True)
+    for route in blind:
+        console.print(
+            f"route {route}: its rules hide what is searched for; contacts that only this route has are not found",
+            markup=False,
+            soft_wrap=True,
+        )
+    console.print(f"{len(found)} contacts to erase were found in {scanned} objects", markup=False)
+    return sorted(found)
+
+
 def _verdict(receipt: Receipt) -> str:
     """Return what it comes to, in one line."""
     if not receipt.scanned:
         return "nothing was searched: there is no object between these dates"
     held = [result for result in receipt.results if result["records"] or result["entries"]]
+    ids = receipt.request["contact_ids"]
     if not held and not receipt.left:
-        return f"nothing of this contact was found in {receipt.scanned} objects"
+        return (
+            f"nothing of {'this contact' if len(ids) == 1 else 'these contacts'} was found in {receipt.scanned} objects"
+        )
+    of_contacts = "" if len(ids) == 1 else f" of {len(receipt.found)} of {len(ids)} contacts"
     done = "erased" if receipt.request["apply"] else "would be erased; --apply does it"
     left = f", {len(receipt.left)} are left" if receipt.left else ""
-    return f"{sum(result['records'] for result in held)} records in {len(held)} objects {done}{left}"
+    return f"{sum(result['records'] for result in held)} records{of_contacts} in {len(held)} objects {done}{left}"
 
 
 def _slices(request: Mapping[str, Any], ask: Ask, resumes_at: str | None) -> Iterator[Mapping[str, Any]]:
@@ -176,9 +211,9 @@ def _told(receipt: Receipt) -> Iterator[str]:
     """Return what has to be known beside the table."""
     yield f"searched: {receipt.scanned} objects{' and old versions' if receipt.request['old_versions'] else ''}"
     if mentions := sum(result["mentions"] for result in receipt.results):
-        yield f"{mentions} records of others still name the contact, as the one before or after them"
+        yield f"{mentions} records of others still name a contact, as the one before or after them"
     for route in receipt.blind:
-        yield f"route {route}: its rules hide the contact id of a record; this contact's records cannot be found there"
+        yield f"route {route}: its rules hide the contact id of a record; no contact's records can be found there"
     yield f"not searched: {NOT_SEARCHED}"
     if not receipt.request["old_versions"]:
         yield "old versions stay until the bucket's lifecycle removes them; --old-versions erases them too"

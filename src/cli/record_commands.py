@@ -1,5 +1,6 @@
 """Commands about the records of one person or route: `erase` and `unseal`."""
 
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,13 +16,31 @@ from cli.stack_function import StackFunctionError
 
 app = typer.Typer()
 
+_MOST_CONTACTS = 10_000
+
 
 @app.command(
     epilog="Example: ctr-fanout erase --contact-id 6f0d3a52-9c1e-4b77-8a90-2f4d1e7c5b38 --receipt receipt.json"
 )
 def erase(
     *,
-    contact_id: Annotated[str, typer.Option(help="The contact to erase.")],
+    contact_id: Annotated[
+        list[str] | None, typer.Option(help="A contact to erase; more than one by giving it more than once.")
+    ] = None,
+    contacts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Contacts to erase, an id a line; - is stdin.")
+    ] = None,
+    customer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Every contact of these people: a line each, a CustomerId or the address of an endpoint; - asks for one.",
+        ),
+    ] = None,
+    redacted: Annotated[
+        bool,
+        typer.Option("--redacted", help="What was delivered before Connect redacted a contact (DeleteContactData)."),
+    ] = False,
     stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
     apply: Annotated[bool, typer.Option("--apply", help="Apply the changes. Default: dry run.")] = False,
     old_versions: Annotated[
@@ -34,23 +53,71 @@ def erase(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Erase one contact from everything that is delivered, and print a receipt.
+    """Erase contacts from everything that is delivered, and print a receipt.
 
-    Exits with 1 if something of the contact could not be erased, with the reason.
+    Exits with 1 if something of a contact could not be erased, with the reason.
     """
-    if not contact_id.strip():
-        fail("--contact-id: expected the id of a contact, got nothing")
+    ids, wanted = _whose(contact_id, contacts, customer, is_redacted=redacted)
     if (day(first_date, "--first-date") or "") > (day(last_date, "--last-date") or "9"):
         fail(f"--first-date {first_date}: expected no later date than --last-date {last_date}")
     session = session_of(region, profile)
-    request: dict[str, Any] = {"contact_id": contact_id, "apply": apply, "old_versions": old_versions}
-    request |= {"first_date": first_date, "last_date": last_date}
+    dates = {"first_date": first_date, "last_date": last_date}
+    request: dict[str, Any] = {"apply": apply, "old_versions": old_versions, "keep_redacted": redacted, **dates}
     try:
         ask = stack_function.function_of(stack, session.client, erasure.FUNCTION, "deploy with Erasure=on to have one")
-        code = erasure.run(request, ask, new_console(), stack=stack, receipt_file=receipt, resumes_at=resume)
+        console = new_console()
+        if wanted:
+            ids = erasure.search({**wanted, **dates}, ask, console)
+            if not ids:
+                raise typer.Exit
+        _refuse_too_many(ids)
+        request["contact_ids"] = ids
+        code = erasure.run(request, ask, console, stack=stack, receipt_file=receipt, resumes_at=resume)
     except StackFunctionError as err:
         fail(str(err))
     raise typer.Exit(code)
+
+
+def _whose(
+    contact_ids: list[str] | None, contacts: Path | None, customer: Path | None, *, is_redacted: bool
+) -> tuple[list[str], dict[str, Any]]:
+    """Return the contacts to erase; or, if they have to be searched, nobody and what to search for."""
+    if sum(map(bool, (contact_ids, contacts, customer, is_redacted))) != 1:
+        fail("expected one of --contact-id, --contacts, --customer and --redacted")
+    if is_redacted:
+        return [], {"redacted": True}
+    if customer is not None:
+        return [], {"customers": _people(customer)}
+    ids = contact_ids or _lines(contacts or Path("-"), "--contacts")
+    if not all(one.strip() for one in ids):
+        fail("--contact-id: expected the id of a contact, got nothing")
+    _refuse_too_many(ids)
+    return list(dict.fromkeys(ids)), {}
+
+
+def _people(file: Path) -> list[str]:
+    """Read what identifies people, from a file or a prompt: it must be in no history of a shell."""
+    if str(file) == "-" and sys.stdin.isatty():
+        return [typer.prompt("CustomerId or address", hide_input=True)]
+    return _lines(file, "--customer")
+
+
+def _lines(file: Path, option: str) -> list[str]:
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
+    except OSError as err:
+        fail(f"{option} {file}: {err.strerror}")
+    except UnicodeDecodeError:
+        fail(f"{option} {file}: expected text in UTF-8, got other bytes")
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        fail(f"{option} {file}: expected one a line, got nothing")
+    return found
+
+
+def _refuse_too_many(ids: list[str]) -> None:
+    if len(ids) > _MOST_CONTACTS:
+        fail(f"expected at most {_MOST_CONTACTS} contacts at once, got {len(ids)}; erase the others in another run")
 
 
 @app.command("unseal", epilog="Example: ctr-fanout unseal s3://BUCKET/analytics/contacts/ --to opened/")

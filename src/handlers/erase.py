@@ -15,5 +15,5 @@ _erase = refuse_preview if is_preview(os.environ, _table) else Erase(os.environ,
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, Any]:
-    """Erase from one slice: `{"contact_id": ..., "apply": true}` -> `{"results": [...], ..., "next": null}`."""
+    """Erase from one slice: `{"contact_ids": [...], "apply": true}` -> `{"results": [...], ..., "next": null}`."""
     return _erase(read_erasure(event), Invocation.of(context))

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from aws.bucket import Bucket
 from aws.checkpoint import CheckpointTable, NoCheckpoint
 from aws.clients import dynamodb_client, kinesis_client, kms_client, lambda_client, s3_client
@@ -17,8 +19,9 @@ from aws.settings import read_settings
 from aws.stream_reader import StreamReader
 from handlers.telemetry import Telemetry
 from operations.erase.eraser import Eraser
+from operations.erase.finder import Finder
 from operations.erase.request import ErasureRequest
-from operations.erase.walk import ErasureWalk
+from operations.erase.walk import ErasureWalk, Visitor
 from operations.grant_check.check import (
     check_checkpoint,
     check_on_failure,
@@ -129,15 +132,30 @@ class Replay(_Wired):
 
 
 class Erase(_Wired):
-    """The function that erases a contact: one call per slice."""
+    """The function that erases contacts, or searches for those to erase: one call per slice."""
 
     def __call__(self, request: ErasureRequest, invocation: Invocation) -> dict[str, Any]:
-        """Erase from one slice.
+        """Erase from one slice, or search it.
 
         Raises:
             DeliveryError: The key of a route's tokens cannot be used.
         """
-        eraser = Eraser(
+        walk = ErasureWalk(bucket=self._bucket(), table=self._table, invocation=invocation)
+        done = walk.run(request, self._visitor(request, invocation))
+        self._telemetry.publish_erasure(request, done)
+        return msgspec.structs.asdict(done)
+
+    def _visitor(self, request: ErasureRequest, invocation: Invocation) -> Visitor:
+        if not request.contact_ids:
+            return Finder(
+                request,
+                bucket=self._bucket(),
+                table=self._table,
+                decoder=self._decoder,
+                protector=self._protector,
+                workers=self._workers,
+            )
+        return Eraser(
             request,
             bucket=self._bucket(),
             table=self._table,
@@ -148,10 +166,6 @@ class Erase(_Wired):
             workers=self._workers,
             stream_arn=self._settings.stream_arn,
         )
-        walk = ErasureWalk(bucket=self._bucket(), table=self._table, invocation=invocation)
-        done = walk.run(request, eraser)
-        self._telemetry.publish_erasure(request, done)
-        return {"results": done.results, "scanned": done.scanned, "blind": done.blind, "next": done.next}
 
 
 class GrantCheck(_Wired):

@@ -29,7 +29,7 @@ def documents() -> list[bytes]:
 def erase(stack: Stack, *, apply: bool) -> tuple[int, str]:
     """Run the command; return its exit code and what it printed."""
     text = StringIO()
-    request = {"contact_id": _GONE, "apply": apply, "old_versions": True, "first_date": None, "last_date": None}
+    request = {"contact_ids": [_GONE], "apply": apply, "old_versions": True, "first_date": None, "last_date": None}
     ask = function_of(STACK, stack.client, FUNCTION, _CURE)
     return run(request, ask, Console(file=text, width=200), stack=STACK), text.getvalue()
 

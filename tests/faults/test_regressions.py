@@ -681,7 +681,7 @@ def erased_beside_a_replay(world: World, turn: int) -> bool:
     for place in range(20):
         if place == turn:
             world.replay()
-        request = ErasureRequest(contact_id="contact-1", apply=True, limit=1, after=after)
+        request = ErasureRequest(contact_ids=["contact-1"], apply=True, limit=1, after=after)
         done = world._erase_slice(request)
         is_done = is_done and not any(result["blocked_by"] for result in done.results)
         after = done.next

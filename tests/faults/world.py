@@ -533,7 +533,7 @@ class World:
         after: str | None = None
         is_done = True
         while True:
-            request = ErasureRequest(contact_id=contact_id, apply=True, limit=self.random.randint(1, 3), after=after)
+            request = ErasureRequest(contact_ids=[contact_id], apply=True, limit=self.random.randint(1, 3), after=after)
             done = self._erase_slice(request)
             is_done = is_done and not any(result["blocked_by"] for result in done.results)
             self.calls["erased"] += len(done.results)

@@ -13,7 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
 
 from aws.invocation import Invocation
-from cli.erase import run
+from cli.erase import run, search
 from handlers.wiring import Erase, FanOut
 from operations.erase.request import read_erasure
 from routing.errors import EventError
@@ -46,7 +46,7 @@ class Erasing:
     def run(self, receipt: Path | None = None, **asked: Any) -> tuple[int, str]:
         """Run the command; return its exit code and what it printed."""
         text = StringIO()
-        request = {"contact_id": GONE, "apply": True, "old_versions": False, "first_date": None, "last_date": None}
+        request = {"contact_ids": [GONE], "apply": True, "old_versions": False, "first_date": None, "last_date": None}
         console = Console(file=text, width=200)
         return run({**request, **asked}, self.ask, console, stack="s", receipt_file=receipt), text.getvalue()
 
@@ -107,7 +107,7 @@ def test_contact_goes_from_every_route_and_the_others_stay_byte_for_byte(erasing
     assert agent_event(CurrentAgentSnapshot={"Contacts": [{"ContactId": KEPT}]}) in left.splitlines()
     letters_left = [line for key, lines in after.items() for line in lines if key.startswith("dead-letter/")]
     assert [bool(json.loads(line)["rawData"]) for line in letters_left] == [False, True]
-    assert "1 records of others still name the contact" in text
+    assert "1 records of others still name a contact" in text
 
 
 def test_counts_of_the_delivery_stay_and_what_is_gone_is_told_beside_them(erasing: Erasing) -> None:
@@ -221,9 +221,7 @@ def test_token_of_the_contact_is_found_where_its_id_is_hashed(aws: Aws) -> None:
 def test_route_that_hides_whose_a_record_is_is_told(aws: Aws) -> None:
     erasing = Erasing(aws, with_rules(HIDDEN), claim(ContactId=GONE))
     _, text = erasing.run()
-    assert (
-        "route claims: its rules hide the contact id of a record; this contact's records cannot be found there" in text
-    )
+    assert "route claims: its rules hide the contact id of a record; no contact's records can be found there" in text
 
 
 @pytest.mark.parametrize("is_asked", [True, False])
@@ -259,7 +257,7 @@ def test_slices_go_on_where_one_ended(erasing: Erasing) -> None:
         erasing.deliver(numbered_event([(FIRST_SEQUENCE_NUMBER + 10**9 + number, document)]), invocation())
     done, after, searched = 0, None, 0
     while True:
-        answer = erasing.ask({"contact_id": GONE, "apply": True, "limit": 1, "after": after})
+        answer = erasing.ask({"contact_ids": [GONE], "apply": True, "limit": 1, "after": after})
         done, after, searched = done + 1, answer["next"], searched + answer["scanned"]
         if after is None:
             break
@@ -274,14 +272,83 @@ def test_receipt_says_what_was_done_and_holds_no_record(erasing: Erasing, tmp_pa
     code, _ = erasing.run(file)
     receipt = json.loads(file.read_text())
     assert code == 0
-    assert (receipt["contactId"], receipt["applied"], receipt["objectsSearched"]) == (
-        GONE,
+    assert (receipt["contactIds"], receipt["applied"], receipt["objectsSearched"]) == (
+        [GONE],
         True,
         len(erasing.aws.lines()),
     )
     assert sum(result.get("records", 0) for result in receipt["objects"]) == 4
     assert sum(result.get("entries", 0) for result in receipt["objects"]) == 1
     assert KEPT not in file.read_text()
+
+
+def test_many_contacts_go_in_one_walk_and_the_receipt_says_which_were_there(aws: Aws, tmp_path: Path) -> None:
+    there = [f"00000000-0000-4000-8000-{n:012}" for n in range(300)]
+    erasing = Erasing(aws, with_rules(HASHED), *(claim(ContactId=one) for one in there), claim(ContactId=KEPT))
+    absent = [f"ffffffff-ffff-4fff-8fff-{n:012}" for n in range(9700)]
+    file = tmp_path / "receipt.json"
+    code, text = erasing.run(file, contact_ids=there + absent)
+    assert code == 0, text
+    assert "of 300 of 10000 contacts" in text.splitlines()[-1]
+    left = [line for lines in aws.lines().values() for line in lines]
+    assert len(left) == 2, "of each route the one that stays"
+    receipt = json.loads(file.read_text())
+    assert receipt["notFound"] == absent
+
+
+def test_customer_is_erased_by_what_identifies_them_or_its_token(aws: Aws) -> None:
+    rules = '[[routes.protect]]\nhash = ["CustomerId", "CustomerEndpoint.Address"]\n'
+    mine = {"CustomerId": "cust-7", "CustomerEndpoint": {"Address": "+81300004410"}}
+    other = {"CustomerId": "cust-8", "CustomerEndpoint": {"Address": "+81300004411"}}
+    erasing = Erasing(
+        aws,
+        with_rules(rules),
+        claim(ContactId="c-by-id", CustomerId="cust-7"),
+        claim(ContactId="c-by-address", CustomerEndpoint={"Address": "+81300004410", "Type": "TELEPHONE_NUMBER"}),
+        claim(ContactId="c-both", **mine),
+        claim(ContactId="c-other", **other, Attributes={"note": "cust-7 called"}),
+        segment(ContactId="c-both"),
+    )
+    console = Console(file=StringIO(), width=200)
+    found = search({"customers": ["cust-7", "+81300004410"]}, erasing.ask, console)
+    assert found == ["c-both", "c-by-address", "c-by-id"]
+    assert erasing.run(contact_ids=found)[0] == 0
+    left = {json.loads(line)["ContactId"] for lines in aws.lines().values() for line in lines}
+    assert left == {"c-other"}
+    assert search({"customers": ["cust-7", "+81300004410"]}, erasing.ask, console) == []
+
+
+def test_route_that_shows_no_customer_is_told_and_others_still_lead_to_the_contact(aws: Aws) -> None:
+    rules = '[[routes.protect]]\nseal = ["CustomerId", "CustomerEndpoint"]\n'
+    erasing = Erasing(aws, with_rules(rules), claim(ContactId="c-1", CustomerId="cust-7"))
+    text = StringIO()
+    assert search({"customers": ["cust-7"]}, erasing.ask, Console(file=text, width=200)) == ["c-1"]
+    assert (
+        "route claims: its rules hide what is searched for; contacts that only this route has are not found"
+        in text.getvalue()
+    )
+    assert "cust-7" not in text.getvalue()
+    assert erasing.run(contact_ids=["c-1"])[0] == 0
+    assert [line for lines in aws.lines().values() for line in lines] == []
+
+
+def test_what_was_delivered_before_connect_redacted_a_contact_goes_and_the_redacted_record_stays(aws: Aws) -> None:
+    redacted = {"SegmentAttributes": {"connect:RedactedFields": {"ValueString": "CustomerEndpoint"}}}
+    after = claim(ContactId="c-1", CustomerEndpoint=None, **redacted)
+    erasing = Erasing(
+        aws,
+        table(),
+        claim(ContactId="c-1", CustomerEndpoint={"Address": "x"}),
+        after,
+        claim(ContactId=KEPT),
+        segment(ContactId="c-1"),
+    )
+    found = search({"redacted": True}, erasing.ask, Console(file=StringIO()))
+    assert found == ["c-1"]
+    assert erasing.run(contact_ids=found, keep_redacted=True)[0] == 0
+    left = [line for lines in aws.lines().values() for line in lines]
+    assert sorted(left) == sorted([after, claim(ContactId=KEPT)] * 2)
+    assert erasing.run(contact_ids=found, keep_redacted=True)[1].splitlines()[-1].startswith("nothing of this contact")
 
 
 def test_log_does_not_tell_whose_records_went(erasing: Erasing, caplog: pytest.LogCaptureFixture) -> None:
@@ -295,15 +362,23 @@ def test_log_does_not_tell_whose_records_went(erasing: Erasing, caplog: pytest.L
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"contact_id": ""}, "contact_id: expected 1 to 256 letters, digits, '-' or '_', got 0 characters"),
-        ({"contact_id": "c 1"}, "got 3 characters"),
+        ({"contact_ids": [""]}, "contact_ids[0]: expected 1 to 256 letters, digits, '-' or '_', got 0 characters"),
         (
-            {"contact_id": GONE, "first_date": "yesterday"},
+            {"contact_ids": [GONE, "c 1"]},
+            "contact_ids[1]: expected 1 to 256 letters, digits, '-' or '_', got 3 characters",
+        ),
+        ({"contact_ids": ["x"] * 10_001}, "contact_ids: expected at most 10000, got 10001"),
+        ({"contact_ids": [GONE], "customers": ["x"]}, "expected one of contact_ids, customers and redacted"),
+        ({"customers": [""]}, "customers[0]: expected 1 to 512 characters, got 0"),
+        ({"customers": ["x"] * 101}, "customers: expected at most 100, got 101"),
+        ({"customers": ["x"], "apply": True}, "apply: expected contact_ids; a search changes nothing"),
+        (
+            {"contact_ids": [GONE], "first_date": "yesterday"},
             "first_date: expected a date like 2026-03-01, got 9 characters",
         ),
-        ({"contact_id": GONE, "limit": 0}, "limit: expected 1 to 10000, got 0"),
-        ({"contact_id": GONE, "all": True}, "erase: Object contains unknown field `all`"),
-        ({}, "missing required field `contact_id`"),
+        ({"contact_ids": [GONE], "limit": 0}, "limit: expected 1 to 10000, got 0"),
+        ({"contact_ids": [GONE], "all": True}, "erase: Object contains unknown field `all`"),
+        ({}, "expected one of contact_ids, customers and redacted"),
     ],
 )
 def test_request_that_makes_no_sense_is_refused_clearly(asked: dict[str, Any], message: str) -> None:

@@ -1,35 +1,30 @@
-"""Erase one contact from what is delivered: each object that holds it is written again without it.
+"""Erase contacts from what is delivered: each object that holds one is written again without it.
 
 Nothing is written that was not read a moment before: an object is replaced by its ETag, under the claim of
 its shard, so that no delivery runs beside it. Its name and the counts in its metadata stay, so that a replay
 and `ctr-fanout reconcile` still know what was delivered there, and nothing comes back.
 """
 
-import gzip
 import json
 import time
-import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-
-from botocore.exceptions import BotoCoreError, ClientError
+from dataclasses import replace
 
 from aws.bucket import Bucket
 from aws.checkpoint import CheckpointTable, NoCheckpoint
-from aws.inventory import Listed
 from aws.s3_sink import S3Sink
 from operations.claims import patient_claim
+from operations.erase.objects import Erasure, OpenedObject, Version, of_version, opened, reporting
 from operations.erase.request import ErasureRequest
 from routing import layout
-from routing.errors import CtrFanoutError
 from routing.layout import HANDED_OVER
 from routing.model import RenderedObject, RouteName
 from routing.stages.decode import Decoder
 from routing.stages.progress import Claim
 from routing.stages.protect import Protector
-from routing.stored.erased_lines import Erased, erased, erased_letters
+from routing.stored.erased_lines import Erased, Ids, erased, erased_letters
 from routing.stored.object_format import ERASED, FENCING, Name, gzipped
 from routing.table.routes import Route, RouteTable
 
@@ -41,54 +36,8 @@ _NO_SUCH_NAME = "the deployed routes make no such name; deal with it by hand"
 _SEALED = "an agent event or another contact's record holds it beside what is sealed of it; deal with it by hand"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """One object, or an old version of one.
-
-    Attributes:
-        listed: Its name and when it was put.
-        id: The version; None for the current one.
-    """
-
-    listed: Listed
-    id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Erasure:
-    """What became of one object that holds the contact.
-
-    Attributes:
-        key: The object.
-        version: The id of an old version; empty for the current one.
-        route: Where its records belong.
-        records: Records of the contact that are gone, or would be.
-        entries: Parts of other records, as of an agent event's snapshot, that are gone, or would be.
-        mentions: Records of others that still name the contact.
-        blocked_by: Why something of the contact is still there; empty if nothing is, or would be.
-    """
-
-    key: str
-    version: str = ""
-    route: str = ""
-    records: int = 0
-    entries: int = 0
-    mentions: int = 0
-    blocked_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """An object as it was read."""
-
-    lines: list[bytes]
-    metadata: Mapping[str, str]
-    etag: str
-    version: str
-
-
 class Eraser:
-    """Erases one contact from one object after the other; a rehearsal only tells what it would do."""
+    """Erases contacts from one object after the other; a dry run only tells what it would do."""
 
     def __init__(
         self,
@@ -119,25 +68,26 @@ class Eraser:
         self._sleep = sleep
         self._applies = request.apply
         self._deletes_old_versions = request.old_versions
-        self._ids = {
-            route.name: frozenset({request.contact_id, *protector.tokens(route, request.contact_id)})
-            for route in table.routes
-        }
-        self._every_id = frozenset[str]().union(*self._ids.values())
-        self.blind = [route.name for route in table.routes if not self._sees(route, protector, request.contact_id)]
+        self._keeps_redacted = request.keep_redacted
+        # By route, how each contact is shown there -> the contact.
+        shown = {route.name: protector.shown(route, request.contact_ids) for route in table.routes}
+        self._contact = {text: contact for of_route in shown.values() for text, contact in of_route.items()}
+        self._ids = {name: Ids(of_route) for name, of_route in shown.items()}
+        self._every_id = Ids(self._contact)
+        self.blind = [route.name for route in table.routes if not self._sees(route, protector, request.contact_ids[0])]
 
-    def erase_all(self, versions: Iterable[Version]) -> list[Erasure]:
-        """Search objects in parallel, and erase the contact from those that hold it, one after the other."""
+    def visit(self, versions: Iterable[Version]) -> list[Erasure]:
+        """Search objects in parallel, and erase the contacts from those that hold one, one after the other."""
         found = [version for version, outcome in self._workers.map(self._look, versions) if outcome]
         return [outcome for version in found if (outcome := self._erase(version)) is not None]
 
     def _look(self, version: Version) -> tuple[Version, bool]:
         """Return True if an object may hold the contact."""
-        outcome = self._reporting(version, lambda: self._found(version, self._read(version)))
+        outcome = reporting(version, lambda: self._found(version, opened(self._bucket, version)))
         return version, outcome is not None
 
     def _erase(self, version: Version) -> Erasure | None:
-        return self._reporting(version, lambda: self._erase_or_raise(version))
+        return reporting(version, lambda: self._erase_or_raise(version))
 
     def _erase_or_raise(self, version: Version) -> Erasure | None:
         name = version.listed.name
@@ -145,7 +95,7 @@ class Eraser:
         if not self._applies or version.id is not None or name is None or not is_of_a_shard:
             return self._without_a_claim(version)
         with self._held(name) as claim:
-            read = self._read(version)
+            read = opened(self._bucket, version)
             outcome = self._found(version, read)
             if outcome is None or not (outcome.records or outcome.entries):
                 return outcome
@@ -159,43 +109,58 @@ class Eraser:
 
     def _without_a_claim(self, version: Version) -> Erasure | None:
         """Report what a dry run finds; delete an old version, which is never written again."""
-        outcome = self._found(version, self._read(version))
+        outcome = self._found(version, opened(self._bucket, version))
         if outcome is not None and self._applies and version.id is not None:
             self._bucket.delete_version(version.listed.key, version.id)
         return outcome
 
-    def _found(self, version: Version, read: _Read) -> Erasure | None:
+    def _found(self, version: Version, read: OpenedObject) -> Erasure | None:
         """Return what an object holds of the contact; None if nothing."""
         key, name = version.listed.key, version.listed.name
-        what = replace(_of(version), route=name.place[0] if name else "")
+        what = replace(of_version(version), route=name.place[0] if name else "")
         if key.startswith(HANDED_OVER):
-            count = self._given_up(read.lines[0]) if read.lines else 0
+            count, found = self._given_up(read.lines[0]) if read.lines else (0, frozenset[str]())
             if not count:
                 return None
-            return replace(what, records=count, blocked_by="" if version.id else _REPLAY_FIRST)
+            return replace(
+                what, records=count, blocked_by="" if version.id else _REPLAY_FIRST, found=self._contacts(found)
+            )
         made = self._erased(name, read.lines)
         if not (made.is_changed or made.sealed or made.mentions):
             return None
         left = _SEALED if made.sealed else _NO_SUCH_NAME if name is None and made.is_changed else ""
         if version.id is not None:  # it is deleted as a whole
             left = ""
-        return replace(what, records=made.records, entries=made.entries, mentions=made.mentions, blocked_by=left)
+        return replace(
+            what,
+            records=made.records,
+            entries=made.entries,
+            mentions=made.mentions,
+            blocked_by=left,
+            found=self._contacts(made.found),
+        )
+
+    def _contacts(self, found: frozenset[str]) -> frozenset[str]:
+        return frozenset(self._contact[one] for one in found)
 
     def _erased(self, name: Name | None, lines: list[bytes]) -> Erased:
         if name is not None and name.place[0] == layout.DEAD_LETTER:
             return erased_letters(lines, self._every_id)
-        return erased(lines, self._every_id if name is None else self._ids[RouteName(name.place[0])])
+        ids = self._every_id if name is None else self._ids[RouteName(name.place[0])]
+        return erased(lines, ids, keep_redacted=self._keeps_redacted)
 
-    def _given_up(self, message: bytes) -> int:
-        """Return how many records of the contact a batch holds that Lambda gave up on."""
+    def _given_up(self, message: bytes) -> tuple[int, frozenset[str]]:
+        """Return how many records of the contacts a batch holds that Lambda gave up on, and of which."""
         payload = json.loads(message).get("payload")
         _, records = self._decoder.decode(json.loads(payload)) if payload else (None, [])
         lines = [record.data for record in records if record.failure is None]
         letters = [record.data for record in records if record.failure is not None]
-        return erased(lines, self._every_id).records + erased_letters(letters, self._every_id).records
+        of_lines = erased(lines, self._every_id, keep_redacted=self._keeps_redacted)
+        of_letters = erased_letters(letters, self._every_id)
+        return of_lines.records + of_letters.records, of_lines.found | of_letters.found
 
-    def _rewrite(self, name: Name, read: _Read, claim: Claim) -> None:
-        """Replace what was read by the same without the contact.
+    def _rewrite(self, name: Name, read: OpenedObject, claim: Claim) -> None:
+        """Replace what was read by the same without the contacts.
 
         Raises:
             DeliveryError: Another object is stored there now, or its key refuses.
@@ -217,12 +182,6 @@ class Eraser:
         )
         self._sink.replace(rewritten, read.etag)
 
-    def _read(self, version: Version) -> _Read:
-        got = self._bucket.get(version.listed.key, version.id)
-        is_batch = version.listed.key.startswith(HANDED_OVER)
-        lines = [got.body] if is_batch else gzip.decompress(got.body).splitlines()
-        return _Read(lines, got.metadata, got.etag, got.version)
-
     def _held(self, name: Name) -> AbstractContextManager[Claim]:
         return patient_claim(self._checkpoint, name.shard_beside(self._stream_arn), self._table, self._sleep)
 
@@ -232,27 +191,3 @@ class Eraser:
             return True
         shown = protector.protection_of(route).apply(json.dumps({"ContactId": contact_id}).encode()).data
         return bool(erased([shown], self._ids[route.name]).records)
-
-    def _reporting(self, version: Version, do: Callable[[], Erasure | None]) -> Erasure | None:
-        """Turn an error of one object into the reason why it is left, so that the others are erased."""
-        what = _of(version)
-        try:
-            return do()
-        except ClientError as err:
-            code = err.response["Error"]["Code"]
-            if code in {"NoSuchKey", "NoSuchVersion", "404"}:  # removed meanwhile
-                return None
-            return replace(what, blocked_by=f"{err.operation_name} failed with {code}")
-        except CtrFanoutError as err:
-            return replace(what, blocked_by=str(err))
-        except BotoCoreError as err:
-            return replace(what, blocked_by=type(err).__name__)
-        except (OSError, EOFError, zlib.error, ValueError, RecursionError, AttributeError, TypeError) as err:
-            return replace(
-                what,
-                blocked_by=f"expected what ctr-fanout or Lambda puts here, got {type(err).__name__}; look at it by hand",
-            )
-
-
-def _of(version: Version) -> Erasure:
-    return Erasure(key=version.listed.key, version=version.id or "")

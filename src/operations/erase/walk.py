@@ -5,20 +5,20 @@ records and of objects, and to the prefixes of the routes. What is moved before 
 is now.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import batched, groupby
-from typing import Any
+from typing import Any, Protocol
 
 from aws.bucket import Bucket
 from aws.clients import PARALLEL_PUTS
 from aws.inventory import Listed
 from aws.invocation import Invocation
-from operations.erase.eraser import Eraser, Version
+from operations.erase.objects import Erasure, Version
 from operations.erase.request import ErasureRequest, ErasureSlice
 from routing import layout
 from routing.layout import HANDED_OVER
-from routing.model import ObjectKey
+from routing.model import ObjectKey, RouteName
 from routing.stored.object_format import read_name
 from routing.table.routes import RouteTable
 
@@ -27,8 +27,21 @@ _LETTERS = (f"{layout.RECORD_LETTER_PREFIX}/", f"{layout.OBJECT_LETTER_PREFIX}/"
 _SECONDS_FOR_A_FEW = 120
 
 
+class Visitor(Protocol):
+    """Erases from what the walk comes by, or searches it.
+
+    Attributes:
+        blind: Routes whose rules hide what is searched for.
+    """
+
+    blind: list[RouteName]
+
+    def visit(self, versions: Iterable[Version]) -> list[Erasure]:
+        """Look at objects; return the outcome of each that holds something."""
+
+
 class ErasureWalk:
-    """Walks through the bucket, prefix by prefix in the order of the keys, and erases a contact."""
+    """Walks through the bucket, prefix by prefix in the order of the keys."""
 
     def __init__(self, *, bucket: Bucket, table: RouteTable, invocation: Invocation) -> None:
         """Bind a bucket to the routes whose prefixes are searched, and to the deadline of an invocation."""
@@ -36,18 +49,22 @@ class ErasureWalk:
         self._table = table
         self._invocation = invocation
 
-    def run(self, request: ErasureRequest, eraser: Eraser) -> ErasureSlice:
-        """Erase from one slice; it ends between two keys, so that no version of one is left out."""
+    def run(self, request: ErasureRequest, visitor: Visitor) -> ErasureSlice:
+        """Visit one slice; it ends between two keys, so that no version of one is left out."""
         results: list[dict[str, Any]] = []
+        found: set[str] = set()
         after, scanned = request.after or "", 0
         for few in batched(self._by_key(request), PARALLEL_PUTS, strict=False):
             if scanned >= request.limit or self._invocation.remaining_seconds() < _SECONDS_FOR_A_FEW:
-                return ErasureSlice(results=results, scanned=scanned, blind=eraser.blind, next=after)
+                return _slice(results, found, scanned, visitor, after)
             versions = [version for of_key in few for version in of_key]
-            results += [asdict(outcome) for outcome in eraser.erase_all(versions)]
+            for outcome in visitor.visit(versions):
+                found |= outcome.found
+                if outcome.records or outcome.entries or outcome.mentions or outcome.blocked_by:
+                    results.append({name: value for name, value in asdict(outcome).items() if name != "found"})
             scanned += len(versions)
             after = few[-1][0].listed.key
-        return ErasureSlice(results=results, scanned=scanned, blind=eraser.blind, next=None)
+        return _slice(results, found, scanned, visitor, None)
 
     def _by_key(self, request: ErasureRequest) -> Iterator[list[Version]]:
         for _, versions in groupby(self._versions(request), key=lambda version: version.listed.key):
@@ -69,6 +86,12 @@ class ErasureWalk:
             key = ObjectKey(entry["Key"])
             listed = Listed(key, read_name(key, self._table), entry["LastModified"].timestamp())
             yield Version(listed=listed, id=None if entry.get("IsLatest", True) else entry["VersionId"])
+
+
+def _slice(
+    results: list[dict[str, Any]], found: set[str], scanned: int, visitor: Visitor, after: str | None
+) -> ErasureSlice:
+    return ErasureSlice(results=results, found=sorted(found), scanned=scanned, blind=visitor.blind, next=after)
 
 
 def _is_within(request: ErasureRequest, version: Version) -> bool:

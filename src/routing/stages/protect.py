@@ -5,7 +5,7 @@ Keys come from a `Vault`; docs/protection.md says which key hashes and which sea
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -84,14 +84,16 @@ class Protector:
             known = self._protections[route.name] = Protection(route.rules, lambda rule: self._token_of(route, rule))
         return known
 
-    def tokens(self, route: Route, text: str) -> set[str]:
-        """Return how the hash rules of a route may show a text.
+    def shown(self, route: Route, texts: Iterable[str]) -> dict[str, str]:
+        """Return every way in which a route may show some texts: itself, and its tokens -> the text.
 
         Raises:
             DeliveryError: The hash key cannot be used.
         """
+        texts = list(texts)
         scopes = {scope_of(route.name, rule.join) for rule in route.rules if rule.action is Action.HASH}
-        return {token_maker(self._vault.token_key(scope))(text) for scope in scopes}
+        makers = [token_maker(self._vault.token_key(scope)) for scope in sorted(scopes)]
+        return {text: text for text in texts} | {maker(text): text for maker in makers for text in texts}
 
     def _token_of(self, route: Route, rule: Rule) -> Change:
         return token_maker(self._vault.token_key(scope_of(route.name, rule.join)))

@@ -1,12 +1,14 @@
-"""Erase: the lines of an object -> the same without one contact.
+"""Erase: the lines of an object -> the same without some contacts; and whose contacts lines are.
 
-A line of the contact is removed as a whole; inside another's line, as an agent event's snapshot, the objects
+A line of a contact is removed as a whole; inside another's line, as an agent event's snapshot, the objects
 that are the contact's go. What is left keeps its spelling.
 """
 
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from routing.protection.raw_json import Entry, is_container, put_together, take_apart
 from routing.protection.rules import SEALED
@@ -19,9 +21,59 @@ _CONTACT_ARN = frozenset({"ContactArn", "contactArn", "ContactARN"})
 _EVENT_BRIDGE, _DETAIL = "detail-type", "detail"
 
 
+# What may be somebody's: https://docs.aws.amazon.com/connect/latest/adminguide/ctr-data-model.html
+_OF_A_CUSTOMER = (("CustomerId",), ("CustomerEndpoint", "Address"))
+_REDACTED = "connect:RedactedFields"
+"""The segment attribute of a contact that DeleteContactData has redacted.
+
+Source: https://docs.aws.amazon.com/connect/latest/APIReference/API_DeleteContactData.html
+"""
+_FEW = 4
+_CHARACTERS = rb"[A-Za-z0-9_-]"
+
+
+class Ids(frozenset[str]):
+    """How contacts may stand in records: their ids, and their tokens where a route hashes. Ten thousand cost as much as one."""
+
+    def named_in(self, data: bytes) -> bool:
+        """Return True if one of them is anywhere in some bytes."""
+        if any(text in data for text in self._searched):
+            return True
+        if self._word is None:
+            return False
+        return any(self._holds(word) for word in self._word.findall(data))
+
+    def _holds(self, word: bytes) -> bool:
+        """Return True if a run of characters is one of them, or has one of them in it."""
+        known = self._words
+        return any(
+            word[start : start + length] in known for length in self._lengths for start in range(len(word) - length + 1)
+        )
+
+    @cached_property
+    def _words(self) -> frozenset[bytes]:
+        """Those that are looked up; a few are searched one by one, and so is what no word of a record can be."""
+        every = frozenset(one.encode() for one in self)
+        if len(every) <= _FEW:
+            return frozenset()
+        return frozenset(one for one in every if re.fullmatch(_CHARACTERS + rb"+", one))
+
+    @cached_property
+    def _searched(self) -> tuple[bytes, ...]:
+        return tuple({one.encode() for one in self} - self._words)
+
+    @cached_property
+    def _lengths(self) -> tuple[int, ...]:
+        return tuple(sorted({len(word) for word in self._words}))
+
+    @cached_property
+    def _word(self) -> re.Pattern[bytes] | None:
+        return re.compile(_CHARACTERS + rb"{%d,}" % self._lengths[0]) if self._words else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erased:
-    """Lines without a contact.
+    """Lines without some contacts.
 
     Attributes:
         lines: What is left.
@@ -29,6 +81,7 @@ class Erased:
         entries: How many objects are gone from lines that are left.
         mentions: How many lines still name it: as another contact's predecessor, or in a text.
         sealed: How many lines hold it beside a sealed message, which would not fit any more; they are as they were.
+        found: Which of the ids were met.
     """
 
     lines: list[bytes]
@@ -36,6 +89,7 @@ class Erased:
     entries: int = 0
     mentions: int = 0
     sealed: int = 0
+    found: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def is_changed(self) -> bool:
@@ -43,18 +97,21 @@ class Erased:
         return bool(self.records or self.entries)
 
 
-def erased(lines: Collection[bytes], ids: Collection[str]) -> Erased:
-    """Remove a contact from JSON lines.
+def erased(lines: Collection[bytes], ids: Collection[str], *, keep_redacted: bool = False) -> Erased:
+    """Remove contacts from JSON lines.
 
     Args:
         lines: One record each.
-        ids: How the contact may stand there: its id, and its tokens where a route hashes.
+        ids: How the contacts may stand there: their ids, and their tokens where a route hashes.
+        keep_redacted: True to leave records that Connect itself has redacted.
 
     Raises:
         ValueError: A line is no JSON object.
         RecursionError: A line is nested too deeply.
     """
+    ids = ids if isinstance(ids, Ids) else Ids(ids)
     kept: list[bytes] = []
+    found: set[str] = set()
     entries = mentions = sealed = 0
     for line in lines:
         if not _may_name(line, ids):
@@ -62,17 +119,28 @@ def erased(lines: Collection[bytes], ids: Collection[str]) -> Erased:
             continue
         _check(line)
         top = take_apart(line)
-        if _is_of(top, ids) or _is_event_of(top, ids):
+        if of_these := _owners(top, ids) or _owners_of_event(top, ids):
+            if keep_redacted and _is_redacted(top):
+                kept.append(line)
+            else:
+                found |= of_these
             continue
-        made, gone = _without(line, ids)
+        made, gone = _without(line, ids, found)
         if gone and any(key == SEALED for key, _ in top):
             sealed += 1
             kept.append(line)
             continue
         kept.append(made)
         entries += gone
-        mentions += any(one.encode() in made for one in ids)
-    return Erased(lines=kept, records=len(lines) - len(kept), entries=entries, mentions=mentions, sealed=sealed)
+        mentions += ids.named_in(made)
+    return Erased(
+        lines=kept,
+        records=len(lines) - len(kept),
+        entries=entries,
+        mentions=mentions,
+        sealed=sealed,
+        found=frozenset(found),
+    )
 
 
 def erased_letters(lines: Collection[bytes], ids: Collection[str]) -> Erased:
@@ -83,10 +151,56 @@ def erased_letters(lines: Collection[bytes], ids: Collection[str]) -> Erased:
     Raises:
         ValueError: A line is no dead letter.
     """
+    ids = ids if isinstance(ids, Ids) else Ids(ids)
     raw = [dead_letter.read_line(line).raw for line in lines]
-    gone = [any(one.encode() in data for one in ids) for data in raw]
+    gone = [ids.named_in(data) for data in raw]
     made = [dead_letter.without_record(line) if is_gone else line for line, is_gone in zip(lines, gone, strict=True)]
-    return Erased(lines=made, records=sum(gone))
+    found = {one for data, is_gone in zip(raw, gone, strict=True) if is_gone for one in ids if one.encode() in data}
+    return Erased(lines=made, records=sum(gone), found=frozenset(found))
+
+
+def contacts_of(lines: Iterable[bytes], customers: Collection[str]) -> Iterator[str]:
+    """Yield the contact of each record that is of some customers, by what identifies them or its tokens.
+
+    Raises:
+        ValueError: A line is no JSON object.
+    """
+    named = customers if isinstance(customers, Ids) else Ids(customers)
+    for line in lines:
+        if _may_name(line, named):
+            record = json.loads(line, parse_int=str, parse_float=str)
+            if any(_at(record, path) in named for path in _OF_A_CUSTOMER) and isinstance(record.get("ContactId"), str):
+                yield record["ContactId"]
+
+
+def redacted_contacts(lines: Iterable[bytes]) -> Iterator[str]:
+    """Yield the contact of each record that Connect has redacted.
+
+    Raises:
+        ValueError: A line is no JSON object.
+    """
+    for line in lines:
+        if _REDACTED.encode() in line:
+            record = json.loads(line, parse_int=str, parse_float=str)
+            attributes = record.get("SegmentAttributes")
+            is_redacted = isinstance(attributes, dict) and attributes.get(_REDACTED) is not None
+            if is_redacted and isinstance(record.get("ContactId"), str):
+                yield record["ContactId"]
+
+
+def _at(record: object, path: tuple[str, ...]) -> str | None:
+    for name in path:
+        record = record.get(name) if isinstance(record, dict) else None
+    return record if isinstance(record, str) else None
+
+
+def _is_redacted(entries: Collection[Entry]) -> bool:
+    return any(
+        name == _REDACTED and inner != b"null"
+        for key, value in entries
+        if key == "SegmentAttributes" and value.startswith(b"{")
+        for name, inner in take_apart(value)
+    )
 
 
 def _check(line: bytes) -> None:
@@ -99,44 +213,47 @@ def _check(line: bytes) -> None:
         raise ValueError(f"expected a JSON object, got a line of {len(line)} bytes")  # noqa: TRY004 - of the data
 
 
-def _may_name(line: bytes, ids: Collection[str]) -> bool:
+def _may_name(line: bytes, ids: Ids) -> bool:
     """Return True if a line is worth a look: an escaped spelling hides an id from a search for its bytes."""
-    return b"\\u" in line or any(one.encode() in line for one in ids)
+    return b"\\u" in line or ids.named_in(line)
 
 
-def _is_of(entries: Collection[Entry], ids: Collection[str]) -> bool:
-    return any(key in _CONTACT and value.startswith(b'"') and json.loads(value) in ids for key, value in entries)
+def _owners(entries: Collection[Entry], ids: Ids) -> set[str]:
+    """Return those whose object this is."""
+    texts = {json.loads(value) for key, value in entries if key in _CONTACT and value.startswith(b'"')}
+    return {*ids.intersection(texts)}
 
 
-def _is_event_of(entries: Collection[Entry], ids: Collection[str]) -> bool:
-    """Return True for an event of EventBridge about the contact.
+def _owners_of_event(entries: Collection[Entry], ids: Ids) -> set[str]:
+    """Return those whom an event of EventBridge is about.
 
     Sources: https://docs.aws.amazon.com/connect/latest/adminguide/contact-events.html (`contactId`),
     https://docs.aws.amazon.com/connect/latest/adminguide/contact-lens-rules-eventbridge-event.html (`contactArn`)
     """
     if not any(key == _EVENT_BRIDGE for key, _ in entries):
-        return False
+        return set()
     details = [take_apart(value) for key, value in entries if key == _DETAIL and value.startswith(b"{")]
-    return any(_is_of(detail, ids) or _has_arn_of(detail, ids) for detail in details)
+    return set().union(*(_owners(detail, ids) | _named_by_arn(detail, ids) for detail in details))
 
 
-def _has_arn_of(entries: Collection[Entry], ids: Collection[str]) -> bool:
-    """Return True if an ARN, `arn:aws:connect:...:instance/<id>/contact/<id>`, ends with the contact."""
-    arns = (value for key, value in entries if key in _CONTACT_ARN and value.startswith(b'"'))
-    return any(json.loads(arn).rpartition("/")[2] in ids for arn in arns)
+def _named_by_arn(entries: Collection[Entry], ids: Ids) -> set[str]:
+    """Return those with whom an ARN ends: `arn:aws:connect:...:instance/<id>/contact/<id>`."""
+    arns = (json.loads(value) for key, value in entries if key in _CONTACT_ARN and value.startswith(b'"'))
+    return {*ids.intersection(arn.rpartition("/")[2] for arn in arns)}
 
 
-def _without(raw: bytes, ids: Collection[str]) -> tuple[bytes, int]:
-    """Return a value without the objects in it that are the contact's, and how many they were."""
+def _without(raw: bytes, ids: Ids, found: set[str]) -> tuple[bytes, int]:
+    """Return a value without the objects in it that are the contacts', and how many they were; `found` gains whose."""
     kept: list[Entry] = []
     gone = 0
     for key, value in take_apart(raw):
         if not is_container(value) or not _may_name(value, ids):
             kept.append((key, value))
-        elif value.startswith(b"{") and _is_of(take_apart(value), ids):
+        elif value.startswith(b"{") and (owners := _owners(take_apart(value), ids)):
+            found |= owners
             gone += 1
         else:
-            made, below = _without(value, ids)
+            made, below = _without(value, ids, found)
             kept.append((key, made))
             gone += below
     return (put_together(raw, kept), gone) if gone else (raw, 0)

@@ -37,7 +37,6 @@ RESERVED_NAMES = frozenset(
     {
         "archive",
         "athena",
-        "canary",
         "checkpoint",
         layout.DEAD_LETTER,
         DROP,
@@ -51,7 +50,7 @@ RESERVED_NAMES = frozenset(
     }
 )
 # `aws/lambda/` is where Lambda itself puts the batches that it gave up on.
-RESERVED_PREFIXES = ("archive", "athena-results", "aws", "canary", layout.DEAD_LETTER_PREFIX)
+RESERVED_PREFIXES = ("archive", "athena-results", "aws", layout.DEAD_LETTER_PREFIX)
 
 
 def load_routes(text: str, source: str = "routes.toml", *, code: str = "") -> RouteTable:

@@ -178,6 +178,12 @@ def test_interrupted(command: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
             "--first-date 2026-03-02: expected no later date than --last-date 2026-03-01",
         ),
         (["erase", "--contact-id", " "], "--contact-id: expected the id of a contact, got nothing"),
+        (["erase"], "expected one of --contact-id, --contacts, --customer and --redacted"),
+        (["erase", "--contact-id", "c", "--redacted"], "expected one of --contact-id, --contacts, --customer and"),
+        (["erase", "--contacts", "nowhere.txt"], "--contacts nowhere.txt: No such file or directory"),
+        (["erase", "--contacts", "-"], "--contacts -: expected one a line, got nothing"),
+        (["erase", "--customer", "-"], "--customer -: expected one a line, got nothing"),
+        (["erase", *(["--contact-id", "c"] * 10_001)], "expected at most 10000 contacts at once, got 10001"),
         (["unseal", "nowhere.ndjson.gz"], "nowhere.ndjson.gz: no such file or folder"),
         (["routes", "try", "nowhere.json"], "nowhere.json: No such file or directory"),
         (["routes", "check", "--routes", "nowhere.toml"], "nowhere.toml: No such file or directory"),
@@ -185,7 +191,7 @@ def test_interrupted(command: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
         (["cost", "--records-per-second", "1", "--prices", "nowhere.toml"], "nowhere.toml"),
         (["template", "nowhere.yaml"], "nowhere.yaml: expected a file with cog blocks, got none"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
 def test_argument_that_is_wrong_is_said_before_aws_is_asked(
     arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
@@ -198,7 +204,7 @@ def test_argument_that_is_wrong_is_said_before_aws_is_asked(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["replay", "dead-letters", "--rate", "-1"], ["replay", "nothing"], ["erase"], ["x"]]
+    "arguments", [["replay", "dead-letters", "--rate", "-1"], ["replay", "nothing"], ["erase", "--contact-id"], ["x"]]
 )
 def test_command_line_that_cannot_be_read(arguments: list[str]) -> None:
     done = run(*arguments)

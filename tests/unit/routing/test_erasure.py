@@ -1,12 +1,14 @@
 """Erase: lines without one contact, the others byte for byte."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from routing.errors import RecordError
 from routing.model import SequenceNumber, Shard
 from routing.reasons import Reason
 from routing.stored.dead_letter import from_record, read_line
-from routing.stored.erased_lines import Erased, erased, erased_letters
+from routing.stored.erased_lines import Erased, Ids, erased, erased_letters
 from tests.builders import agent_event, chat_segment, contact, contact_event, segment
 
 GONE = "c-1"
@@ -84,6 +86,21 @@ def test_part_beside_a_sealed_message_stays_and_is_told() -> None:
 
 def test_sealed_record_of_the_contact_goes_whole() -> None:
     assert erased([contact(_sealed="AgV4")], {GONE}).lines == []
+
+
+@given(
+    ids=st.sets(st.from_regex(r"[ab_-]{1,6}", fullmatch=True), min_size=1, max_size=12),
+    data=st.from_regex(rb"[ab_\-+/ ]{0,40}", fullmatch=True),
+)
+def test_many_ids_are_found_wherever_one_would_be(ids: set[str], data: bytes) -> None:
+    assert Ids(ids).named_in(data) == any(one.encode() in data for one in ids)
+
+
+def test_id_of_other_characters_is_found_among_many() -> None:
+    many = Ids({f"c-{n}" for n in range(100)} | {"+81 3 0000", "名前"})
+    assert many.named_in(b'"+81 3 0000"')
+    assert many.named_in("名前".encode())
+    assert not many.named_in(b"+81 3 000")
 
 
 @pytest.mark.parametrize("line", [b"c-1", b'["c-1"]', b'{"a":"c-1"', b'"c-1"'])

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import build_commands, delivery_commands, grant_commands, record_commands
+from cli.connect_commands import connect
 from cli.failures import Commands
 from cli.routes_commands import routes
 
@@ -36,5 +37,6 @@ def _options(
 
 
 app.add_typer(routes, name="routes")
+app.add_typer(connect, name="connect")
 for commands in (build_commands, grant_commands, delivery_commands, record_commands):
     app.add_typer(commands.app)

@@ -9,7 +9,8 @@ from typer.testing import CliRunner, Result
 from cli.app import app
 from routing.lambda_event import REGION
 from tests.builders import ROUTES
-from tests.doctor.world import World
+from tests.doctor.test_doctor import segments_are_not_streamed, segments_go_elsewhere
+from tests.doctor.world import INSTANCE, INSTANCE_ARN, STREAM_ARN, World
 
 
 def run(*arguments: str) -> Result:
@@ -71,3 +72,41 @@ def test_grants_follows_another_route_table(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in run("grants", "--routes", str(file), "--json").stdout.splitlines()]
     assert {"Route claims"} <= {row["section"] for row in rows}
     assert len([row for row in rows if row["section"] == "Route claims"]) >= 12
+
+
+def test_connect_associates_what_the_routes_take_and_the_template_does_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.connect_commands.session_of", lambda *_: world.session)
+    segments_are_not_streamed(world)
+    voice, chat = (f"REAL_TIME_CONTACT_ANALYSIS_{channel}_SEGMENTS" for channel in ("VOICE", "CHAT"))
+    done = run("connect", "associate", "--instance", INSTANCE)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [
+        f"CONTACT_TRACE_RECORDS: sent to {STREAM_ARN}",
+        f"AGENT_EVENTS: sent to {STREAM_ARN}",
+        f"{voice}: would be associated with {STREAM_ARN}; --apply does it",
+        f"{chat}: would be associated with {STREAM_ARN}; --apply does it",
+    ]
+    assert (INSTANCE, voice) not in world.connect.storage
+    done = run("connect", "associate", "--instance", INSTANCE_ARN, "--apply")
+    assert done.exit_code == 0, done.output
+    for kind in (voice, chat):
+        (one,) = world.connect.storage[INSTANCE, kind]
+        assert one["KinesisStreamConfig"] == {"StreamArn": STREAM_ARN}
+    again = run("connect", "associate", "--instance", INSTANCE, "--apply").stdout
+    assert again.count(f"sent to {STREAM_ARN}") == 4
+
+
+def test_connect_leaves_what_goes_elsewhere_and_what_the_template_associates(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.connect_commands.session_of", lambda *_: world.session)
+    segments_go_elsewhere(world)
+    del world.connect.storage[INSTANCE, "AGENT_EVENTS"]
+    world.resources["ConnectAgentEvents"] = "x"
+    done = run("connect", "associate", "--instance", INSTANCE, "--apply")
+    assert done.exit_code == 1
+    assert "of-somebody-else; Connect has one target a type: disassociate it first" in done.stdout
+    assert "AGENT_EVENTS: the template associates it; deploy with ConnectInstanceArn" in done.stdout
+    assert (INSTANCE, "AGENT_EVENTS") not in world.connect.storage

@@ -400,7 +400,8 @@ def _mapping_arn(uuid: str) -> str:
 
 def _stacks(world: World) -> dict[str, Any]:
     parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in world.parameters.items()]
-    stack = {"StackName": STACK, "StackStatus": "CREATE_COMPLETE", "Parameters": parameters}
+    stack: dict[str, Any] = {"StackName": STACK, "StackStatus": "CREATE_COMPLETE", "Parameters": parameters}
+    stack |= {"Outputs": [{"OutputKey": "StreamArn", "OutputValue": STREAM_ARN}]}
     return {"Stacks": [stack]}
 
 

@@ -27,6 +27,7 @@ ASKING = {
     "erase": ["erase", "--contact-id", "c-1"],
     "unseal": ["unseal", "s3://bucket/key"],
     "env": ["env"],
+    "connect associate": ["connect", "associate", "--instance", "11111111-2222-4333-8444-555555555555"],
 }
 REGION = ["--region", "ap-northeast-1"]
 

@@ -87,7 +87,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "CreateBucket", "DeleteBucket", "ListBucket", "GetBucketLocation", "GetEncryptionConfiguration",
         "PutEncryptionConfiguration", "GetBucketVersioning", "PutBucketVersioning", "GetLifecycleConfiguration",
         "PutLifecycleConfiguration", "GetBucketPublicAccessBlock", "PutBucketPublicAccessBlock",
-        "GetBucketOwnershipControls", "PutBucketOwnershipControls", "GetBucketTagging", "PutBucketTagging",
+        "GetBucketOwnershipControls", "PutBucketOwnershipControls", "GetBucketTagging", "PutBucketTagging", "GetBucketNotification", "PutBucketNotification",
     ),
     "AWS::S3::BucketPolicy": ("GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy"),
     "AWS::SNS::Subscription": ("Subscribe", "Unsubscribe", "GetSubscriptionAttributes", "ListSubscriptionsByTopic"),

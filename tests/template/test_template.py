@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from cfnlint.decode import decode
@@ -18,8 +19,11 @@ from grants.sentences import SENTENCES
 from handlers.telemetry import NAMESPACE
 from infrastructure.pages.grants import named_statements
 from infrastructure.refresh import refresh
-from local.translate import TEMPLATE, Template, nested_templates
+from local.translate import TEMPLATE, Template, nested_templates, translated
 from operations.grant_check.check import CHECKED_BESIDE_ROUTES
+from routing.errors import Fault
+from routing.fields import node_type
+from routing.table.pattern import compile_pattern
 
 type Resources = dict[str, Any]
 
@@ -268,6 +272,31 @@ def test_bucket_is_private_versioned_and_expires_no_current_object(resources: Re
     assert set(rule) == {
         "Id", "Status", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload", "ExpiredObjectDeleteMarker",
     }  # fmt: skip
+
+
+def test_bucket_sends_events_only_if_asked_to(resources: Resources) -> None:
+    assert "NotificationConfiguration" not in resources["Bucket"]["Properties"]
+    asked = Resolver(translated(), {"ObjectEvents": "on"}).resources()["Bucket"]["Properties"]
+    assert asked["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+
+
+def test_rule_of_the_docs_takes_the_objects_of_a_route_and_not_those_of_the_grant_check() -> None:
+    (text,) = re.findall(
+        r'```json\n(\{\n  "source": \["aws.s3"\].*?)```', Path("docs/routes.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    rule = json.loads(text)
+    faults: list[Fault] = []
+    pattern = compile_pattern(rule, "rule", faults)
+    assert pattern is not None, faults
+
+    def takes(key: str) -> bool:
+        detail = {"bucket": {"name": "ctr-fanout-111122223333-ap-northeast-1"}, "object": {"key": key}}
+        event = {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+        return pattern.matches(msgspec.json.decode(json.dumps(event), type=node_type(pattern.paths)))
+
+    assert takes("departments/orders/contact_record/date=2026-03-02/ctr-fanout-shardId-000000000000-1.ndjson.gz")
+    assert not takes("departments/orders/_grant-check.ndjson.gz")
+    assert not takes("departments/billing/contact_record/date=2026-03-02/x.ndjson.gz")
 
 
 def test_nothing_is_forgotten_too_soon(resources: Resources) -> None:

@@ -105,9 +105,9 @@ def decide(request: Request, identity: Iterable[Policy], resource: Policy | None
         resource: The policy of the resource; None if it has none.
         limits: Permissions boundaries: each has to allow as well.
     """
-    own = [statement for policy in identity for statement in statements(policy)]
-    theirs = [] if resource is None else list(statements(resource))
-    narrowing = [list(statements(limit)) for limit in limits]
+    own = [one for policy in identity for one in _about(request, policy)]
+    theirs = [] if resource is None else _about(request, resource)
+    narrowing = [_about(request, limit) for limit in limits]
     denied = max(
         _matching(own, "Deny", request, by_name=None),
         _matching(theirs, "Deny", request, by_name=False),
@@ -121,6 +121,12 @@ def decide(request: Request, identity: Iterable[Policy], resource: Policy | None
     by_identity = _matching(own, "Allow", request, by_name=None)
     allowed = min(within, _combined(request, by_identity, theirs, has_policy=resource is not None))
     return min(allowed, Answer.MAYBE) if denied is Answer.MAYBE else allowed
+
+
+def _about(request: Request, policy: Policy) -> list[Statement]:
+    """Return the statements that name the action; all others decide nothing."""
+    action = request.action.lower()
+    return [one for one in statements(policy) if _listed(one, "Action", action, lower=True)]
 
 
 def _combined(request: Request, by_identity: Answer, theirs: list[Statement], *, has_policy: bool) -> Answer:

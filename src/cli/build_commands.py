@@ -46,14 +46,17 @@ def cost(
     routes_per_record: Annotated[float, typer.Option(min=0, help="How many routes a record takes, on average.")] = 2.0,
     window: Annotated[int, typer.Option(min=0, max=300, help="BatchWindowSeconds.")] = 60,
     shards: Annotated[int, typer.Option(min=1, help="Open shards of the stream.")] = 4,
+    region: Annotated[str, typer.Option(help=f"Whose prices: {' or '.join(estimate.REGIONS)}.")] = estimate.REGIONS[0],
     prices: Annotated[Path | None, typer.Option(help="Prices of yours, in the shape of src/cost/prices.toml.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     routes_file: RoutesFile = None,
 ) -> None:
     """Estimate what a month costs, line by line, beside one Firehose per key."""
     table = table_of(routes_file)
+    if region not in estimate.REGIONS:
+        fail(f"--region {region!r}: expected {' or '.join(estimate.REGIONS)}; for another Region give --prices FILE")
     try:
-        of_prices, label = estimate.read_prices(prices)
+        of_prices, label = estimate.read_prices(prices, region)
     except ConfigurationError as err:
         refuse(str(prices), err.faults)
     load = estimate.Load(

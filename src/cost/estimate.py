@@ -88,17 +88,23 @@ class Item:
     usd: float
 
 
-def read_prices(file: Path | None = None) -> tuple[Prices, str]:
+REGIONS = ("ap-northeast-1", "us-east-1")
+"""The Regions whose prices are shipped; the template's default comes first."""
+
+
+def read_prices(file: Path | None = None, region: str = REGIONS[0]) -> tuple[Prices, str]:
     """Read the prices, and what they are of: a date and a Region.
 
     Args:
         file: Prices to use before those that are shipped.
+        region: One of `REGIONS`.
 
     Raises:
         ConfigurationError: The file is not of that shape.
     """
     shipped = tomllib.loads(_FILE.read_text(encoding="utf-8"))
-    label = f"{shipped['region']}, {shipped['as_of']}"
+    shipped["prices"] |= shipped["regions"].get(region, {})
+    label = f"{region}, {shipped['as_of']}"
     if file is None:
         return shipped["prices"], label
     try:
@@ -188,8 +194,12 @@ def total(items: list[Item]) -> float:
 
 
 def table() -> str:
-    """Return the table of docs/cost.md."""
-    prices, label = read_prices()
+    """Return the tables of docs/cost.md, one for each Region."""
+    return "\n".join(_table(region) for region in REGIONS)
+
+
+def _table(region: str) -> str:
+    prices, label = read_prices(region=region)
     rows = [
         "| records a second | routes | ctr-fanout | of it the stream | Firehose, one per key | of it the streams' readers and Firehose |",
         "|---|---|---|---|---|---|",

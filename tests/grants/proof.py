@@ -27,8 +27,8 @@ _PROPERTIES: Mapping[str, set[str]] = {
     "AWS::KMS::Key": {"Description", "EnableKeyRotation", "KeyPolicy", "KeySpec", "KeyUsage", "PendingWindowInDays"},
     "AWS::KMS::Alias": {"AliasName", "TargetKeyId"},
     "AWS::S3::Bucket": {
-        "BucketEncryption", "BucketName", "LifecycleConfiguration", "OwnershipControls", "PublicAccessBlockConfiguration",
-        "VersioningConfiguration",
+        "BucketEncryption", "BucketName", "LifecycleConfiguration", "NotificationConfiguration", "OwnershipControls",
+        "PublicAccessBlockConfiguration", "VersioningConfiguration",
     },
     "AWS::S3::BucketPolicy": {"Bucket", "PolicyDocument"},
     "AWS::Kinesis::Stream": {"Name", "RetentionPeriodHours", "ShardCount", "StreamEncryption", "StreamModeDetails"},
@@ -114,6 +114,9 @@ def _of_shape(template: Template) -> Iterator[str]:
             yield f"{name}: {kind} may carry a policy that no row speaks of"
         elif kind in _PROPERTIES and (more := set(resource.get("Properties", {})) - _PROPERTIES[kind]):
             yield f"{name}: {kind} with {', '.join(sorted(more))}"
+        told = resource.get("Properties", {}).get("NotificationConfiguration", {})
+        if any(destination in json.dumps(told) for destination in ("Queue", "Topic", "Lambda")):
+            yield f"{name}: names of objects go elsewhere than to EventBridge of the account"
         if kind in _ALONE and name not in _ALONE[kind]:
             yield f"{name}: another {kind}"
 

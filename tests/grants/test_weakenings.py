@@ -200,7 +200,7 @@ WEAKENINGS: dict[str, Weaken] = {
     "a second bucket": another("AWS::S3::Bucket"),
     "another subscriber of the alarms": another("AWS::SNS::Subscription", Endpoint="x", Protocol="https", TopicArn="x"),
     "replication to a partner": with_property("Bucket", ReplicationConfiguration={"Role": "x", "Rules": []}),
-    "notifications of the bucket": with_property("Bucket", NotificationConfiguration={}),
+    "notifications of the bucket": with_property("Bucket", NotificationConfiguration={"QueueConfigurations": [{"Event": "s3:ObjectCreated:*", "Queue": "arn:aws:sqs:::x"}]}),
     "an ACL of the bucket": with_property("Bucket", AccessControl="PublicRead"),
     "a key of several Regions": with_property("OrdersKey", MultiRegion=True),
     "a function in a network of its own": with_property("FanOutFunction", VpcConfig={}),

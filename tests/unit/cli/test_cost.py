@@ -54,6 +54,17 @@ def test_firehose_reads_and_takes_every_record_once_a_key_rounded_up_to_5_kiloby
     assert total(of_firehose(load, {**FREE, "kinesis_gb_out": 1.0})) == pytest.approx(4 * 10 * MONTH * 3_000 / 1e9)
 
 
+def test_prices_are_of_the_region_that_is_asked_for() -> None:
+    done = CliRunner().invoke(app, ["cost", "--records-per-second", "10", "--region", "us-east-1"])
+    assert "prices of us-east-1, 2026-09-23" in done.output
+    assert read_prices(region="us-east-1")[0]["s3_put"] == 0.005
+    assert read_prices()[0]["s3_put"] == 0.0047
+    assert read_prices()[0].keys() == read_prices(region="us-east-1")[0].keys()
+    refused = CliRunner().invoke(app, ["cost", "--records-per-second", "10", "--region", "eu-west-1"])
+    assert refused.exit_code == 1
+    assert "expected ap-northeast-1 or us-east-1; for another Region give --prices FILE" in refused.output
+
+
 def test_prices_of_ones_own_take_the_place_of_those_that_are_given(tmp_path: Path) -> None:
     file = tmp_path / "prices.toml"
     file.write_text('as_of = 2027-01-01\nregion = "eu-west-1"\n[prices]\ns3_put = 1.0\n')
@@ -87,5 +98,5 @@ def test_prices_that_make_no_sense_are_told(tmp_path: Path, text: str, message: 
 def test_both_estimates_are_printed_with_the_date_of_the_prices() -> None:
     done = CliRunner().invoke(app, ["cost", "--records-per-second", "10"])
     assert done.exit_code == 0
-    for text in ("one Firehose per key", "KMS: requests", "prices of us-east-1, 2026-09-23"):
+    for text in ("one Firehose per key", "KMS: requests", "prices of ap-northeast-1, 2026-09-23"):
         assert text in done.output

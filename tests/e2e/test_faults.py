@@ -1,4 +1,4 @@
-"""Two hundred schedules of faults on the deployed function: real requests, real retries, real kills."""
+"""One hundred schedules of faults on the deployed function: real requests, real retries, real kills."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from local.reconcile import DeliveredObject
 from local.traffic import Traffic
 from tests.e2e.conftest import Stack
 
-_SCHEDULES = 200
+_SCHEDULES = 100
 # A kill costs a cold start, so it is drawn less often.
 _FAULTS: tuple[Fault, ...] = (
     "throttle", "throttle", "error", "error", "no request", "no request", "no answer", "no answer", "no answer", "slow",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from aws.route_file import shipped_routes
 from infrastructure.analysis.queries import SAVED_QUERIES, SavedQuery, sql_of
@@ -58,7 +59,7 @@ def _answer(console: Console, up: Emulator, query: SavedQuery, name: str) -> int
     for column in rows[0] if rows else ("no rows",):
         shown.add_column(column)
     for row in rows[:_MOST_ROWS]:
-        shown.add_row(*("" if value is None else str(value) for value in row.values()))
+        shown.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
     console.print(shown)
     if len(rows) > _MOST_ROWS:
         console.print(f"and {len(rows) - _MOST_ROWS} more rows")

@@ -66,7 +66,8 @@ def main(arguments: list[str]) -> int:
                 console.print(_USAGE)
                 return 2
     except (NotUpError, EmulatorError, DeploymentError, RefusedError, ClientError, BotoCoreError) as err:
-        console.print(str(err), style="red", markup=False)
+        # Standard output may be read by a shell: eval "$(make -s env)".
+        Console(stderr=True).print(str(err), style="red", markup=False)
         return 1
     return 0
 
@@ -97,9 +98,11 @@ def deployed_on(emulator_: Emulator) -> Deployed:
 def _state() -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = json.loads(_STATE.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        # Another process may have the number by now.
+        command = Path(f"/proc/{state['pid']}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError, KeyError):
         return None
-    return state if Path(f"/proc/{state['pid']}").exists() else None
+    return state if b"local.up" in command and b"keep" in command else None
 
 
 def _exports(emulator_: Emulator) -> str:
@@ -157,7 +160,7 @@ def _stop(console: Console) -> None:
         console.print("no stack is running")
         return
     os.kill(state["pid"], signal.SIGTERM)
-    while Path(f"/proc/{state['pid']}").exists():
+    while _state() is not None:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     console.print("The stack is gone, with everything that was in it.")
 

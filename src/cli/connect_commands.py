@@ -66,11 +66,11 @@ def associate(
     for one in _associations(client, instance_id, table, resources):
         if one.target == stream:
             typer.echo(f"{one.type}: sent to {stream}")
-        elif one.is_of_stack:
-            typer.echo(f"{one.type}: the template associates it; deploy with ConnectInstanceArn")
         elif one.target:
             elsewhere = True
             typer.echo(f"{one.type}: sent to {one.target}; Connect has one target a type: disassociate it first")
+        elif one.is_of_stack:
+            typer.echo(f"{one.type}: the template associates it; deploy with ConnectInstanceArn")
         elif apply:
             storage = {"StorageType": "KINESIS_STREAM", "KinesisStreamConfig": {"StreamArn": stream}}
             client.associate_instance_storage_config(

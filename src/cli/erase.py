@@ -131,9 +131,32 @@ def run(
     return int(bool(receipt.left) or not receipt.scanned)
 
 
-def search(request: Mapping[str, Any], ask: Ask, console: Console) -> list[str]:
-    """Search for the contacts to erase, with progress; print what cannot be searched, and return their ids."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What a search for contacts came to.
+
+    Attributes:
+        contacts: Their ids.
+        unsearched: Objects that could not be searched, with the reason.
+        blind: Routes whose rules hide what was searched for, or the ids of contacts.
+        scanned: How many objects were searched.
+    """
+
+    contacts: list[str]
+    unsearched: list[str]
+    blind: tuple[str, ...]
+    scanned: int
+
+    @property
+    def is_whole(self) -> bool:
+        """True if something was searched, and nothing could not be."""
+        return bool(self.scanned) and not self.unsearched
+
+
+def search(request: Mapping[str, Any], ask: Ask, console: Console) -> Search:
+    """Search for the contacts to erase, with progress, and print what cannot be searched."""
     found: set[str] = set()
+    unsearched: list[str] = []
     blind: tuple[str, ...] = ()
     scanned = 0
     columns = (TextColumn("search"), BarColumn(), TextColumn("{task.completed} searched"), TimeElapsedColumn())
@@ -143,16 +166,19 @@ def search(request: Mapping[str, Any], ask: Ask, console: Console) -> list[str]:
             found |= {*done["found"]}
             scanned, blind = scanned + done["scanned"], tuple(done["blind"])
             progress.advance(task, done["scanned"])
-            for result in done["results"]:
-                console.print(f"not searched: {result['key']}: {result['blocked_by']}", markup=False, soft_wrap=True)
+            unsearched += [f"{result['key']}: {result['blocked_by']}" for result in done["results"]]
+    for one in unsearched[:_MOST_SHOWN]:
+        console.print(f"not searched: {one}", markup=False, soft_wrap=True)
+    if len(unsearched) > _MOST_SHOWN:
+        console.print(f"and {len(unsearched) - _MOST_SHOWN} more were not searched")
     for route in blind:
         console.print(
-            f"route {route}: its rules hide what is searched for; contacts that only this route has are not found",
+            f"route {route}: its rules hide what is searched for, or whose a record is; contacts that only this route has are not found",
             markup=False,
             soft_wrap=True,
         )
     console.print(f"{len(found)} contacts to erase were found in {scanned} objects", markup=False)
-    return sorted(found)
+    return Search(contacts=sorted(found), unsearched=unsearched, blind=blind, scanned=scanned)
 
 
 def _verdict(receipt: Receipt) -> str:

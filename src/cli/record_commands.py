@@ -41,6 +41,9 @@ def erase(
         bool,
         typer.Option("--redacted", help="What was delivered before Connect redacted a contact (DeleteContactData)."),
     ] = False,
+    keep_redacted: Annotated[
+        bool, typer.Option("--keep-redacted", help="Leave records that Connect has redacted, as --redacted does.")
+    ] = False,
     stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
     apply: Annotated[bool, typer.Option("--apply", help="Apply the changes. Default: dry run.")] = False,
     old_versions: Annotated[
@@ -58,21 +61,40 @@ def erase(
     Exits with 1 if something of a contact could not be erased, with the reason.
     """
     ids, wanted = _whose(contact_id, contacts, customer, is_redacted=redacted)
+    if wanted and resume is not None:
+        fail("--resume: expected --contacts FILE, which the interrupted command has written")
+    if wanted and apply and receipt is None:
+        fail("--apply: expected --receipt FILE: once a record is erased, the contacts cannot be searched again")
+    kept = None if receipt is None or not wanted else receipt.with_name(f"{receipt.name}.contacts")
+    for file in (receipt, kept):
+        _refuse_existing(file)
     if (day(first_date, "--first-date") or "") > (day(last_date, "--last-date") or "9"):
         fail(f"--first-date {first_date}: expected no later date than --last-date {last_date}")
     session = session_of(region, profile)
     dates = {"first_date": first_date, "last_date": last_date}
-    request: dict[str, Any] = {"apply": apply, "old_versions": old_versions, "keep_redacted": redacted, **dates}
+    request: dict[str, Any] = {
+        "apply": apply,
+        "old_versions": old_versions,
+        "keep_redacted": redacted or keep_redacted,
+        **dates,
+    }
     try:
         ask = stack_function.function_of(stack, session.client, erasure.FUNCTION, "deploy with Erasure=on to have one")
         console = new_console()
+        is_whole = True
         if wanted:
-            ids = erasure.search({**wanted, **dates}, ask, console)
+            searched = erasure.search({**wanted, **dates}, ask, console)
+            ids, is_whole = searched.contacts, searched.is_whole
             if not ids:
-                raise typer.Exit
+                raise typer.Exit(int(not is_whole))
+            if kept is not None:
+                kept.write_text("".join(f"{one}\n" for one in ids), encoding="utf-8")
+                again = f"--contacts {kept}{' --keep-redacted' if redacted else ''}"
+                console.print(f"the contacts are in {kept}; to go on after a failure: {again}", markup=False)
         _refuse_too_many(ids)
         request["contact_ids"] = ids
         code = erasure.run(request, ask, console, stack=stack, receipt_file=receipt, resumes_at=resume)
+        code = code or int(not is_whole)
     except StackFunctionError as err:
         fail(str(err))
     raise typer.Exit(code)
@@ -95,6 +117,19 @@ def _whose(
     return list(dict.fromkeys(ids)), {}
 
 
+def _refuse_existing(file: Path | None) -> None:
+    """Make sure that a file can be written before anything is erased."""
+    if file is None:
+        return
+    if file.exists():
+        fail(f"--receipt: {file} is there already; name another file")
+    try:
+        file.touch()
+        file.unlink()
+    except OSError as err:
+        fail(f"--receipt: {file}: {err.strerror}")
+
+
 def _people(file: Path) -> list[str]:
     """Read what identifies people, from a file or a prompt: it must be in no history of a shell."""
     if str(file) == "-" and sys.stdin.isatty():
@@ -109,7 +144,7 @@ def _lines(file: Path, option: str) -> list[str]:
         fail(f"{option} {file}: {err.strerror}")
     except UnicodeDecodeError:
         fail(f"{option} {file}: expected text in UTF-8, got other bytes")
-    found = [line.strip() for line in text.splitlines() if line.strip()]
+    found = [line.strip() for line in text.removeprefix("\ufeff").split("\n") if line.strip()]
     if not found:
         fail(f"{option} {file}: expected one a line, got nothing")
     return found

@@ -127,14 +127,10 @@ def _print_seen(
     for explanation in explanations:
         before, after = (None, None) if explanation.reason else next(pairs)
         if as_json:
-            shown = [None if line is None else json.loads(line) for line in (before, after)]
-            document = {
-                "source": explanation.source,
-                "number": explanation.number,
-                "record": shown[0],
-                route.name: shown[1],
-            }
-            typer.echo(json.dumps(document, ensure_ascii=False))
+            # As the bytes are: no number of a record may become another one here.
+            head = json.dumps({"source": explanation.source, "number": explanation.number}, ensure_ascii=False)[:-1]
+            record, seen = ("null" if line is None else line.decode() for line in (before, after))
+            typer.echo(f'{head}, "record": {record}, {json.dumps(route.name)}: {seen}}}')
             continue
         console = new_console()
         console.print(f"{explanation.source}, record {explanation.number}:", style="bold", markup=False)

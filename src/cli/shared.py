@@ -113,4 +113,4 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 def new_console() -> Console:
     """Return a console that breaks no line and colours no value."""
-    return Console(soft_wrap=True, highlight=False)
+    return Console(soft_wrap=True, highlight=False, emoji=False)

@@ -10,6 +10,7 @@ from functools import cache
 from routing.model import Kind
 from routing.protection.paths import ANY, DEEP, FieldPath, show_path
 from routing.protection.presets import PRESETS
+from routing.table.partition import ARRIVAL
 from routing.table.routes import Route
 from schema.columns import JSON, typed_paths
 
@@ -53,7 +54,8 @@ def unknown_partition(route: Route) -> tuple[str, str] | None:
     if any(_meet(path, one) for one in known):
         return None
     times = [shown for one in known if (shown := show_path(one)).endswith("Timestamp") and "*" not in shown]
-    return ".".join(path), get_close_matches(".".join(path), times, 1, 0.0)[0]
+    near = get_close_matches(".".join(path), times, 1, 0.0)
+    return ".".join(path), near[0] if near else ARRIVAL
 
 
 def is_known(path: FieldPath, kind: Kind) -> bool:

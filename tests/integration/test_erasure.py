@@ -18,6 +18,7 @@ from handlers.wiring import Erase, FanOut
 from operations.erase.request import read_erasure
 from routing.errors import EventError
 from routing.lambda_event import FIRST_SEQUENCE_NUMBER, event_of_documents
+from routing.stored.erased_lines import contacts_of, redacted_contacts
 from routing.table.routes import RouteTable
 from tests.builders import ROUTES, agent_event, claim, contact, lines_in, numbered_event, segment, table
 from tests.integration.conftest import BUCKET, Aws
@@ -310,26 +311,64 @@ def test_customer_is_erased_by_what_identifies_them_or_its_token(aws: Aws) -> No
         segment(ContactId="c-both"),
     )
     console = Console(file=StringIO(), width=200)
-    found = search({"customers": ["cust-7", "+81300004410"]}, erasing.ask, console)
+    found = search({"customers": ["cust-7", "+81300004410"]}, erasing.ask, console).contacts
     assert found == ["c-both", "c-by-address", "c-by-id"]
     assert erasing.run(contact_ids=found)[0] == 0
     left = {json.loads(line)["ContactId"] for lines in aws.lines().values() for line in lines}
     assert left == {"c-other"}
-    assert search({"customers": ["cust-7", "+81300004410"]}, erasing.ask, console) == []
+    assert search({"customers": ["cust-7", "+81300004410"]}, erasing.ask, console).contacts == []
 
 
 def test_route_that_shows_no_customer_is_told_and_others_still_lead_to_the_contact(aws: Aws) -> None:
     rules = '[[routes.protect]]\nseal = ["CustomerId", "CustomerEndpoint"]\n'
     erasing = Erasing(aws, with_rules(rules), claim(ContactId="c-1", CustomerId="cust-7"))
     text = StringIO()
-    assert search({"customers": ["cust-7"]}, erasing.ask, Console(file=text, width=200)) == ["c-1"]
+    assert search({"customers": ["cust-7"]}, erasing.ask, Console(file=text, width=200)).contacts == ["c-1"]
     assert (
-        "route claims: its rules hide what is searched for; contacts that only this route has are not found"
+        "route claims: its rules hide what is searched for, or whose a record is; contacts that only this route has are not found"
         in text.getvalue()
     )
     assert "cust-7" not in text.getvalue()
     assert erasing.run(contact_ids=["c-1"])[0] == 0
     assert [line for lines in aws.lines().values() for line in lines] == []
+
+
+@pytest.mark.parametrize(
+    "rule", ['mask = ["ContactId"]\ntext = "hidden"', 'mask = ["ContactId"]\nlast = 4', 'hash = ["ContactId"]']
+)
+def test_route_that_shows_another_id_than_the_contacts_own_leads_to_nobody(aws: Aws, rule: str) -> None:
+    mine, other = claim(ContactId="contact-1", CustomerId="p1"), claim(ContactId="contact-2", CustomerId="p2")
+    erasing = Erasing(aws, with_rules(f"[[routes.protect]]\n{rule}\n"), mine, other)
+    text = StringIO()
+    searched = search({"customers": ["p1"]}, erasing.ask, Console(file=text, width=200))
+    assert searched.contacts == ["contact-1"], "of the other route"
+    assert searched.blind == ("claims",)
+    assert searched.is_whole
+    erasing.run(contact_ids=searched.contacts)
+    assert other in {line for lines in aws.lines().values() for line in lines}
+
+
+def test_search_that_cannot_read_an_object_is_not_whole(erasing: Erasing) -> None:
+    put(erasing.aws, next(key for key in erasing.aws.lines() if key.startswith("claims/")), b"no gzip")
+    searched = search({"customers": ["p1"]}, erasing.ask, Console(file=StringIO()))
+    assert (searched.contacts, searched.is_whole, len(searched.unsearched)) == ([], False, 1)
+
+
+def test_customer_with_characters_that_json_escapes_is_found() -> None:
+    line = rb'{"ContactId":"c-1","CustomerId":"crm\/77","CustomerEndpoint":{"Address":"\"a b\"@example.com"}}'
+    assert [*contacts_of([line], ["crm/77"])] == [*contacts_of([line], ['"a b"@example.com'])] == ["c-1"]
+    redacted = rb'{"ContactId":"c-1","SegmentAttributes":{"connect\u003aRedactedFields":{"ValueString":"x"}}}'
+    assert [*redacted_contacts([redacted])] == ["c-1"]
+
+
+def test_old_version_that_only_mentions_a_contact_stays(aws: Aws) -> None:
+    aws.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    erasing = Erasing(aws, table(), claim(ContactId=KEPT, PreviousContactId=GONE))
+    for key, lines in erasing.aws.lines().items():
+        put(aws, key, gzip.compress(b"\n".join(lines)))
+    before = len(aws.s3.list_object_versions(Bucket=BUCKET)["Versions"])
+    erasing.run(old_versions=True)
+    assert len(aws.s3.list_object_versions(Bucket=BUCKET)["Versions"]) == before
 
 
 def test_what_was_delivered_before_connect_redacted_a_contact_goes_and_the_redacted_record_stays(aws: Aws) -> None:
@@ -343,7 +382,7 @@ def test_what_was_delivered_before_connect_redacted_a_contact_goes_and_the_redac
         claim(ContactId=KEPT),
         segment(ContactId="c-1"),
     )
-    found = search({"redacted": True}, erasing.ask, Console(file=StringIO()))
+    found = search({"redacted": True}, erasing.ask, Console(file=StringIO())).contacts
     assert found == ["c-1"]
     assert erasing.run(contact_ids=found, keep_redacted=True)[0] == 0
     left = [line for lines in aws.lines().values() for line in lines]

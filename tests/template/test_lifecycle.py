@@ -12,7 +12,7 @@ def test_each_place_with_days_has_a_rule() -> None:
     assert [
         (rule["Id"], rule["Prefix"], rule["ExpirationInDays"]) for rule in expiration(table(f"{text}\n{days}"))
     ] == [
-        ("ExpireClaims", "claims/", 400),
+        ("ExpireRouteClaims", "claims/", 400),
         ("ExpireDeadLetters", "dead-letter/", 90),
         ("ExpireOnFailure", "aws/lambda/", 60),
         ("ExpireArchive", "archive/", 30),

@@ -9,7 +9,7 @@ def expiration(table: RouteTable) -> list[dict[str, object]]:
 
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html
     """
-    kept = [(logical_id(route.name), route.prefix, route.retain_days) for route in table.routes]
+    kept = [(f"Route{logical_id(route.name)}", route.prefix, route.retain_days) for route in table.routes]
     kept += [
         ("DeadLetters", layout.DEAD_LETTER_PREFIX, table.retain_days.dead_letters),
         ("OnFailure", layout.HANDED_OVER_PREFIX, table.retain_days.on_failure),

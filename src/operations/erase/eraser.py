@@ -110,7 +110,7 @@ class Eraser:
     def _without_a_claim(self, version: Version) -> Erasure | None:
         """Report what a dry run finds; delete an old version, which is never written again."""
         outcome = self._found(version, opened(self._bucket, version))
-        if outcome is not None and self._applies and version.id is not None:
+        if outcome is not None and self._applies and version.id is not None and (outcome.records or outcome.entries):
             self._bucket.delete_version(version.listed.key, version.id)
         return outcome
 
@@ -134,7 +134,7 @@ class Eraser:
         return replace(
             what,
             records=made.records,
-            entries=made.entries,
+            entries=made.entries + (made.sealed if version.id is not None else 0),
             mentions=made.mentions,
             blocked_by=left,
             found=self._contacts(made.found),

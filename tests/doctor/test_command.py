@@ -110,3 +110,15 @@ def test_connect_leaves_what_goes_elsewhere_and_what_the_template_associates(
     assert "of-somebody-else; Connect has one target a type: disassociate it first" in done.stdout
     assert "AGENT_EVENTS: the template associates it; deploy with ConnectInstanceArn" in done.stdout
     assert (INSTANCE, "AGENT_EVENTS") not in world.connect.storage
+
+
+def test_connect_says_that_a_type_of_the_template_goes_elsewhere(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.connect_commands.session_of", lambda *_: world.session)
+    elsewhere = {"StreamArn": STREAM_ARN.replace("stream/ctr-fanout", "stream/other")}
+    world.connect.storage[INSTANCE, "AGENT_EVENTS"] = [
+        {"AssociationId": "x", "StorageType": "KINESIS_STREAM", "KinesisStreamConfig": elsewhere}
+    ]
+    world.resources["ConnectAgentEvents"] = "x"
+    done = run("connect", "associate", "--instance", INSTANCE)
+    assert done.exit_code == 1
+    assert "AGENT_EVENTS: sent to" in done.stdout

@@ -722,12 +722,12 @@ def everything_expires(world: World) -> None:
     world.client("s3").put_bucket_lifecycle_configuration(Bucket=world.bucket, LifecycleConfiguration={"Rules": [rule]})
 
 
-def _declare_expiration(world: World, days: int, *, live: int) -> None:
+def _declare_expiration(world: World, days: int, *, live: int, prefix: str = "departments/orders/") -> None:
     template = copy.deepcopy(translated())
     declared = {"Id": "ExpireOrders", "Status": "Enabled", "Prefix": "departments/orders/", "ExpirationInDays": days}
     template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"].append(declared)
     world.replay("cloudformation", "GetTemplate", lambda: (200, {"TemplateBody": template}))
-    rule = {"ID": "ExpireOrders", "Status": "Enabled", "Filter": {"Prefix": "departments/orders/"}}
+    rule = {"ID": "ExpireOrders", "Status": "Enabled", "Filter": {"Prefix": prefix}}
     world.client("s3").put_bucket_lifecycle_configuration(
         Bucket=world.bucket, LifecycleConfiguration={"Rules": [{**rule, "Expiration": {"Days": live}}]}
     )
@@ -735,6 +735,10 @@ def _declare_expiration(world: World, days: int, *, live: int) -> None:
 
 def objects_expire_later_than_declared(world: World) -> None:
     _declare_expiration(world, 90, live=900)
+
+
+def all_objects_expire_by_the_rule_of_one_route(world: World) -> None:
+    _declare_expiration(world, 90, live=90, prefix="")
 
 
 def objects_expire_before_the_stream_forgets(world: World) -> None:
@@ -980,7 +984,7 @@ BROKEN: dict[str, tuple[Callable[[World], None], ...]] = {
     "ReaderMissing": (reader_does_not_exist,),
     "ReaderOfAnotherAccount": (reader_is_of_another_account,),
     "ObjectsExpire": (everything_expires,),
-    "RetentionDiffers": (objects_expire_later_than_declared,),
+    "RetentionDiffers": (objects_expire_later_than_declared, all_objects_expire_by_the_rule_of_one_route),
     "ExpiresBeforeTheStream": (objects_expire_before_the_stream_forgets,),
     "BucketKeepsNoVersions": (bucket_forgets_versions,),
     "PublicAccessNotBlocked": (bucket_is_public_one_day,),

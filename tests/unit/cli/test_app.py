@@ -217,6 +217,13 @@ def test_try_shows_a_record_before_and_after_the_rules_of_a_route(tmp_path: Path
     assert "dead letter, NotJson" in shown
 
 
+def test_try_shows_numbers_as_they_are(routes_file: Path) -> None:
+    record = contact(ContactId="c")[:-1] + b',"n":1.0000000000000000001,"m":1.5e+400,"l":' + b"9" * 5000 + b"}"
+    done = run("routes", "try", "--show", "all", "--json", "--routes", str(routes_file), "-", stdin=record)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count(record[1:-1].decode()) == 2
+
+
 def test_try_of_a_route_that_is_not_there_is_one_clear_error(routes_file: Path) -> None:
     done = run("routes", "try", "--show", "nope", "--routes", str(routes_file), "-", stdin=contact())
     assert (done.exit_code, done.stderr) == (1, "--show: expected one of claims, all, speech, rest, got 'nope'\n")

@@ -73,6 +73,15 @@ def test_path_through_an_array_without_a_star_is_refused_as_it_protects_nothing(
     assert (said in done.output) == (meant is not None), done.output
 
 
+def test_partition_of_a_kind_without_timestamps_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "routes.toml"
+    speech = 'prefix = "quality/segments"\n'
+    file.write_text(routes_text().replace(speech, f'{speech}partition = "Foo"\n'))
+    done = CliRunner().invoke(app, ["routes", "check", "--routes", str(file)])
+    assert done.exit_code == 0, done.output
+    assert "partition: Foo is no known field" in done.stderr
+
+
 @pytest.mark.parametrize(("matching", "is_told"), [("[0-9]{4}", True), (r"\d{4}", False)])
 def test_mask_that_misses_full_width_digits_is_a_warning(tmp_path: Path, matching: str, is_told: bool) -> None:
     file = tmp_path / "routes.toml"

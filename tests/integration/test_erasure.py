@@ -11,8 +11,10 @@ from urllib.parse import unquote
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
+from typer.testing import CliRunner, Result
 
 from aws.invocation import Invocation
+from cli.app import app
 from cli.erase import run, search
 from handlers.wiring import Erase, FanOut
 from operations.erase.request import read_erasure
@@ -346,6 +348,36 @@ def test_route_that_shows_another_id_than_the_contacts_own_leads_to_nobody(aws: 
     assert searched.is_whole
     erasing.run(contact_ids=searched.contacts)
     assert other in {line for lines in aws.lines().values() for line in lines}
+
+
+def test_contacts_of_a_customer_are_kept_before_anything_goes(
+    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erasing = Erasing(
+        aws, table(), claim(ContactId="c-1", CustomerId="p1"), segment(ContactId="c-1"), claim(ContactId=KEPT)
+    )
+    monkeypatch.setattr("cli.record_commands.session_of", lambda *_: aws)
+    people, receipt = tmp_path / "people", tmp_path / "receipt.json"
+    people.write_text("p1\n")
+
+    def asked(*arguments: str) -> Result:
+        monkeypatch.setattr("cli.stack_function.function_of", lambda *_: erasing.ask)
+        return CliRunner().invoke(app, ["erase", *arguments])
+
+    monkeypatch.setattr(Aws, "client", None, raising=False)
+    done = asked("--customer", str(people))
+    assert (done.exit_code, "would be erased" in done.output) == (0, True), done.output
+    put(aws, "speech/broken.ndjson.gz", b"no gzip")
+    done = asked("--customer", str(people), "--apply", "--receipt", str(receipt))
+    kept = tmp_path / "receipt.json.contacts"
+    assert kept.read_text() == "c-1\n"
+    assert f"to go on after a failure: --contacts {kept}" in done.output
+    assert done.exit_code == 1, "an object could not be searched"
+    assert "p1" not in done.output.replace(str(people), "")
+    aws.s3.delete_object(Bucket=BUCKET, Key="speech/broken.ndjson.gz")
+    done = asked("--contacts", str(kept), "--apply", "--receipt", str(tmp_path / "second.json"))
+    assert done.exit_code == 0, done.output
+    assert {line for lines in aws.lines().values() for line in lines} == {claim(ContactId=KEPT)}
 
 
 def test_search_that_cannot_read_an_object_is_not_whole(erasing: Erasing) -> None:

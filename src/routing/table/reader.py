@@ -17,7 +17,7 @@ from routing.table.partition import compile_partition
 from routing.table.pattern import compile_pattern
 from routing.table.routes import HASH_KEY, SEAL_SUFFIX, Example, Limits, RetainDays, Route, RouteTable, logical_id
 from routing.table.rule_reader import read_rule
-from routing.table.toml_reader import TomlReader
+from routing.table.toml_reader import TomlReader, shown_number
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST_NAME = 32
@@ -257,7 +257,7 @@ def _days(reader: TomlReader, key: str) -> int | None:
     days = reader.get(key)
     if days is None or (isinstance(days, int) and not isinstance(days, bool) and _LEAST_DAYS <= days <= _MOST_DAYS):
         return days
-    found = f"{days}" if isinstance(days, int) and not isinstance(days, bool) else kind_of(days)
+    found = shown_number(days) if isinstance(days, int) and not isinstance(days, bool) else kind_of(days)
     reader.fault(
         key,
         f"expected {_LEAST_DAYS} to {_MOST_DAYS} days, got {found}: the stream keeps a record for 14 days by default, and a "

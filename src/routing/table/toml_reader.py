@@ -8,6 +8,8 @@ from typing import Any
 from routing.errors import Fault
 from routing.table.operators import kind_of
 
+_LARGEST_SHOWN = 10**30
+
 
 @dataclass(slots=True)
 class TomlReader:
@@ -79,7 +81,7 @@ class TomlReader:
             return default
         if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
             return value
-        found = repr(value) if isinstance(value, int) else kind_of(value)
+        found = shown_number(value) if isinstance(value, int) else kind_of(value)
         self.fault(key, f"expected a whole number from {least} to {most}, got {found}")
         return default
 
@@ -120,6 +122,11 @@ class TomlReader:
                 near = get_close_matches(key, known, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 self.fault(key, f"expected one of {', '.join(known)}, got an unknown key{hint}")
+
+
+def shown_number(value: int) -> str:
+    """Return a number as text; Python writes none of more than 4,300 digits."""
+    return repr(value) if abs(value) < _LARGEST_SHOWN else "a number that is much too large"
 
 
 def _found(value: object) -> str:

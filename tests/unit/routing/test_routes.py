@@ -216,6 +216,14 @@ BAD_TABLES = {
             "limits.plain_bytes: expected a whole number from 1048576 to 67108864, got float",
         ],
     ),
+    "numbers that no text can show": (
+        ROUTE + f"retain_days = 0x{'f' * 5000}" + UNMATCHED + f"[limits]\nrecords = 0x{'f' * 5000}\n",
+        [
+            "route 'claims': retain_days: expected 15 to 36500 days, got a number that is much too large: the stream keeps a "
+            "record for 14 days by default, and a replay of it must find what was delivered",
+            "limits.records: expected a whole number from 1 to 10000, got a number that is much too large",
+        ],
+    ),
     "an example without what it needs": (
         ROUTE.replace('["contact_record"]', '["contact_record", "agent_event"]')
         + "[[routes.examples]]\nrecord = 3"

@@ -21,22 +21,27 @@ help: ## show this list
 
 UV := .venvs/uv/bin/uv
 $(UV):
+	@echo "installing uv into .venvs/uv/ (about 65 MB)" >&2
 	python3 -m venv .venvs/uv
 	.venvs/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.synced: uv.lock pyproject.toml | $(UV)
+	@echo "installing the project into .venv/ (about 400 MB)" >&2
 	$(UV) sync --frozen --quiet --extra cli
 	@touch $@
 
 .venvs/emulator/.synced: uv.lock | $(UV)
+	@echo "installing the emulator into .venvs/emulator/ (about 45 MB)" >&2
 	UV_PROJECT_ENVIRONMENT=.venvs/emulator $(UV) sync --frozen --quiet --only-group emulator
 	@touch $@
 
 .venvs/sam/.synced: uv.lock | $(UV)
+	@echo "installing SAM CLI into .venvs/sam/ (about 100 MB)" >&2
 	UV_PROJECT_ENVIRONMENT=.venvs/sam $(UV) sync --frozen --quiet --only-group sam
 	@touch $@
 
 .venvs/engine/.synced: uv.lock tests/grants/engine/package-lock.json | $(UV)
+	@echo "installing Node and the policy engine into .venvs/engine/ (about 210 MB)" >&2
 	UV_PROJECT_ENVIRONMENT=.venvs/engine $(UV) sync --frozen --quiet --only-group engine
 	PATH="$(CURDIR)/.venvs/engine/bin:$$PATH" npm ci --prefix tests/grants/engine --no-audit --no-fund --silent
 	@touch $@
@@ -51,6 +56,7 @@ $(UV):
 
 # Checkov pins a boto3 of its own, which no lock can hold beside ours.
 .venvs/checkov/.synced: tests/template/checkov.txt | $(UV)
+	@echo "installing Checkov into .venvs/checkov/ (about 180 MB)" >&2
 	$(UV) venv --quiet --clear .venvs/checkov
 	$(UV) pip sync --quiet --require-hashes --python .venvs/checkov/bin/python tests/template/checkov.txt
 	@touch $@
@@ -72,7 +78,7 @@ up: $(RUNS) ## the same stack, to stay: every command of the docs can be tried o
 	@$(RUN)python -m local.up start
 
 .PHONY: env
-env: ## what to export to reach it: eval "$$(make -s env)"
+env: ## what to export to reach it, for eval (docs/tour.md)
 	@$(RUN)python -m local.up env
 
 .PHONY: traffic

@@ -34,10 +34,15 @@ def main(arguments: list[str]) -> int:
     try:
         _check_files(arguments)
         bridge = _bridge()
+        _say("1 of 3: build the Lambda bundle (sam build)")
         build()
         with emulator(bridge) as running:
+            _say(
+                "2 of 3: deploy template.yaml to an emulator, so that the function finds its bucket and keys: half a minute"
+            )
             deployed = deploy(running)
             list(mend(running, deployed))
+            _say("3 of 3: invoke the function in a container; the first time the image is pulled or built")
             failures = sum(_invoke(Path(name), running, deployed.function) for name in arguments)
             for found in delivered_objects(running, deployed, shipped_routes()):
                 print(f"{len(found.lines):4} records  {found.key}")  # noqa: T201
@@ -45,6 +50,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{err}\n")
         return 1
     return int(failures > 0)
+
+
+def _say(step: str) -> None:
+    sys.stderr.write(f"{step}\n")
 
 
 def _invoke(path: Path, running: Emulator, function: str) -> bool:

@@ -50,13 +50,7 @@ def name_of(stack: str, client: Callable[..., Any], logical_id: str, cure: str) 
 
 
 def function_of(stack: str, client: Callable[..., Any], logical_id: str, cure: str) -> Ask:
-    """Return what asks a function of a stack.
-
-    Args:
-        stack: Its name.
-        client: Makes boto3 clients.
-        logical_id: The function's, in the template.
-        cure: How to have one, if the stack has none.
+    """Return what asks a function of a stack; the arguments are those of `name_of`.
 
     Raises:
         StackFunctionError: The stack has none.

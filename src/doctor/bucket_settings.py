@@ -66,13 +66,11 @@ def _check_expiration(account: Account, declared: Declared, bucket: str) -> Iter
         and rule.get("ID") not in known
     ]
     if odd:
-        made = json.dumps({"Rules": [_as_api(rule) for rule in ours]})
         yield fail(
             "ObjectsExpire", bucket, seen=f"lifecycle rules expire what is delivered: {', '.join(odd)}",
             expected="only rules of the stack",
-            cure=f"aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration '{made}'",
+            cure=_restore(bucket, ours),
         )  # fmt: skip
-
     yield from _check_days(account, declared, bucket, found, ours)
 
 
@@ -97,11 +95,10 @@ def _check_days(
         if rule["Id"] in live and _effect(live[rule["Id"]]) != _effect(_as_api(rule))
     ]
     if differing:
-        made = json.dumps({"Rules": [_as_api(rule) for rule in ours]})
         yield fail(
             "RetentionDiffers", bucket, seen=f"objects expire at another time: {', '.join(differing)}",
             expected="the retain_days of routes.toml",
-            cure=f"aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration '{made}'",
+            cure=_restore(bucket, ours),
         )  # fmt: skip
     stream = declared.live.resources.get("Stream", "")
     try:
@@ -116,6 +113,12 @@ def _check_days(
             expected=f"more than the stream's {hours} hours; a replay of the stream would deliver them again",
             cure="raise retain_days in routes.toml, or lower StreamRetentionHours, and run make deploy",
         )  # fmt: skip
+
+
+def _restore(bucket: str, ours: Iterable[Mapping[str, Any]]) -> str:
+    """Return the command that puts the declared lifecycle rules back."""
+    made = json.dumps({"Rules": [_as_api(rule) for rule in ours]})
+    return f"aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration '{made}'"
 
 
 def _effect(rule: Mapping[str, Any]) -> tuple[str, object, object]:

@@ -350,6 +350,15 @@ def test_route_that_shows_another_id_than_the_contacts_own_leads_to_nobody(aws: 
     assert other in {line for lines in aws.lines().values() for line in lines}
 
 
+def test_id_that_a_route_shows_for_every_contact_erases_nobody(aws: Aws) -> None:
+    rule = '[[routes.protect]]\nmask = ["ContactId"]\ntext = "hidden"\n'
+    erasing = Erasing(aws, with_rules(rule), claim(ContactId="contact-1"), claim(ContactId="contact-2"))
+    before = aws.lines()
+    with pytest.raises(EventError, match="one of them is what route 'claims' shows instead of every contact's id"):
+        erasing.ask({"contact_ids": ["contact-1", "hidden"], "apply": True})
+    assert aws.lines() == before
+
+
 def test_contacts_of_a_customer_are_kept_before_anything_goes(
     aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

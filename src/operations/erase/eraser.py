@@ -19,6 +19,7 @@ from operations.claims import patient_claim
 from operations.erase.objects import Erasure, OpenedObject, Version, of_version, opened, reporting
 from operations.erase.request import ErasureRequest
 from routing import layout
+from routing.errors import EventError
 from routing.layout import HANDED_OVER
 from routing.model import RenderedObject, RouteName
 from routing.stages.decode import Decoder
@@ -57,6 +58,7 @@ class Eraser:
 
         Raises:
             DeliveryError: The key of a route's tokens cannot be used, so that the contact ids of its records are unknown.
+            EventError: An id is what a route shows in the place of every contact's.
         """
         self._bucket = bucket
         self._table = table
@@ -69,6 +71,11 @@ class Eraser:
         self._applies = request.apply
         self._deletes_old_versions = request.old_versions
         self._keeps_redacted = request.keep_redacted
+        for route in table.routes:
+            if self._mask_of(route, protector) in request.contact_ids:
+                raise EventError(
+                    f"erase: contact_ids: one of them is what route {route.name!r} shows instead of every contact's id"
+                )
         # By route, how each contact is shown there -> the contact.
         shown = {route.name: protector.shown(route, request.contact_ids) for route in table.routes}
         self._contact = {text: contact for of_route in shown.values() for text, contact in of_route.items()}
@@ -184,6 +191,18 @@ class Eraser:
 
     def _held(self, name: Name) -> AbstractContextManager[Claim]:
         return patient_claim(self._checkpoint, name.shard_beside(self._stream_arn), self._table, self._sleep)
+
+    @staticmethod
+    def _mask_of(route: Route, protector: Protector) -> str | None:
+        """Return the text that a route shows instead of every contact's id; None if it has no such text."""
+        if not route.rules:
+            return None
+        protection = protector.protection_of(route)
+        shown = {
+            json.loads(protection.apply(json.dumps({"ContactId": contact}).encode()).data).get("ContactId")
+            for contact in ("a-contact", "another-contact")
+        }
+        return shown.pop() if len(shown) == 1 else None
 
     def _sees(self, route: Route, protector: Protector, contact_id: str) -> bool:
         """Return True if the contact id is still visible on this route."""

@@ -25,7 +25,7 @@ from routing.stored.dead_letter import RecordLetter
 # What tells the kinds apart, at https://docs.aws.amazon.com/connect/latest/adminguide/: ctr-data-model,
 # agent-event-stream-model, real-time-contact-analysis-segment-streams-data-model (calls say `EventType`),
 # chat-real-time-contact-analysis-segment-streams-data-model (chats say `StreamingEventType`). Connect sends nothing
-# else to Kinesis Data Streams: the other resource types of its CreateInstanceStorageConfig go to S3, Firehose or video.
+# else to Kinesis Data Streams: the other resource types of its AssociateInstanceStorageConfig go to S3, Firehose or video.
 _CONTACT_FIELDS = ("ContactId", "AWSContactTraceRecordFormatVersion")
 _EVENT_FIELDS = ("EventId", "EventType", "AgentARN", "Version", "StreamingEventType")
 KIND_FIELDS: tuple[Path, ...] = tuple((name,) for name in (*_CONTACT_FIELDS, *_EVENT_FIELDS))

@@ -5,13 +5,14 @@ name, and the partition `day` is read from it.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import sqlglot
 
-from infrastructure.analysis.queries import SavedQuery, latest_sql, queries_for, view_sql
+from infrastructure.analysis.queries import SavedQuery, folder_column, latest_sql, queries_for, view_sql
 from routing.table.routes import RouteTable
 from schema.columns import columns_of, tables_of
 
@@ -26,14 +27,17 @@ class Lake:
         self._engine.execute("SET TimeZone = 'UTC'")  # as Athena's sessions have it
         self.queries: dict[str, list[SavedQuery]] = {}
 
-    def add_lines(self, name: str, location: str) -> None:
+    def add_lines(self, name: str, location: str, folders: Iterable[str] = ()) -> None:
         """Make a table of the lines below a prefix, e.g. `departments/orders/contact_record/`, as LazySimpleSerDe does."""
-        files = f"{self._folder}/{location}date=*/*.ndjson.gz"
+        files = f"{self._folder}/{location}date=*/**/*.ndjson.gz"
         how = "columns={'record': 'VARCHAR'}, header=false, auto_detect=false, delim='\x01', quote='', escape='', "
         source = f"read_csv('{files}', {how} max_line_size=40000000, filename=true)"
         day = "regexp_extract(filename, 'date=([0-9-]+)', 1)"
-        # The names are ours.
-        self._engine.execute(f'CREATE VIEW {name} AS SELECT record, filename AS "$path", {day} AS day FROM {source}')  # noqa: S608
+        below = "".join(
+            f", regexp_extract(filename, '/{folder}=([^/]+)/', 1) AS {folder_column(folder)}" for folder in folders
+        )
+        shown = f'record, filename AS "$path", {day} AS day{below}'
+        self._engine.execute(f"CREATE VIEW {name} AS SELECT {shown} FROM {source}")  # noqa: S608 - names of ours
 
     def add_view(self, name: str, sql: str) -> None:
         """Make a view of Athena's SQL."""
@@ -58,12 +62,12 @@ def lake_of(folder: Path, table: RouteTable) -> Lake:
     made = Lake(folder)
     for route in table.routes:
         for kind, name in tables_of(route, table):
-            columns = columns_of(route, kind)
+            columns, folders = columns_of(route, kind), route.partition.folders
             if not columns or not (folder / route.prefix / kind).exists():
                 continue
-            made.add_lines(f"{name}_lines", f"{route.prefix}/{kind}/")
-            made.add_view(name, view_sql(columns, f"{name}_lines"))
+            made.add_lines(f"{name}_lines", f"{route.prefix}/{kind}/", folders)
+            made.add_view(name, view_sql(columns, f"{name}_lines", folders))
             made.queries[name] = list(queries_for(kind, columns))
-            if (latest := latest_sql(kind, columns, name)) is not None:
+            if (latest := latest_sql(kind, columns, name, folders)) is not None:
                 made.add_view(f"{name}_latest", latest)
     return made

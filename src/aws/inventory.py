@@ -77,7 +77,7 @@ class Inventory:
 
         Args:
             shard: The shard of the records.
-            places: Where to look: routes, kinds and dates.
+            places: Where to look: routes, kinds and partitions.
             first: The first sequence number, as a number.
             last: The last one.
             intents: Names that are not committed; they do not end the search for an earlier object.
@@ -127,9 +127,9 @@ class Inventory:
                     break
 
     def _prefixes(self, place: Place, shard: Shard) -> Iterator[str]:
-        route, kind, date = place
+        route, kind, partition = place
         prefix = next(one.prefix for one in self._table.all_routes if one.name == route)
-        below = f"{prefix}/{kind}/date={date}/{shard.stream_name}-{shard.shard_id}-"
+        below = f"{prefix}/{kind}/{partition}/{shard.stream_name}-{shard.shard_id}-"
         yield below
         if route != layout.DEAD_LETTER:
             yield f"{layout.OBJECT_LETTER_PREFIX}/{below}"

@@ -46,6 +46,9 @@ def cost(
     routes_per_record: Annotated[float, typer.Option(min=0, help="How many routes a record takes, on average.")] = 2.0,
     window: Annotated[int, typer.Option(min=0, max=300, help="BatchWindowSeconds.")] = 60,
     shards: Annotated[int, typer.Option(min=1, help="Open shards of the stream.")] = 4,
+    places: Annotated[
+        float, typer.Option(min=1.0, help="Kinds, dates and other folders that one batch of a route is spread over.")
+    ] = 1.0,
     region: Annotated[str, typer.Option(help=f"Whose prices: {' or '.join(estimate.REGIONS)}.")] = estimate.REGIONS[0],
     prices: Annotated[Path | None, typer.Option(help="Prices of yours, in the shape of src/cost/prices.toml.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -67,6 +70,7 @@ def cost(
         routes_per_record=routes_per_record,
         window_seconds=window,
         shards=shards,
+        places=places,
     )
     both = {
         "ctr-fanout": estimate.of_fan_out(load, of_prices),

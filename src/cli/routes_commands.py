@@ -34,12 +34,11 @@ def check(routes_file: RoutesFile = None) -> None:
     if faults:
         refuse(str(routes_file or "routes.toml"), faults)
     shown = Table(box=None, pad_edge=False)
-    for heading in ("route", "takes", "prefix", "dated by", "examples"):
+    for heading in ("route", "takes", "prefix", "partition", "examples"):
         shown.add_column(heading, no_wrap=True)
     for route in table.routes:
-        dated_by = ".".join(route.partition.path or ("arrival",))
         kinds = ", ".join(sorted(route.kinds)) or "what no other route takes"
-        shown.add_row(route.name, kinds, f"{route.prefix}/", dated_by, f"{len(route.examples)} hold")
+        shown.add_row(route.name, kinds, f"{route.prefix}/", str(route.partition), f"{len(route.examples)} hold")
     Console(width=200, highlight=False).print(shown)
     for route in table.routes:
         for text in [rule.matching for rule in route.rules if "0-9" in rule.matching]:
@@ -50,11 +49,10 @@ def check(routes_file: RoutesFile = None) -> None:
             )
         for path, near in unknown_paths(route):
             typer.echo(f"warning: route {route.name!r}: {path} meets no known field; did you mean {near}?", err=True)
-        if (unknown := unknown_partition(route)) is not None:
-            field, near = unknown
+        for field, what, near in unknown_partition(route):
             typer.echo(
-                f"warning: route {route.name!r}: partition: {field} is no known field, so every record is dated by its "
-                f"arrival; did you mean {near}?",
+                f"warning: route {route.name!r}: partition: {field} is no known field, so every record is {what}; "
+                f"did you mean {near}?",
                 err=True,
             )
 

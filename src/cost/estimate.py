@@ -43,7 +43,7 @@ class Load:
         routes_per_record: How many routes a record takes, on average.
         window_seconds: BatchWindowSeconds.
         shards: Shards that are open.
-        places: Kinds and dates that one batch of a route is spread over, on average.
+        places: Kinds and folders that one batch of a route is spread over, on average.
         milliseconds_per_batch: Of the function, whatever is in it: claim, puts, commit.
         microseconds_per_record: Of the function; docs/benchmarks.md has the measured figure.
         memory_mb: MemorySize.

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from infrastructure.analysis.resources import analysis, latest_views
 from infrastructure.blocks.bucket_policy import key_of_prefix, routed_objects
 from infrastructure.blocks.inputs import environment
 from infrastructure.blocks.role_policies import erase_policies, keys_of_stack, reader_policies, writer_policies
-from infrastructure.cfn_yaml import Explained, Function, GetAtt, Ref, Sub
+from infrastructure.cfn_yaml import Explained, Function, GetAtt, Ref, Sub, cfn_yaml
 from routing.errors import Fault
 from routing.table.routes import RouteTable
 
@@ -23,12 +24,16 @@ _MANAGED_POLICY = 6_144
 _ENVIRONMENT = 4_096
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
 _EVENT_PATTERN = 2_048
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+_TEMPLATE = 1_000_000
 # What is written by hand beside the blocks (tests/template/test_limits.py holds all of it against a resolved template).
 _BUCKET_POLICY_BY_HAND = 3_600
 _ENVIRONMENT_BY_HAND = 800
 _EVENT_PATTERN_BY_HAND = 500
 _DENIALS_BY_HAND = 1_200
+_TEMPLATE_BY_HAND = 25_000
 
+_CURE = "shorten prefixes, or use fewer routes"
 _ARN = "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/11111111-2222-4333-8444-555555555555"
 _KEY_ID = "11111111-2222-4333-8444-555555555555"
 _NAMES = {
@@ -53,11 +58,15 @@ def faults_of_size(table: RouteTable) -> Iterator[Fault]:
     yield from _fault("the function's variables", variables, _ENVIRONMENT, "a function")
     pattern = len(keys_of_stack(table)) * (len(_KEY_ID) + len('{"suffix":""},')) + _EVENT_PATTERN_BY_HAND
     yield from _fault("KeyChangedRule", pattern, _EVENT_PATTERN, "an event pattern")
+    cure = "use fewer routes, or fewer kinds or declared values of partitions in them"
+    for name, block in (("analysis.yaml", analysis(table)), ("latest.yaml", latest_views(table))):
+        size = len(cfn_yaml(block, 2)) + _TEMPLATE_BY_HAND
+        yield from _fault(f"templates/{name}", size, _TEMPLATE, "a template", cure)
 
 
-def _fault(what: str, size: int, limit: int, of: str) -> Iterator[Fault]:
+def _fault(what: str, size: int, limit: int, of: str, cure: str = _CURE) -> Iterator[Fault]:
     if size > limit:
-        message = f"expected at most {limit:,} characters in {of}, got {size:,}; shorten prefixes, or use fewer routes"
+        message = f"expected at most {limit:,} characters in {of}, got {size:,}; {cure}"
         yield Fault(what, message)
 
 

@@ -98,5 +98,5 @@ def seen_by(route: Route, data: bytes, table: RouteTable) -> Iterator[tuple[byte
 
 
 def _prefix(route: Route, record: Record, *, has_arrivals: bool) -> str:
-    day = route.partition.date_of(record) if has_arrivals else route.partition.own_date_of(record) or "(arrival)"
-    return f"{route.prefix}/{record.kind}/date={day}/"
+    partition = route.partition.of(record) if has_arrivals else route.partition.shown(record)
+    return f"{route.prefix}/{record.kind}/{partition}/"

@@ -6,6 +6,7 @@ by its type: every node takes an object, an array, a scalar or null, and absent 
 """
 
 import functools
+import re
 from collections.abc import Iterable
 from typing import Any, Union, cast
 
@@ -19,6 +20,8 @@ type Scalar = str | int | float | bool | None
 DEEPEST = 32
 """How many names a path may have: five are the most in a contact record, and types and matchers recurse."""
 
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
 _SCALARS = (str, int, float, bool, None, UnsetType)
 
 
@@ -29,6 +32,14 @@ class Node(Struct, frozen=True, gc=False):
 def is_field_name(name: str) -> bool:
     """Return True if a field of this name can be decoded: msgspec compares names as JSON spells them."""
     return name.isprintable() and not {'"', "\\"} & set(name)
+
+
+def column_name(path: Path) -> str:
+    """Return the name of a field's column: its path in snake case, as in Connect's own analytics data lake.
+
+    Source: https://docs.aws.amazon.com/connect/latest/adminguide/data-lake.html
+    """
+    return "_".join(_WORDS.sub("_", name).lower() for name in path)
 
 
 @functools.cache

@@ -83,7 +83,7 @@ class RenderedObject:
     Attributes:
         route: The route whose key encrypts it.
         kind: What its records are; of dead letters the reason.
-        key: `<prefix>/<kind>/date=YYYY-MM-DD/<stream>-<shardId>-<first sequence number>.ndjson.gz`.
+        key: `<prefix>/<kind>/<partition>/<stream>-<shardId>-<first sequence number>.ndjson.gz`.
         body: Gzipped newline-delimited JSON.
         metadata: User metadata, all text: the range of records, their count and CRC-32, the fencing token.
         record_count: Lines in the body.

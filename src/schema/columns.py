@@ -4,13 +4,13 @@ A tree of names: a leaf is a type, an array has the one key `*`. Names keep Conn
 """
 
 import json
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from routing.fields import column_name
 from routing.model import Kind
 from routing.protection.paths import ANY, FieldPath, read_path
 from routing.protection.rules import SEALED, Protection
@@ -29,7 +29,6 @@ _EXAMPLES: Mapping[str, object] = {STRING: "text of some length", "bigint": 1, "
 _JSON_EXAMPLE = {"any": "text of some length"}
 _GLUE = {JSON: "string"}
 _ATHENA = {STRING: "varchar", JSON: "varchar"}
-_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def version() -> int:
@@ -94,14 +93,6 @@ def flat(columns: Mapping[str, Tree], above: tuple[str, ...] = ()) -> Iterator[C
             yield Column(column_name(path), path, JSON)
         else:
             yield from flat(tree, path)
-
-
-def column_name(path: tuple[str, ...]) -> str:
-    """Return the name of a field's column: its path in snake case, as in Connect's own analytics data lake.
-
-    Source: https://docs.aws.amazon.com/connect/latest/adminguide/data-lake.html
-    """
-    return "_".join(_WORDS.sub("_", name).lower() for name in path)
 
 
 def paths_in(tree: Tree, path: FieldPath = ()) -> Iterator[FieldPath]:

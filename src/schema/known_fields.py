@@ -10,7 +10,7 @@ from functools import cache
 from routing.model import Kind
 from routing.protection.paths import ANY, DEEP, FieldPath, show_path
 from routing.protection.presets import PRESETS
-from routing.table.partition import ARRIVAL
+from routing.table.partition import ARRIVAL, OTHER
 from routing.table.routes import Route
 from schema.columns import JSON, typed_paths
 
@@ -45,17 +45,18 @@ def _without_any(path: FieldPath) -> tuple[object, ...]:
     return tuple(step for step in path if step != ANY)
 
 
-def unknown_partition(route: Route) -> tuple[str, str] | None:
-    """Return the field that dates a route's records, if Connect is not known to send it, and the nearest that it does."""
-    path = route.partition.path
-    if path is None:
-        return None
+def unknown_partition(route: Route) -> Iterator[tuple[str, str, str]]:
+    """Yield each field of a route's partition that Connect is not known to send: what follows, and the nearest it sends."""
     known = [path for kind in route.kinds or Kind for path in _known(kind)]
-    if any(_meet(path, one) for one in known):
-        return None
-    times = [shown for one in known if (shown := show_path(one)).endswith("Timestamp") and "*" not in shown]
-    near = get_close_matches(".".join(path), times, 1, 0.0)
-    return ".".join(path), near[0] if near else ARRIVAL
+    shown = [text for one in known if "*" not in (text := show_path(one))]
+    path = route.partition.path
+    if path is not None and not any(_meet(path, one) for one in known):
+        near = get_close_matches(".".join(path), [one for one in shown if one.endswith("Timestamp")], 1, 0.0)
+        yield ".".join(path), "dated by its arrival", near[0] if near else ARRIVAL
+    for field in route.partition.fields:
+        if not any(_meet(field.path, one) for one in known):
+            near = get_close_matches(".".join(field.path), shown, 1, 0.0)
+            yield ".".join(field.path), f"stored below {field.name}={OTHER}", near[0] if near else "a known one"
 
 
 def is_known(path: FieldPath, kind: Kind) -> bool:

@@ -14,8 +14,10 @@ import sqlglot
 
 from aws.route_file import shipped_routes
 from infrastructure.analysis.queries import SAVED_QUERIES, SavedQuery, latest_sql, queries_for, sql_of, view_sql
-from local.lake import Lake
+from infrastructure.analysis.resources import analysis
+from local.lake import Lake, lake_of
 from routing.model import Kind
+from routing.table.reader import load_routes
 from schema.columns import columns_of, fields_of, tables_of
 
 type Records = list[dict[str, Any]]
@@ -270,3 +272,45 @@ def test_table_of_the_template_finds_the_objects_that_the_function_puts(resource
             where = f"s3://ctr-fanout-111122223333-ap-northeast-1/{route.prefix}/{kind}/"
             assert table["StorageDescriptor"]["Location"] == where
             assert table["Parameters"]["storage.location.template"] == f"{where}date=${{day}}/"
+
+
+_BY_FOLDERS = """
+[[routes]]
+name = "all"
+about = "All"
+kinds = ["contact_record"]
+prefix = "all"
+partition = ["date", "hour", { field = "Channel", values = ["VOICE", "CHAT"] }]
+[unmatched]
+contact_record = "drop"
+agent_event = "drop"
+contact_lens_segment = "drop"
+other = "drop"
+"""
+
+
+def test_hours_and_declared_values_are_projected_and_are_columns_of_every_view(tmp_path: Path) -> None:
+    """Source: https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html."""
+    table = load_routes(_BY_FOLDERS)
+    lines = analysis(table)["AllContactRecordLines"]["Properties"]["TableInput"]
+    assert [key["Name"] for key in lines["PartitionKeys"]] == ["day", "hour", "partition_channel"]
+    shown = {name: value for name, value in lines["Parameters"].items() if name.startswith("projection")}
+    assert shown["projection.hour.type"] == shown["projection.partition_channel.type"] == "enum"
+    assert shown["projection.hour.values"].split(",") == [f"{hour:02}" for hour in range(24)]
+    assert shown["projection.partition_channel.values"] == "VOICE,CHAT,other"
+    template = lines["Parameters"]["storage.location.template"]
+    assert template.endswith("/contact_record/date=${!day}/hour=${!hour}/channel=${!partition_channel}/")
+    for day, channel in (("2026-03-02", "CHAT"), ("2026-03-03", "other")):
+        folder = tmp_path / f"all/contact_record/date={day}/hour=07/channel={channel}"
+        folder.mkdir(parents=True)
+        line = json.dumps(contact(Channel="EMAIL", LastUpdateTimestamp=f"{day}T00:00:00Z")).encode()
+        (folder / "s-shardId-000000000000-1.ndjson.gz").write_bytes(gzip.compress(line + b"\n"))
+    rows = lake_of(tmp_path, table).ask(
+        "SELECT day, hour, partition_channel, channel FROM all_contact_record ORDER BY day"
+    )
+    assert [list(row.values()) for row in rows] == [
+        ["2026-03-02", "07", "CHAT", "EMAIL"],
+        ["2026-03-03", "07", "other", "EMAIL"],
+    ]
+    newest = lake_of(tmp_path, table).ask("SELECT day, partition_channel FROM all_contact_record_latest")
+    assert newest == [{"day": "2026-03-03", "partition_channel": "other"}]

@@ -10,6 +10,7 @@ from random import Random
 from routing.table.routes import RouteTable
 from tests.faults.tables import (
     CHANGED,
+    FOLDERS,
     NEW_CODE,
     PROTECTED,
     PROTECTED_CHANGED,
@@ -150,7 +151,8 @@ def _actions(world: World, families: tuple[str, ...], pollers: list[Poller]) -> 
 
 
 def _first_table(random: Random, families: tuple[str, ...]) -> RouteTable:
-    return PROTECTED if "vault" in families else random.choice((TABLE, TABLE, SMALL))
+    small = FOLDERS if {"deploy", "rename", "code"}.isdisjoint(families) else SMALL
+    return PROTECTED if "vault" in families else random.choice((TABLE, TABLE, small))
 
 
 def _tables(families: tuple[str, ...]) -> list[RouteTable]:

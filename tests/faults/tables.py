@@ -16,8 +16,13 @@ _WITHOUT_SPEECH = ROUTES.partition('[[routes]]\nname = "speech"')[2].partition("
 TABLE = table()
 """What most schedules run with."""
 
-SMALL = table(ROUTES + "[limits]\nrecords = 2\n")
+_FOLDERS = '[{ date = "DisconnectTimestamp" }, "hour", { field = "Channel", values = ["VOICE", "CHAT"] }]'
+_TWO = "[limits]\nrecords = 2\n"
+SMALL = table(ROUTES + _TWO)
 """Several commits for one batch."""
+
+FOLDERS = table(ROUTES.replace('partition = "DisconnectTimestamp"', f"partition = {_FOLDERS}") + _TWO)
+"""The same, with several folders for one date; for schedules in which no other table follows."""
 
 PROTECTED = table(_SEALED)
 """`claims` sees tokens of contacts, and no queue."""

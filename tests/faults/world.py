@@ -76,6 +76,7 @@ CONTACTS = 5
 _FIRST_NUMBER = 90
 _AGGREGATES = 0.1
 _SHAPES = ("claim", "contact", "contact", "agent", "segment", "other", "poison")
+_CHANNELS = ("VOICE", "CHAT", "../odd")
 _DATES = ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", None)
 _REFUSALS = ("KMS.DisabledException", "KMS.KMSInvalidStateException", "AccessDenied")
 _NO_KEY = DeliveryError("protection: denied", reason=Reason.KMS_KEY_DISABLED, is_transient=False)
@@ -739,7 +740,7 @@ def _document(number: int, shape: str, disconnected_at: str | None) -> bytes:
         return b'{"n":%d}' % number
     make = {"claim": claim, "contact": contact, "agent": agent_event, "segment": segment}[shape]
     more = {} if shape == "agent" else {"ContactId": f"contact-{number % CONTACTS}"}
-    return make(n=number, DisconnectTimestamp=disconnected_at, **more)
+    return make(n=number, DisconnectTimestamp=disconnected_at, Channel=_CHANNELS[number % 3], **more)
 
 
 def _names(line: bytes, contact_ids: set[str]) -> bool:

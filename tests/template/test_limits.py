@@ -13,6 +13,7 @@ from infrastructure import calls, limits
 from infrastructure.cfn_yaml import cfn_yaml
 from infrastructure.limits import faults_of_size
 from local.translate import TEMPLATE, nested_templates, translated
+from routing.model import Kind
 from routing.table.reader import load_routes
 from routing.table.routes import RouteTable
 
@@ -155,6 +156,18 @@ def test_routes_check_refuses_what_is_too_large_to_be_deployed(length: int, name
     assert [fault.where for fault in faults_of_size(table)] == sorted(
         names.split(), key=lambda name: name == "BucketPolicy"
     )
+
+
+def test_tables_of_too_many_kinds_or_declared_values_are_refused() -> None:
+    every_kind = ", ".join(f'"{kind}"' for kind in Kind)
+    many = "".join(_ROUTE.format(i).replace('"contact_record"', every_kind) for i in range(16))
+    fields = ", ".join(
+        f'{{ field = "Attributes.a{n}", values = [{", ".join(f"{v:060}".join('""') for v in range(50))}] }}'
+        for n in range(3)
+    )
+    declared = _ROUTE.format(0) + f'partition = ["date", {fields}]\n'
+    for text, refused in ((many, ["templates/analysis.yaml"]), (declared, [])):
+        assert [fault.where for fault in faults_of_size(load_routes(text + _UNMATCHED))] == refused
 
 
 def test_estimated_sizes_are_not_below_the_real_ones(largest: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,12 @@ Source: https://docs.aws.amazon.com/athena/latest/ug/functions-env3.html
 Source: https://trino.io/docs/current/functions/json.html
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from routing.model import Kind
+from routing.table.partition import HOUR
 from schema.columns import JSON, STRING, Column, Tree, flat
 
 LINE = "record"
@@ -195,17 +196,18 @@ def sql_of(query: SavedQuery, view: str) -> str:
     return query.sql.strip().format(table=view, days=_ANY_DAY) + "\n"
 
 
-def view_sql(columns: Mapping[str, Tree], lines: str) -> str:
+def view_sql(columns: Mapping[str, Tree], lines: str, folders: Iterable[str] = ()) -> str:
     """Return the SQL of the view that reads the columns from the lines.
 
     `object` is the S3 object, whose name sorts by arrival. A value of another type than the schema says is NULL here, and
-    as it came in `record`.
+    as it came in `record`. `folders` names what the route's objects stand in below the date.
     """
+    shown = ",\n    ".join(("day", *map(folder_column, folders)))
     read = "".join(f"    {_read(column)} AS {column.name},\n" for column in flat(columns))
-    return f'SELECT\n{read}    {LINE},\n    "$path" AS object,\n    day\nFROM {lines}\n'
+    return f'SELECT\n{read}    {LINE},\n    "$path" AS object,\n    {shown}\nFROM {lines}\n'
 
 
-def latest_sql(kind: Kind, columns: Mapping[str, Tree], view: str) -> str | None:
+def latest_sql(kind: Kind, columns: Mapping[str, Tree], view: str, folders: Iterable[str] = ()) -> str | None:
     """Return the SQL of the view of the newest version of each record; None if nothing tells versions apart.
 
     Connect sends a contact again, whole, whenever it is updated. Of two of the same instant the one in the later object
@@ -216,7 +218,7 @@ def latest_sql(kind: Kind, columns: Mapping[str, Tree], view: str) -> str | None
         Kind.CONTACT_RECORD: ("contact_id", "last_update_timestamp", _NEWEST_FIRST),
         Kind.AGENT_EVENT: ("event_id", "event_timestamp", "object"),
     }.get(kind)
-    names = view_columns(columns)
+    names = view_columns(columns, folders)
     if order is None or not set(order[:2]) <= set(names):
         return None
     shown = ", ".join(names)
@@ -226,10 +228,15 @@ def latest_sql(kind: Kind, columns: Mapping[str, Tree], view: str) -> str | None
     )
 
 
-def view_columns(columns: Mapping[str, Tree]) -> dict[str, Column]:
+def view_columns(columns: Mapping[str, Tree], folders: Iterable[str] = ()) -> dict[str, Column]:
     """Return the columns of a view by name, in its order."""
-    added = (Column(name, (), STRING) for name in (LINE, "object", "day"))
+    added = (Column(name, (), STRING) for name in (LINE, "object", "day", *map(folder_column, folders)))
     return {column.name: column for column in (*flat(columns), *added)}
+
+
+def folder_column(folder: str) -> str:
+    """Return the column that tells a folder below the date; a record's own field of that name is another column."""
+    return folder if folder == HOUR else f"partition_{folder}"
 
 
 def _read(column: Column) -> str:

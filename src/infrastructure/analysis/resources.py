@@ -12,10 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from infrastructure.analysis.queries import LINE, latest_sql, queries_for, sql_of, view_columns, view_sql
+from infrastructure.analysis.queries import LINE, folder_column, latest_sql, queries_for, sql_of, view_columns, view_sql
 from infrastructure.cfn_yaml import Function, GetAtt, Inline, InlineMap, Ref, Sub, SubText, Text
 from routing.model import Kind
-from routing.table.partition import ARRIVAL
 from routing.table.routes import Route, RouteTable, logical_id
 from schema.columns import Column, columns_of, tables_of, version
 
@@ -54,8 +53,9 @@ def analysis(table: RouteTable) -> Block:
             block[f"{base}Lines"] = _lines(route, kind, f"{name}_lines")
             if not columns:
                 continue
-            sql = view_sql(columns, f"{name}_lines")
-            block[f"{base}View"] = _view(name, "A record a row", view_columns(columns), sql)
+            folders = route.partition.folders
+            sql = view_sql(columns, f"{name}_lines", folders)
+            block[f"{base}View"] = _view(name, "A record a row", view_columns(columns, folders), sql)
             for query in queries_for(kind, columns):
                 block[f"{base}{_camel(query.name)}Query"] = {
                     "Type": "AWS::Athena::NamedQuery",
@@ -76,9 +76,9 @@ def latest_views(table: RouteTable) -> Block:
     block: Block = {}
     for route in table.routes:
         for kind, name in tables_of(route, table):
-            columns = columns_of(route, kind)
-            if columns and (latest := latest_sql(kind, columns, name)) is not None:
-                view = _view(f"{name}_latest", "The newest version of each", view_columns(columns), latest)
+            columns, folders = columns_of(route, kind), route.partition.folders
+            if columns and (latest := latest_sql(kind, columns, name, folders)) is not None:
+                view = _view(f"{name}_latest", "The newest version of each", view_columns(columns, folders), latest)
                 block[f"{logical_id(route.name)}{_camel(kind)}LatestView"] = view
     return block
 
@@ -143,7 +143,9 @@ def _lines(route: Route, kind: Kind, name: str) -> Block:
     place = f"s3://{_BUCKET}/{route.prefix}/{kind}/"
     # What dates itself may lie ahead, as a scheduled contact does.
     until = "NOW" if route.partition.path is None else "NOW+366DAYS"
-    described = f"{route.about}; dated by {'.'.join(route.partition.path or (ARRIVAL,))}; schema version {version()}"
+    folders = {folder_column(name): (name, values) for name, values in route.partition.folders.items()}
+    below = "".join(f"{name}=${{!{column}}}/" for column, (name, _) in folders.items())
+    described = f"{route.about}; partition: {route.partition}; schema version {version()}"
     return {
         "Type": "AWS::Glue::Table",
         "Properties": {
@@ -161,9 +163,11 @@ def _lines(route: Route, kind: Kind, name: str) -> Block:
                     "projection.day.type": "date",
                     "projection.day.format": "yyyy-MM-dd",
                     "projection.day.range": f"2020-01-01,{until}",
-                    "storage.location.template": Sub(f"{place}date=${{!day}}/"),
+                    **{f"projection.{column}.type": "enum" for column in folders},
+                    **{f"projection.{column}.values": ",".join(values) for column, (_, values) in folders.items()},
+                    "storage.location.template": Sub(f"{place}date=${{!day}}/{below}"),
                 },
-                "PartitionKeys": [{"Name": "day", "Type": "string"}],
+                "PartitionKeys": [{"Name": name, "Type": "string"} for name in ("day", *folders)],
                 "StorageDescriptor": {
                     "Location": Sub(place),
                     "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",

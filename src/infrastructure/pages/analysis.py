@@ -12,8 +12,8 @@ def tables(table: RouteTable) -> str:
         for kind, name in tables_of(route, table):
             columns = columns_of(route, kind)
             view = f"`{name}`" if columns else ""
-            latest = f"`{name}_latest`" if latest_sql(kind, columns, name) else ""
-            count = len(view_columns(columns)) if columns else 1
+            latest = f"`{name}_latest`" if latest_sql(kind, columns, name, route.partition.folders) else ""
+            count = len(view_columns(columns, route.partition.folders)) if columns else 1
             rows.append(f"| {view} | {latest} | `{name}_lines` | {count} | `ctr-fanout-{route.name}` |")
     return "\n".join(rows) + "\n"
 

@@ -97,5 +97,5 @@ def _slice(
 def _is_within(request: ErasureRequest, version: Version) -> bool:
     """Return True if a date is asked for; what has none is always looked at."""
     name = version.listed.name
-    date = name.place[2] if name else ""
+    date = name.date if name else ""
     return not date or (request.first_date or "") <= date <= (request.last_date or "9999-99-99")

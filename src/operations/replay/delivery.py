@@ -127,7 +127,7 @@ def _waiting(
 
     Names do not tell which records a dead letter holds, so it is read.
     """
-    dates = {DEAD_LETTER_ROUTE.partition.date_of(record) for record in records if record.failure is None}
+    dates = {DEAD_LETTER_ROUTE.partition.of(record) for record in records if record.failure is None}
     places = {(layout.DEAD_LETTER, reason, date) for reason in UNDECODABLE for date in dates}
     waiting: set[tuple[int, bytes]] = set()
     erased: set[int] = set()

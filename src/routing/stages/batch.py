@@ -1,4 +1,4 @@
-"""Batch: routed records -> the records of one route, kind and date, in stream order.
+"""Batch: routed records -> the records of one route, kind and partition, in stream order.
 
 Two routes never share a batch, so two keys never share an object.
 """
@@ -19,11 +19,11 @@ type Routed = tuple[Record, tuple[Route, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What becomes one object: at least one record, all of one route, kind and date."""
+    """What becomes one object: at least one record, all of one route, kind and partition, e.g. `date=2026-03-02`."""
 
     route: Route
     kind: Kind | Reason
-    date: str
+    partition: str
     records: Sequence[Record]
 
 
@@ -69,7 +69,7 @@ def first_segment(records: Sequence[Record], limits: Limits) -> Sequence[Record]
 def fitting(segment: Sequence[Record], grouping: Grouping, room: int) -> Sequence[Record]:
     """Return the records of a segment, from the first on, that make no more objects than there is room for.
 
-    A batch of many dates can make more objects than fit into an invocation; without this cut no try of it would
+    A batch of many partitions can make more objects than fit into an invocation; without this cut no try of it would
     ever be committed.
 
     Args:
@@ -104,10 +104,10 @@ def group(routed: Sequence[Routed], watermarks: Mapping[RouteName, int]) -> Grou
             if record.position <= watermarks.get(route.name, -1):
                 skipped[route.name] += 1
                 continue
-            place = (route.name, record.kind, route.partition.date_of(record))
+            place = (route.name, record.kind, route.partition.of(record))
             if (existing := groups.get(place)) is not None:
                 existing[1].append(record)
             else:
                 groups[place] = (route, [record])
-    batches = [Batch(route, kind, date, records) for (_, kind, date), (route, records) in groups.items()]
+    batches = [Batch(route, kind, partition, records) for (_, kind, partition), (route, records) in groups.items()]
     return Grouping(batches=batches, attempted=len(routed), pairs=pairs, skipped=skipped, dropped=dropped)

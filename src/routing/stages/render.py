@@ -30,7 +30,7 @@ def render(
     The first sequence number names the object: whatever way Lambda cuts the batch next time, the first
     record that is not committed stays the same. Without a claim an invocation may not replace what another has put,
     so there the name tells the content as well. S3 user metadata is ASCII text; nothing of a record but a
-    validated date is in it or in the key.
+    validated time and a declared word is in it or in the key.
 
     Args:
         batch: What becomes one object.
@@ -46,7 +46,7 @@ def render(
     return RenderedObject(
         route=batch.route.name,
         kind=batch.kind,
-        key=object_key(batch.route.prefix, batch.kind, batch.date, shard, f"{first}{content}"),
+        key=object_key(batch.route.prefix, batch.kind, batch.partition, shard, f"{first}{content}"),
         body=body,
         metadata={
             "format-version": FORMAT_VERSION,

@@ -1,7 +1,7 @@
 """The format of a stored object: its key, its metadata and its body, written and read in one place.
 
-A key is `<prefix>/<kind>/date=<date>/<stream>-<shard>-<first sequence number>[-<8 hex digits>].ndjson.gz`, of a dead
-letter of an object with `dead-letter/objects/` before it. The body is gzipped newline-delimited JSON.
+A key is `<prefix>/<kind>/<partition>/<stream>-<shard>-<first sequence number>[-<8 hex digits>].ndjson.gz`, the partition
+`date=<date>[/hour=<hour>][/<field>=<declared value>...]`; of a dead letter of an object with `dead-letter/objects/` before it. The body is gzipped newline-delimited JSON.
 """
 
 import gzip
@@ -36,14 +36,15 @@ _TOKEN = struct.Struct("<Q")
 _TRAILER = struct.Struct("<LL")  # CRC-32 and size of what is packed, modulo 2**32
 _LINES_AT_ONCE = 64
 _NAME = re.compile(
-    r"(?P<kind>\w+)/date=(?P<date>\d{4}-\d{2}-\d{2})/"
+    r"(?P<kind>\w+)/(?P<partition>date=\d{4}-\d{2}-\d{2}(/[a-z0-9_]+=[A-Za-z0-9_-]+)*)/"
     r"(?P<stream>[a-zA-Z0-9_.-]+)-(?P<shard>shardId-\d+)-(?P<first>\d+)(?P<content>-[0-9a-f]{8})?\.ndjson\.gz"
 )
+_DATE = slice(len("date="), len("date=2026-03-02"))
 _LETTERS = f"{OBJECT_LETTER_PREFIX}/"
 _KINDS: Mapping[str, Kind | Reason] = {str(kind): kind for kind in (*Kind, *Reason)}
 
 type Place = tuple[RouteName, Kind | Reason, str]
-"""Route, kind and date: what becomes one object of an invocation."""
+"""Route, kind and partition: what becomes one object of an invocation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class Name:
     Attributes:
         key: The key itself.
         intended: Where its content belongs; differs from the key for a dead letter of an object.
-        place: Route, kind and date of its records.
+        place: Route, kind and partition of its records.
         stream_name: Where they come from.
         shard_id: The shard of its records.
         first: Sequence number of its first record, as a number.
@@ -68,6 +69,11 @@ class Name:
     first: int
     has_suffix: bool = False
 
+    @property
+    def date(self) -> str:
+        """The date of its partition, e.g. `2026-03-02`."""
+        return self.place[2][_DATE]
+
     def shard_beside(self, stream_arn: str) -> Shard:
         """Return the shard that its records come from; its stream is in the account and Region of another."""
         return Shard(f"{stream_arn.rpartition('/')[0]}/{self.stream_name}", self.shard_id)
@@ -77,17 +83,17 @@ class Name:
         return (self.stream_name, self.shard_id) == (shard.stream_name, shard.shard_id)
 
 
-def object_key(prefix: str, kind: Kind | Reason, date: str, shard: Shard, suffix: str) -> ObjectKey:
+def object_key(prefix: str, kind: Kind | Reason, partition: str, shard: Shard, suffix: str) -> ObjectKey:
     """Return the key of an object.
 
     Args:
         prefix: That of its route.
         kind: Of its records.
-        date: The date of its prefix.
+        partition: Its folders, e.g. `date=2026-03-02`.
         shard: Where they come from.
         suffix: The first sequence number, and what follows it in the name.
     """
-    return ObjectKey(f"{prefix}/{kind}/date={date}/{shard.stream_name}-{shard.shard_id}-{suffix}.ndjson.gz")
+    return ObjectKey(f"{prefix}/{kind}/{partition}/{shard.stream_name}-{shard.shard_id}-{suffix}.ndjson.gz")
 
 
 def read_name(key: str, table: RouteTable) -> Name | None:
@@ -102,7 +108,7 @@ def read_name(key: str, table: RouteTable) -> Name | None:
         return Name(
             key=ObjectKey(key),
             intended=ObjectKey(intended),
-            place=(route.name, _KINDS[match["kind"]], match["date"]),
+            place=(route.name, _KINDS[match["kind"]], match["partition"]),
             stream_name=match["stream"],
             shard_id=match["shard"],
             first=int(match["first"]),

@@ -1,6 +1,6 @@
 """Stored objects, as their names and metadata describe them; none has to be decrypted.
 
-An object holds every record of its route, kind, date and shard between its first and its last sequence
+An object holds every record of its route, kind, partition and shard between its first and its last sequence
 number, unless its name is among the intents of its shard: then it is not committed.
 """
 
@@ -95,7 +95,7 @@ def is_by(one: StoredObject, table: RouteTable) -> bool:
 
 def place_of(record: Record, route: Route) -> Place:
     """Return where a record is stored on a route."""
-    return route.name, record.kind, route.partition.date_of(record)
+    return route.name, record.kind, route.partition.of(record)
 
 
 def uncommitted(objects: Iterable[StoredObject]) -> list[tuple[StoredObject, bool]]:

@@ -4,16 +4,17 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from routing import layout
 from routing.errors import ConfigurationError, Fault
 from routing.model import Kind, RouteName, RoutesDigest
+from routing.protection.rules import Protection
 from routing.table.lines import Lines
 from routing.table.operators import kind_of
-from routing.table.partition import compile_partition
+from routing.table.partition import read_partition
 from routing.table.pattern import compile_pattern
 from routing.table.routes import HASH_KEY, SEAL_SUFFIX, Example, Limits, RetainDays, Route, RouteTable, logical_id
 from routing.table.rule_reader import read_rule
@@ -143,7 +144,7 @@ def _route(table: Mapping[str, Any], place: str, faults: list[Fault]) -> Route:
         kinds=kinds,
         pattern=pattern,
         prefix=prefix,
-        partition=compile_partition(reader.text("partition", "arrival"), reader.place("partition"), faults),
+        partition=read_partition(reader),
         blocks_when_denied=reader.choice("on_key_denied", ("dead_letter", "block"), "dead_letter") == "block",
         examples=tuple(
             _example(TomlReader(e, f"{reader.where}: examples[{i}]", faults), kinds)
@@ -157,8 +158,31 @@ def _route(table: Mapping[str, Any], place: str, faults: list[Fault]) -> Route:
         rules_digest=_digest(reader.tables("protect")),
         retain_days=_days(reader, "retain_days"),
     )
+    for index, hidden in _hidden_folders(route):
+        what = f"expected fields that the route shows, got {hidden}, which its rules change; a key would show it"
+        reader.fault(f"partition[{index}]", what)
     reader.done()
     return route
+
+
+def _hidden_folders(route: Route) -> Iterator[tuple[int, str]]:
+    """Yield the place and name of each field whose value the names of objects would show and the route does not."""
+    partition = route.partition
+    if not route.rules:
+        return
+    protection = Protection(route.rules, lambda _: lambda _: "a token")
+    texts = [(i, field.path, text) for i, field in enumerate(partition.fields, 1) for text in field.values]
+    if partition.has_hours and partition.path is not None:
+        texts.append((0, partition.path, "2026-03-02T13:00:00Z"))
+    hidden = {}
+    for index, path, text in texts:
+        record: object = text
+        for name in reversed(path):
+            record = {name: record}
+        data = json.dumps(record).encode()
+        if protection.apply(data).data != data:
+            hidden[index + (partition.has_hours and index > 0)] = ".".join(path)
+    yield from hidden.items()
 
 
 def _digest(rules: Sequence[Mapping[str, Any]]) -> str:

@@ -50,7 +50,7 @@ class Route:
         kinds: The kinds it takes; empty if only the `unmatched` policy sends records here.
         pattern: None if it takes every record of its kinds.
         prefix: Where its objects stand, without a slash at either end.
-        partition: The date below which a record is stored.
+        partition: Below which folders of the prefix a record is stored.
         blocks_when_denied: True if a refused key stops the shard instead of making dead letters.
         examples: At least one that it takes and, with a pattern, one that it does not.
         rules: What it may see of a record; none if all of it.
@@ -99,7 +99,7 @@ DEAD_LETTER_ROUTE = Route(
     kinds=frozenset(),
     pattern=None,
     prefix=layout.RECORD_LETTER_PREFIX,
-    partition=Partition(None),
+    partition=Partition(),
     blocks_when_denied=True,
     examples=(),
 )

@@ -12,7 +12,7 @@ from tests.fakes import Inline, MemoryS3
 
 TABLE = table()
 SHARD = Shard("arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout", "shardId-000000000000")
-PLACE = RouteName("claims"), Kind.CONTACT_RECORD, "2026-03-02"
+PLACE = RouteName("claims"), Kind.CONTACT_RECORD, "date=2026-03-02"
 BELOW = "claims/contact_record/date=2026-03-02/ctr-fanout-shardId-000000000000-"
 
 

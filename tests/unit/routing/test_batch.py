@@ -28,7 +28,7 @@ def grouped(*documents: bytes, watermarks: dict[RouteName, int] | None = None) -
 
 
 def groups(*documents: bytes) -> list[tuple[str, str, str, list[int]]]:
-    return [(b.route.name, b.kind, b.date, [r.position for r in b.records]) for b in grouped(*documents).batches]
+    return [(b.route.name, b.kind, b.partition, [r.position for r in b.records]) for b in grouped(*documents).batches]
 
 
 def test_records_within_the_limits_are_one_segment() -> None:
@@ -65,12 +65,12 @@ def test_groups_are_apart_by_route_kind_and_date_in_stream_order() -> None:
         segment(),
         b"poison",
     ) == [
-        ("all", "contact_record", "2026-03-01", [1, 4]),
-        ("claims", "contact_record", "2026-03-02", [1, 4]),
-        ("all", "agent_event", "2026-03-02", [2]),
-        ("all", "contact_record", "2026-03-02", [3]),
-        ("speech", "contact_lens_segment", "2026-03-02", [5]),
-        ("dead-letter", "NotJson", "2026-03-02", [6]),
+        ("all", "contact_record", "date=2026-03-01", [1, 4]),
+        ("claims", "contact_record", "date=2026-03-02", [1, 4]),
+        ("all", "agent_event", "date=2026-03-02", [2]),
+        ("all", "contact_record", "date=2026-03-02", [3]),
+        ("speech", "contact_lens_segment", "date=2026-03-02", [5]),
+        ("dead-letter", "NotJson", "date=2026-03-02", [6]),
     ]
 
 

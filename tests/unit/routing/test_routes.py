@@ -163,7 +163,6 @@ BAD_TABLES = {
             "route '#1': kinds: expected an array of contact_record, agent_event, contact_lens_segment, other, got string",
             "route '#1': about: expected a non-empty string, got an empty string",
             "route '#1': partition: expected a non-empty string, got int",
-            "route '#1': partition: expected 'arrival' or a dotted field name of at most 32 names, got ''",
             "route '#1': on_key_denied: expected one of dead_letter, block, got 'stop'",
             "route '': kinds: expected at least one kind, or the route's name under [unmatched]; it can take no record",
         ],

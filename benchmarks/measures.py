@@ -267,6 +267,13 @@ def memory() -> dict[str, object]:
     }
 
 
+def erasure() -> list[dict[str, float]]:
+    """Erase contacts from objects, each case in a fresh process for its memory."""
+    code = "import json, sys; from benchmarks.erasure import measure; print(json.dumps(measure(*map(int, {}))))"
+    cases = ((100, 1), (100, 1_000), (1_000, 10_000))
+    return [json.loads(_fresh(code.format(list(case)), b"").stdout) for case in cases]
+
+
 def machine() -> dict[str, object]:
     """Name the machine that the figures are of."""
     cpu = next((s for s in Path("/proc/cpuinfo").read_text().splitlines() if s.startswith("model name")), ":?")

@@ -103,12 +103,13 @@ class Eraser:
             return self._without_a_claim(version)
         with self._held(name) as claim:
             read = opened(self._bucket, version)
-            outcome = self._found(version, read)
-            if outcome is None or not (outcome.records or outcome.entries):
+            made = self._erased(name, read.lines)
+            outcome = self._outcome(version, made)
+            if outcome is None or not made.is_changed:
                 return outcome
             if claim.may_change(name.key, RouteName(name.place[0]), name.first):
                 return replace(outcome, blocked_by=_STILL_TRIED)
-            self._rewrite(name, read, claim)
+            self._rewrite(name, read, made, claim)
         # Where the bucket keeps no versions, `null` is what has just been put.
         if self._deletes_old_versions and read.version not in {"", "null"}:
             self._bucket.delete_version(name.key, read.version)
@@ -123,23 +124,25 @@ class Eraser:
 
     def _found(self, version: Version, read: OpenedObject) -> Erasure | None:
         """Return what an object holds of the contact; None if nothing."""
-        key, name = version.listed.key, version.listed.name
-        what = replace(of_version(version), route=name.place[0] if name else "")
-        if key.startswith(HANDED_OVER):
-            count, found = self._given_up(read.lines[0]) if read.lines else (0, frozenset[str]())
-            if not count:
-                return None
-            return replace(
-                what, records=count, blocked_by="" if version.id else _REPLAY_FIRST, found=self._contacts(found)
-            )
-        made = self._erased(name, read.lines)
+        if not version.listed.key.startswith(HANDED_OVER):
+            return self._outcome(version, self._erased(version.listed.name, read.lines))
+        count, found = self._given_up(read.lines[0]) if read.lines else (0, frozenset[str]())
+        if not count:
+            return None
+        blocked_by = "" if version.id else _REPLAY_FIRST
+        return replace(of_version(version), records=count, blocked_by=blocked_by, found=self._contacts(found))
+
+    def _outcome(self, version: Version, made: Erased) -> Erasure | None:
+        """Return what the lines of an object come to; None if they hold nothing of the contacts."""
+        name = version.listed.name
         if not (made.is_changed or made.sealed or made.mentions):
             return None
         left = _SEALED if made.sealed else _NO_SUCH_NAME if name is None and made.is_changed else ""
         if version.id is not None:  # it is deleted as a whole
             left = ""
         return replace(
-            what,
+            of_version(version),
+            route=name.place[0] if name else "",
             records=made.records,
             entries=made.entries + (made.sealed if version.id is not None else 0),
             mentions=made.mentions,
@@ -166,13 +169,12 @@ class Eraser:
         of_letters = erased_letters(letters, self._every_id)
         return of_lines.records + of_letters.records, of_lines.found | of_letters.found
 
-    def _rewrite(self, name: Name, read: OpenedObject, claim: Claim) -> None:
+    def _rewrite(self, name: Name, read: OpenedObject, made: Erased, claim: Claim) -> None:
         """Replace what was read by the same without the contacts.
 
         Raises:
             DeliveryError: Another object is stored there now, or its key refuses.
         """
-        made = self._erased(name, read.lines)
         body, _, checksum = gzipped(made.lines, claim.token)
         gone = int(read.metadata.get(ERASED, "0")) + made.records
         fencing = {} if claim.token is None else {FENCING: str(claim.token)}

@@ -29,46 +29,64 @@ _REDACTED = "connect:RedactedFields"
 Source: https://docs.aws.amazon.com/connect/latest/APIReference/API_DeleteContactData.html
 """
 _FEW = 4
-_CHARACTERS = rb"[A-Za-z0-9_-]"
+_UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# What is in the middle of a UUID, and nearly nowhere else: a tenth of the time that a search for the whole takes.
+_MIDDLE = re.compile(rb"-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-")
+_BEFORE, _BEHIND = 8, 12
+_WORD = re.compile(rb"[A-Za-z0-9_-]+")
+_WORDS_APART = bytes(byte if _WORD.match(bytes([byte])) else ord(" ") for byte in range(256))
 
 
 class Ids(frozenset[str]):
-    """How contacts may stand in records: their ids, and their tokens where a route hashes. Ten thousand cost as much as one."""
+    """How contacts may stand in records: their ids, and their tokens where a route hashes. Ten thousand cost as much as ten."""
 
     def named_in(self, data: bytes) -> bool:
         """Return True if one of them is anywhere in some bytes."""
         if any(text in data for text in self._searched):
             return True
-        if self._word is None:
-            return False
-        return any(self._holds(word) for word in self._word.findall(data))
+        if self._uuids and not self._middles.isdisjoint(_MIDDLE.findall(data)) and self._is_uuid_in(data):
+            return True
+        return bool(self._words) and self._is_word_in(data)
 
-    def _holds(self, word: bytes) -> bool:
-        """Return True if a run of characters is one of them, or has one of them in it."""
-        known = self._words
+    def _is_uuid_in(self, data: bytes) -> bool:
+        places = ((found.start(), found.end()) for found in _MIDDLE.finditer(data))
+        return any(data[max(start - _BEFORE, 0) : end + _BEHIND] in self._uuids for start, end in places)
+
+    def _is_word_in(self, data: bytes) -> bool:
+        """Return True if one that is no UUID is a run of characters, or a part of one."""
+        runs, shortest = data.translate(_WORDS_APART).split(), self._lengths[0]
+        return not self._words.isdisjoint(runs) or any(self._holds(run) for run in runs if len(run) > shortest)
+
+    def _holds(self, run: bytes) -> bool:
+        words = self._words
         return any(
-            word[start : start + length] in known for length in self._lengths for start in range(len(word) - length + 1)
+            run[start : start + length] in words for length in self._lengths for start in range(len(run) - length + 1)
         )
 
     @cached_property
-    def _words(self) -> frozenset[bytes]:
-        """Those that are looked up; a few are searched one by one, and so is what no word of a record can be."""
-        every = frozenset(one.encode() for one in self)
-        if len(every) <= _FEW:
-            return frozenset()
-        return frozenset(one for one in every if re.fullmatch(_CHARACTERS + rb"+", one))
+    def _every(self) -> frozenset[bytes]:
+        return frozenset(one.encode() for one in self)
 
     @cached_property
-    def _searched(self) -> tuple[bytes, ...]:
-        return tuple({one.encode() for one in self} - self._words)
+    def _uuids(self) -> frozenset[bytes]:
+        return frozenset(filter(_UUID.fullmatch, self._every)) if len(self) > _FEW else frozenset()
+
+    @cached_property
+    def _middles(self) -> frozenset[bytes]:
+        return frozenset(uuid[_BEFORE:-_BEHIND] for uuid in self._uuids)
+
+    @cached_property
+    def _words(self) -> frozenset[bytes]:
+        return frozenset(filter(_WORD.fullmatch, self._every - self._uuids)) if len(self) > _FEW else frozenset()
 
     @cached_property
     def _lengths(self) -> tuple[int, ...]:
         return tuple(sorted({len(word) for word in self._words}))
 
     @cached_property
-    def _word(self) -> re.Pattern[bytes] | None:
-        return re.compile(_CHARACTERS + rb"{%d,}" % self._lengths[0]) if self._words else None
+    def _searched(self) -> frozenset[bytes]:
+        """Those that are searched one by one: a few, and what is no word."""
+        return self._every - self._uuids - self._words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,21 @@ def test_many_ids_are_found_wherever_one_would_be(ids: set[str], data: bytes) ->
     assert Ids(ids).named_in(data) == any(one.encode() in data for one in ids)
 
 
+_UUIDS = st.sampled_from([f"{a}{a * 7}-{b * 4}-{c * 4}-{b * 4}-{a * 12}" for a in "a0" for b in "bf" for c in "c9"])
+
+
+@given(
+    ids=st.sets(st.one_of(_UUIDS, st.from_regex(r"[0-9a-f]{64}|[a-c]{2,4}", fullmatch=True)), min_size=5, max_size=12),
+    parts=st.lists(
+        st.one_of(_UUIDS, st.sampled_from([*'-a0b/"_', "bbbb-", "-bbbb", "cccc-bbbb-aaaaaaaaaaaa"])), max_size=8
+    ),
+)
+def test_many_uuids_are_found_wherever_one_would_be(ids: set[str], parts: list[str]) -> None:
+    """Beside each other, cut off, in longer words, and with middles that several share."""
+    data = "".join(parts).encode()
+    assert Ids(ids).named_in(data) == any(one.encode() in data for one in ids)
+
+
 def test_id_of_other_characters_is_found_among_many() -> None:
     many = Ids({f"c-{n}" for n in range(100)} | {"+81 3 0000", "名前"})
     assert many.named_in(b'"+81 3 0000"')

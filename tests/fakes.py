@@ -161,6 +161,8 @@ class MemoryS3:
         self.after: Callable[[dict[str, Any]], None] = lambda _: None
 
     def put_object(self, **request: Any) -> dict[str, Any]:
+        if hasattr(request["Body"], "read"):
+            request["Body"] = request["Body"].read()
         self.requests.append(request)
         self.before(request)
         answer = self.land(request)
@@ -214,7 +216,13 @@ class MemoryS3:
 
     def paginate(self, *, Prefix: str, StartAfter: str = "", **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
         keys = sorted(key for key in self.objects if key.startswith(Prefix) and key > StartAfter)
-        yield {"Contents": [{"Key": key, "LastModified": self.objects[key]["LastModified"]} for key in keys]}
+        found = ((key, self.objects[key]) for key in keys)
+        yield {
+            "Contents": [
+                {"Key": key, "LastModified": there["LastModified"], "ETag": there["ETag"], "Size": len(there["Body"])}
+                for key, there in found
+            ]
+        }
 
 
 class Shuffled(Executor):

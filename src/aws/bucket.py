@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -70,9 +70,16 @@ class Bucket:
         return self._client.head_object(Bucket=self._name, Key=key, ExpectedBucketOwner=self._owner)
 
     def put(
-        self, key: str, body: bytes, *, key_arn: str, metadata: Mapping[str, str], replaces: str | None = None
+        self,
+        key: str,
+        body: "bytes | IO[bytes]",
+        *,
+        key_arn: str,
+        metadata: Mapping[str, str],
+        replaces: str | None = None,
+        content_type: str = "application/gzip",
     ) -> None:
-        """Put a gzipped object under a KMS key, if nothing exists under its name, or only what is to be replaced.
+        """Put an object under a KMS key, if nothing exists under its name, or only what is to be replaced.
 
         Args:
             key: Its name.
@@ -80,6 +87,7 @@ class Bucket:
             key_arn: Of the KMS key.
             metadata: Those of the user.
             replaces: The ETag of what it replaces; None if nothing may exist.
+            content_type: Of the body.
 
         Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         """
@@ -92,7 +100,7 @@ class Bucket:
             "SSEKMSKeyId": key_arn,
             "BucketKeyEnabled": False,  # a Bucket Key would bind the encryption context to the bucket, not the object
             "ChecksumAlgorithm": "SHA256",
-            "ContentType": "application/gzip",
+            "ContentType": content_type,
             "Metadata": metadata,
         }
         if replaces is None:

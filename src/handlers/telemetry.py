@@ -5,12 +5,14 @@ invocation, one line a failure. Metrics are EMF lines with the dimensions `servi
 """
 
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from aws.invocation import Invocation
+from operations.convert.request import ConversionRequest, ConversionSlice
 from operations.erase.request import ErasureRequest, ErasureSlice
 from operations.grant_check.check import Check
 from operations.replay.request import ReplayRequest, ReplaySlice
@@ -19,6 +21,7 @@ from routing.stages.report import Report, RouteCounts
 NAMESPACE = "CtrFanout"
 # Linux counts the resident set of getrusage(2) in KiB. Lambda itself has no metric of memory.
 _BYTES_A_UNIT = 1024
+_DAY_SECONDS = 86_400
 
 type Measures = Mapping[str, tuple[MetricUnit, float]]
 
@@ -78,6 +81,25 @@ class Telemetry:
         fields = {"applies": request.apply, "scanned": done.scanned, "found": len(done.results), "left": left}
         self._logger.info("erase", extra={**fields, "is_last": done.next is None})
 
+    def publish_conversion(self, request: ConversionRequest, done: ConversionSlice, now: float) -> None:
+        """Log and count one slice of a conversion: how far columns are behind the day that ended last."""
+        for result in done.results:
+            if result["blocked_by"]:
+                fields = {"route": request.route, "key": result["key"], "detail": result["blocked_by"]}
+                self._logger.error("a part was not made", extra=fields)
+        made = [result for result in done.results if not result["blocked_by"]]
+        records, refused = (sum(result[name] for result in made) for name in ("records", "refused"))
+        fields = {"route": request.route, "applies": request.apply, "parts": len(made), "records": records}
+        more = {"refused": refused, "deleted": done.deleted, "until": done.until, "is_last": done.is_last}
+        self._logger.info("convert", extra={**fields, **more})
+        if request.apply:
+            measures: Measures = {
+                "RecordsConverted": (MetricUnit.Count, records),
+                "RecordsWithoutColumns": (MetricUnit.Count, refused),
+                "ConversionDelay": (MetricUnit.Seconds, _delay(done.until.values(), now)),
+            }
+            self._emit({"Route": request.route}, measures)
+
     def _of_invocation(self, report: Report) -> Measures:
         is_cold, self._is_cold = self._is_cold, False
         return {
@@ -120,6 +142,12 @@ def _of_route(counts: RouteCounts, now: float) -> Measures:
     if counts.oldest_arrived_at is not None:
         measures["Freshness"] = (MetricUnit.Seconds, max(0.0, now - counts.oldest_arrived_at))
     return measures
+
+
+def _delay(days: Iterable[str], now: float) -> float:
+    """Return the time since the end of the day up to which columns are complete, less the day that is under way."""
+    ends = (datetime.fromisoformat(f"{day}T00:00:00Z").timestamp() + 2 * _DAY_SECONDS for day in days if day)
+    return max(0.0, now - min(ends, default=now))
 
 
 def _summary(report: Report) -> dict[str, object]:

@@ -40,8 +40,8 @@ from routing.stages.report import BatchResponse
 from routing.table.routes import RouteTable
 
 
-class _Wired:
-    """Everything that outlives an invocation of either function: settings, table, workers, clients."""
+class Wired:
+    """Everything that outlives an invocation of any function: settings, table, workers, clients."""
 
     def __init__(self, environ: Mapping[str, str], table: RouteTable, *, needs_mapping: bool = False) -> None:
         """Wire it.
@@ -77,7 +77,7 @@ class _Wired:
         return CheckpointTable(self._dynamodb, self._settings.checkpoint_table, invocation)
 
 
-class FanOut(_Wired):
+class FanOut(Wired):
     """The function that delivers: one call per batch."""
 
     def __call__(self, event: Mapping[str, object], invocation: Invocation) -> BatchResponse:
@@ -95,7 +95,7 @@ class FanOut(_Wired):
         return report.response()
 
 
-class Replay(_Wired):
+class Replay(Wired):
     """The function that replays: one call per slice."""
 
     def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:
@@ -131,7 +131,7 @@ class Replay(_Wired):
         return {"results": done.results, "next": done.next}
 
 
-class Erase(_Wired):
+class Erase(Wired):
     """The function that erases contacts, or searches for those to erase: one call per slice."""
 
     def __call__(self, request: ErasureRequest, invocation: Invocation) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class Erase(_Wired):
         )
 
 
-class GrantCheck(_Wired):
+class GrantCheck(Wired):
     """The function that tries every grant: one call per schedule."""
 
     def __init__(self, environ: Mapping[str, str], table: RouteTable) -> None:

@@ -29,6 +29,7 @@ FAMILIES = (
     "redeliver", "expire",
 )  # fmt: skip
 _TICKS = (3, 28)
+_WITH_COLUMNS = 0.1
 
 
 @dataclass
@@ -54,6 +55,8 @@ def run(seed: int, *, has_checkpoint: bool = True, families: tuple[str, ...] | N
     """
     random = Random(seed)
     drawn = tuple(name for name in FAMILIES if random.random() < random.choice((0.1, 0.4, 0.8)))
+    # Beside the others, so that a seed draws of them what it has always drawn.
+    drawn += ("columns",) if Random(f"{seed} columns").random() < _WITH_COLUMNS else ()
     families = drawn if families is None else families
     world = World(
         random,
@@ -61,6 +64,7 @@ def run(seed: int, *, has_checkpoint: bool = True, families: tuple[str, ...] | N
         table=_first_table(random, families),
         etags_tell_content="md5" in families,
     )
+    world.has_columns = "columns" in families
     world.seconds_a_request = 2.0 if "crowd" in families else 0.01
     first = world.poller(
         retries=random.choice((0, 1, 3)) if "give up" in families else None,
@@ -88,6 +92,11 @@ def run(seed: int, *, has_checkpoint: bool = True, families: tuple[str, ...] | N
         _replay_all(world, families)
     if "erase" in families:
         _erase(world, first, families)
+    if world.has_columns:
+        world.land_late_puts(1.0)
+        world.clock += 1000
+        assert world.convert(), "calm, and still not all columns"
+        assert not world.wrong_columns(), world.wrong_columns()
     return Schedule(seed, families, world)
 
 
@@ -113,6 +122,7 @@ def _troubles(world: World, families: tuple[str, ...], pollers: list[Poller]) ->
             ("second poller", lambda: _poll_any(world, pollers)),
             ("restart", lambda: world.restart(pollers[0])),
             ("replay", lambda: _try_to_replay(world)),
+            ("columns", lambda: _try(world.convert_one)),
         )
         if name in families
     ]
@@ -141,6 +151,8 @@ def _actions(world: World, families: tuple[str, ...], pollers: list[Poller]) -> 
         ("erase", lambda: _try(lambda: world.erase(f"contact-{world.random.randrange(CONTACTS)}"))),
         ("age", lambda: setattr(world, "clock", world.clock + 200)),
         ("replay", lambda: _try_to_replay(world)),
+        ("columns", lambda: _try(world.convert_one)),
+        ("columns", lambda: _try(world.convert)),
     ]
     polls: list[Callable[[], object]] = [lambda: _poll_any(world, pollers)] * 6
     return [

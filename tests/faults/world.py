@@ -6,9 +6,10 @@ is its seed.
 """
 
 import base64
+import io
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -19,6 +20,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from botocore.exceptions import ClientError
+from pyarrow import parquet
 
 from aws.bucket import Bucket
 from aws.checkpoint import CheckpointTable, NoCheckpoint
@@ -34,6 +36,8 @@ from local.event_source.on_failure import object_for_s3
 from local.event_source.records import StreamRecord, event_of
 from local.event_source.shard import ShardReader
 from local.event_source.verdict import Answer, Outcome
+from operations.convert.converter import Converter
+from operations.convert.request import ConversionRequest
 from operations.erase.eraser import Eraser
 from operations.erase.request import ErasureRequest
 from operations.erase.walk import ErasureWalk
@@ -53,7 +57,9 @@ from routing.reasons import Reason
 from routing.stages.decode import Decoder
 from routing.stored import dead_letter
 from routing.stored.object_format import PENDING, PROTECTION
-from routing.table.routes import RouteTable
+from routing.stored.parts import is_beside_objects
+from routing.table.routes import Route, RouteTable
+from schema.columns import tables_of
 from tests.builders import agent_event, aggregated, claim, contact, lines_in, segment
 from tests.fakes import (
     Crash,
@@ -76,6 +82,7 @@ CONTACTS = 5
 _FIRST_NUMBER = 90
 _AGGREGATES = 0.1
 _SHAPES = ("claim", "contact", "contact", "agent", "segment", "other", "poison")
+_UNTIL_ALL_DAYS_ARE_CLOSED = 30 * 86_400
 _CHANNELS = ("VOICE", "CHAT", "../odd")
 _DATES = ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", None)
 _REFUSALS = ("KMS.DisabledException", "KMS.KMSInvalidStateException", "AccessDenied")
@@ -158,6 +165,8 @@ class World:
         self.stream = ReadableStream(self.shards)
         self.sent: dict[tuple[str, int, int], bytes] = {}
         self.clock = 1_772_413_962.0
+        self.has_columns = False
+        self.doubled: list[str] = []
         self.refused: dict[str, str] = {}
         self.vault = MemoryVault()
         self.refusals = Refusals(lambda: self.clock)
@@ -540,7 +549,7 @@ class World:
             self.calls["erased"] += len(done.results)
             if done.next is None:
                 self.calls["done erasures"] += is_done
-                return is_done
+                return is_done and (not self.has_columns or self.convert())
             after = done.next
             if self.random.random() < 0.3:
                 self.replay(records=True)
@@ -562,6 +571,68 @@ class World:
             )
             patient = Invocation(invocation.id, lambda: 900.0, now=invocation.now)
             return ErasureWalk(bucket=self._bucket(), table=table, invocation=patient).run(request, eraser)
+
+    # --- columns ------------------------------------------------------------------------------------------------
+
+    def convert(self) -> bool:
+        """Make the columns of every route; return True if all are what they should be."""
+        outcomes = [self._convert(route) for route in self.table.routes]
+        return all(outcomes)
+
+    def convert_one(self) -> None:
+        """Make the columns of a route, with whatever happens meanwhile."""
+        self._convert(self.random.choice(self.table.routes))
+
+    def _convert(self, route: Route) -> bool:
+        table = self.table
+        with self._invocation() as invocation:
+            patient = Invocation(
+                invocation.id, lambda: 900.0, now=lambda: invocation.now() + _UNTIL_ALL_DAYS_ARE_CLOSED
+            )
+            converter = Converter(
+                route,
+                bucket=self._bucket(),
+                table=table,
+                key_arn=f"key-of-{route.name}",
+                checkpoint=cast("CheckpointTable", self._checkpoint(patient)),
+                stream_arn=STREAM,
+                invocation=patient,
+                workers=Inline(),
+            )
+            done = converter.run(ConversionRequest(route=route.name))
+        self.calls["parts"] += len(done.results)
+        self.doubled += self._in_two_parts()
+        return done.is_last and not any(result["blocked_by"] for result in done.results)
+
+    def _in_two_parts(self) -> list[str]:
+        """Return the lines that stand in two parts."""
+        places = Counter(
+            place for key in self.s3.objects if key.endswith(".parquet") for place in set(self._origins(key))
+        )
+        return [f"in two parts: {place}" for place, count in places.items() if count > 1]
+
+    def _origins(self, key: str) -> list[tuple[str, int]]:
+        columns = parquet.read_table(io.BytesIO(self.s3.objects[key]["Body"]), columns=["_object", "_line"]).to_pydict()
+        return list(zip(columns["_object"], columns["_line"], strict=True))
+
+    def wrong_columns(self) -> list[str]:
+        """Return the places of the deployed routes whose columns are not the lines that stand there."""
+        lines: defaultdict[str, Counter[bytes]] = defaultdict(Counter)
+        columns: defaultdict[str, Counter[bytes]] = defaultdict(Counter)
+        for route in self.table.routes:
+            kinds = [kind for kind, _ in tables_of(route, self.table)]
+            for key, put in self.s3.objects.items():
+                if key.endswith(".parquet") and is_beside_objects(key, route.prefix):
+                    rows = parquet.read_table(io.BytesIO(put["Body"]), columns=["record"]).to_pydict()["record"]
+                    columns[key.rpartition("/")[0].replace("/parquet/", "/")].update(row.encode() for row in rows)
+                elif any(key.startswith(f"{route.prefix}/{kind}/") for kind in kinds):
+                    lines[key.rpartition("/")[0]].update(lines_in(put["Body"]))
+        return [f"columns of {place}" for place in lines.keys() | columns.keys() if lines[place] != columns[place]]
+
+    def _delivered(self) -> dict[str, dict[str, Any]]:
+        """Return everything but columns."""
+        beside = "/parquet/"
+        return {key: put for key, put in self.s3.objects.items() if beside not in key}
 
     def back_up(self) -> None:
         """Keep the rows as they are now."""
@@ -648,7 +719,7 @@ class World:
         found: Counter[tuple[str, bytes]] = Counter()
         out_of_reach = {key for row in self.rows.values() for key in row.intents if self.table.owner_of(key) is None}
         waiting = self._full_letters()
-        for key, put in self.s3.objects.items():
+        for key, put in self._delivered().items():
             if key.startswith("aws/lambda/") or f"{letters}{key}" in waiting or key in out_of_reach:
                 continue
             intended = key.removeprefix(letters)
@@ -706,12 +777,12 @@ class World:
             f"{count} times: {owners.get(line, line)} in {line[0]}" for line, count in standing.items() if count > 1
         ]
         found += [f"unexpected: {line}" for line in standing if line not in owners]
-        return found + self._misplaced()
+        return found + self._misplaced() + self.doubled
 
     def _misplaced(self) -> list[str]:
         """Return objects under the key of another prefix, and those whose records are not in the stream's order."""
         found = []
-        for key, put in self.s3.objects.items():
+        for key, put in self._delivered().items():
             if key.startswith("aws/lambda/"):
                 continue
             name = put["SSEKMSKeyId"].removeprefix("key-of-")
@@ -727,7 +798,7 @@ class World:
     def _full_letters(self) -> set[str]:
         return {
             key
-            for key, put in self.s3.objects.items()
+            for key, put in self._delivered().items()
             if key.startswith("dead-letter/objects/") and lines_in(put["Body"])
         }
 

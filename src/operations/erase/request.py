@@ -53,6 +53,7 @@ class ErasureSlice(msgspec.Struct, frozen=True, kw_only=True):
         found: The contacts that were met; of a search those to erase.
         scanned: How many objects and old versions were searched.
         blind: Routes whose rules hide whose a record is.
+        columns: Routes of which this slice has met Parquet parts; they have to be made anew.
         next: Where the next slice begins; None if this was the last.
     """
 
@@ -60,6 +61,7 @@ class ErasureSlice(msgspec.Struct, frozen=True, kw_only=True):
     found: list[str]
     scanned: int
     blind: list[RouteName]
+    columns: list[RouteName]
     next: str | None
 
 

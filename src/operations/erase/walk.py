@@ -20,6 +20,7 @@ from routing import layout
 from routing.layout import HANDED_OVER
 from routing.model import ObjectKey, RouteName
 from routing.stored.object_format import read_name
+from routing.stored.parts import is_beside_objects
 from routing.table.routes import RouteTable
 
 _LETTERS = (f"{layout.RECORD_LETTER_PREFIX}/", f"{layout.OBJECT_LETTER_PREFIX}/")
@@ -48,6 +49,7 @@ class ErasureWalk:
         self._bucket = bucket
         self._table = table
         self._invocation = invocation
+        self._has_columns: set[RouteName] = set()
 
     def run(self, request: ErasureRequest, visitor: Visitor) -> ErasureSlice:
         """Visit one slice; it ends between two keys, so that no version of one is left out."""
@@ -56,7 +58,7 @@ class ErasureWalk:
         after, scanned = request.after or "", 0
         for few in batched(self._by_key(request), PARALLEL_PUTS, strict=False):
             if scanned >= request.limit or self._invocation.remaining_seconds() < _SECONDS_FOR_A_FEW:
-                return _slice(results, found, scanned, visitor, after)
+                return self._slice(results, found, scanned, visitor, after)
             versions = [version for of_key in few for version in of_key]
             for outcome in visitor.visit(versions):
                 found |= outcome.found
@@ -64,7 +66,19 @@ class ErasureWalk:
                     results.append({name: value for name, value in asdict(outcome).items() if name != "found"})
             scanned += len(versions)
             after = few[-1][0].listed.key
-        return _slice(results, found, scanned, visitor, None)
+        return self._slice(results, found, scanned, visitor, None)
+
+    def _slice(
+        self, results: list[dict[str, Any]], found: set[str], scanned: int, visitor: Visitor, after: str | None
+    ) -> ErasureSlice:
+        return ErasureSlice(
+            results=results,
+            found=sorted(found),
+            scanned=scanned,
+            blind=visitor.blind,
+            columns=sorted(self._has_columns),
+            next=after,
+        )
 
     def _by_key(self, request: ErasureRequest) -> Iterator[list[Version]]:
         for _, versions in groupby(self._versions(request), key=lambda version: version.listed.key):
@@ -72,10 +86,15 @@ class ErasureWalk:
 
     def _versions(self, request: ErasureRequest) -> Iterator[Version]:
         after = request.after or ""
-        prefixes = [HANDED_OVER, *_LETTERS, *sorted(f"{route.prefix}/" for route in self._table.routes)]
+        routes = {f"{route.prefix}/": route for route in self._table.routes}
+        prefixes = [HANDED_OVER, *_LETTERS, *sorted(routes)]
         begun = next((place for place, prefix in enumerate(prefixes) if after.startswith(prefix)), 0)
         for prefix in prefixes[begun:]:
             for version in self._below(prefix, after, old_too=request.old_versions):
+                route = routes.get(prefix)
+                if route is not None and is_beside_objects(version.listed.key, route.prefix):
+                    self._has_columns.add(route.name)  # they are made anew of the objects (operations/convert)
+                    continue
                 if not version.listed.key.rpartition("/")[2].startswith("_") and _is_within(request, version):
                     yield version
 
@@ -86,12 +105,6 @@ class ErasureWalk:
             key = ObjectKey(entry["Key"])
             listed = Listed(key, read_name(key, self._table), entry["LastModified"].timestamp())
             yield Version(listed=listed, id=None if entry.get("IsLatest", True) else entry["VersionId"])
-
-
-def _slice(
-    results: list[dict[str, Any]], found: set[str], scanned: int, visitor: Visitor, after: str | None
-) -> ErasureSlice:
-    return ErasureSlice(results=results, found=sorted(found), scanned=scanned, blind=visitor.blind, next=after)
 
 
 def _is_within(request: ErasureRequest, version: Version) -> bool:

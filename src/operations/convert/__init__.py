@@ -1,0 +1,1 @@
+"""Convert: delivered lines -> columns, as Parquet, below the same prefix and under the same key."""

@@ -110,12 +110,15 @@ template: .venv/.synced ## write the per-route blocks from src/routing/routes.to
 .PHONY: lock
 lock: $(UV) ## update uv.lock and what is exported from it
 	$(UV) lock
-	$(MAKE) src/requirements.txt
+	$(MAKE) src/requirements.txt src/requirements-parquet.txt
 	echo checkov==$(CHECKOV_VERSION) | $(UV) pip compile --quiet --no-header --generate-hashes --python-version 3.13 \
 		--output-file tests/template/checkov.txt -
 
 src/requirements.txt: uv.lock | $(UV)
 	$(UV) export --frozen --quiet --no-default-groups --no-emit-project --output-file $@
+
+src/requirements-parquet.txt: uv.lock | $(UV)
+	$(UV) export --frozen --quiet --only-group parquet --output-file $@
 
 .PHONY: format
 format: .venv/.synced ## format the code
@@ -138,6 +141,7 @@ check: setup ## lint, types, import rules, template, generated blocks, lock
 	$(SAM) validate --lint --region ap-northeast-1
 	$(UV) lock --check --quiet
 	$(UV) export --frozen --quiet --no-default-groups --no-emit-project --no-header | diff <(grep -v '^#' src/requirements.txt) -
+	$(UV) export --frozen --quiet --only-group parquet --no-header | diff <(grep -v '^#' src/requirements-parquet.txt) -
 
 .PHONY: test
 test: setup ## all tests, the deployed function on the emulator among them

@@ -54,6 +54,7 @@ def settings(template: Template, table: RouteTable) -> dict[str, Deployed]:
     options = {
         "ReplayOperators": "arn:aws:iam::111122223333:role/ReplayOperator",
         "Erasure": "on",
+        "Parquet": "on",
         "ArchiveRawStream": "true",
         "Tracing": "Active",
     }
@@ -77,6 +78,7 @@ def combinations_of_options(template: Template, table: RouteTable) -> Iterator[D
         "an existing stream key": {"ExistingStreamKeyArn": EXISTING_KEY},
         "replay": {"ReplayOperators": "arn:aws:iam::111122223333:role/ReplayOperator"},
         "erasure": {"Erasure": "on"},
+        "columns": {"Parquet": "on"},
         "the archive": {"ArchiveRawStream": "true"},
         "readers of the archive": {"ReadersOfArchive": every["ReadersOfArchive"]},
         "one reader": {first: every[first]},
@@ -119,12 +121,16 @@ def deployed(template: Template, table: RouteTable, parameters: Mapping[str, str
     stack = Stack(
         setting=setting,
         keys=keys,
-        roles={name: resolver.arn(f"{logical_id(name)}Role") for name in ("fan-out", "replay", "erase", "archive")},
+        roles={
+            name: resolver.arn(f"{logical_id(name)}Role")
+            for name in ("fan-out", "replay", "erase", "convert", "archive")
+        },
         mapping=resolver.arn("StreamMapping"),
         has_connect="ConnectServiceRoleArn" in parameters,
         unread=frozenset(_unread(table, parameters)),
         has_replay="ReplayOperators" in parameters,
         has_erasure=parameters.get("Erasure") == "on",
+        has_columns=parameters.get("Parquet") == "on",
         has_archive=parameters.get("ArchiveRawStream") == "true",
         has_alarm_topic=has_topic,
         has_analysis=has_analysis,

@@ -24,9 +24,27 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 
 SERVICES = {"dynamodb", "kinesis", "kms", "lambda", "s3", "sts"}
-_OURS = ("routing", "aws", "operations", "handlers")
-_MADE_OF = (*_OURS, "bundle.py", "requirements.txt", "Makefile")
+_OURS = ("routing", "schema", "aws", "operations", "handlers")
+_REQUIREMENTS, _OF_COLUMNS = "requirements.txt", "requirements-parquet.txt"
+_MADE_OF = (*_OURS, "bundle.py", _REQUIREMENTS, _OF_COLUMNS, "Makefile")
+_MAKES_COLUMNS = "ConvertFunction"
 _NOT_NEEDED = ("bin", "boto3/data", "boto3/examples")
+# Of PyArrow's 165 MB: no Flight, no Substrait queries, no other file systems and formats, nothing to compile against.
+_ARROW_FOLDERS = {"parquet", "vendored"}
+_ARROW_SOURCES = {".pyx", ".pxi", ".pxd", ".h"}
+_ARROW_LIBRARIES = (
+    "lib.",
+    "_parquet.",
+    "_fs.",
+    "_compute.",
+    "libarrow.",
+    "libarrow_python.so.",
+    "libarrow_compute.",
+    "libarrow_dataset.",
+    "libarrow_acero.",
+    "libarrow_substrait.",
+    "libparquet.",
+)
 _PYTHON = "3.13"
 _MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
 # Amazon Linux 2023, on which the runtime stands, has glibc 2.34. pip wants every platform by name.
@@ -37,19 +55,22 @@ _GLIBC = ("2_34", "2_31", "2_28", "2_27", "2_26", "2_24", "2_17", "2_12", "2_5")
 def main(artifacts: Path) -> None:
     """Put the bundle of the sources in the current folder into a folder.
 
-    Every function has the same bundle: it is made once for these sources, packages and platform, then copied.
+    Every function has the same bundle, and the one that makes columns PyArrow besides: a bundle is made once for these
+    sources, packages and platform, then copied.
     """
     architecture = architecture_of(Path("../template.yaml"))
+    requirements = [_REQUIREMENTS, *([_OF_COLUMNS] if artifacts.name == _MAKES_COLUMNS else [])]
     bundles = artifacts.parent.parent / "bundles"
-    bundle = bundles / f"{_key()}-{architecture}"
+    bundle = bundles / f"{_key()}-{architecture}-{len(requirements)}"
     if not bundle.exists():
         bundles.mkdir(parents=True, exist_ok=True)
-        for stale in bundles.glob("*-*"):
+        for stale in set(bundles.glob("*-*")) - set(bundles.glob(f"{_key()}-*")):
             shutil.rmtree(stale, ignore_errors=True)
         # `sam sync` builds the functions side by side: each makes its own, and one of them stays.
         with tempfile.TemporaryDirectory(dir=bundles, ignore_cleanup_errors=True) as folder:
             unfinished = Path(folder) / "bundle"
-            install(unfinished, architecture)
+            for file in requirements:
+                install(unfinished, architecture, file)
             for package in _OURS:
                 shutil.copytree(package, unfinished / package, ignore=shutil.ignore_patterns("__pycache__"))
             trim(unfinished)
@@ -72,10 +93,10 @@ def architecture_of(template: Path) -> str:
     return str(found[0])
 
 
-def install(target: Path, architecture: str) -> None:
+def install(target: Path, architecture: str, requirements: str) -> None:
     """Install the locked, hashed wheels for Lambda's platform."""
     machine = _MACHINES[architecture]
-    hashed = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", "requirements.txt"]
+    hashed = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", requirements]
     if shutil.which("uv"):
         where = ["--python-version", _PYTHON, "--python-platform", f"{machine}-manylinux_2_34"]
         command = ["uv", "pip", "install", "--quiet", "--link-mode", "copy", "--target", str(target), *where, *hashed]
@@ -87,13 +108,15 @@ def install(target: Path, architecture: str) -> None:
         quiet = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--no-compile"]
         command = [sys.executable, "-m", "pip", "install", *quiet, "--target", str(target), *where, *hashed]
     if subprocess.run(command, check=False, env={**os.environ, "UV_NO_CONFIG": "1"}).returncode:  # noqa: S603
-        raise SystemExit(f"bundle: {command[0]} could not install requirements.txt; its message is above")
+        raise SystemExit(f"bundle: {command[0]} could not install {requirements}; its message is above")
 
 
 def trim(bundle: Path) -> None:
     """Trim a folder of installed packages in place, and compile it."""
     for name in _NOT_NEEDED:
         shutil.rmtree(bundle / name, ignore_errors=True)
+    if (bundle / "pyarrow").exists():
+        trim_arrow(bundle / "pyarrow")
     data = bundle / "botocore" / "data"
     for service in data.iterdir():
         if service.is_dir() and service.name not in SERVICES:
@@ -110,6 +133,16 @@ def trim(bundle: Path) -> None:
     # By hash and never checked: packaging changes the times that byte code is checked by otherwise.
     if not compileall.compile_dir(bundle, quiet=1, force=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH):
         raise SystemExit("bundle: a module does not compile")
+
+
+def trim_arrow(folder: Path) -> None:
+    """Leave of PyArrow what reads rows and writes Parquet, and the libraries that it links."""
+    for path in [*folder.iterdir()]:
+        if path.is_dir():
+            if path.name not in _ARROW_FOLDERS:
+                shutil.rmtree(path)
+        elif path.suffix in _ARROW_SOURCES or (".so" in path.name and not path.name.startswith(_ARROW_LIBRARIES)):
+            path.unlink()
 
 
 def _key() -> str:

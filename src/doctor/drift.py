@@ -8,7 +8,7 @@ from doctor.declared import Declared, admitted, differs
 from doctor.finding import Finding, fail, warn
 from grants.policy import Policy, principals, read_policy, statements
 
-_FUNCTIONS = ("FanOutFunction", "GrantCheckFunction", "ReplayFunction", "EraseFunction")
+_FUNCTIONS = ("FanOutFunction", "GrantCheckFunction", "ReplayFunction", "EraseFunction", "ConvertFunction")
 
 
 def check_trusts(account: Account, declared: Declared) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from doctor.live_stack import LiveStack
 from doctor.stream import Stream
 from routing.table.routes import RouteTable, logical_id
 
-_FUNCTIONS = ("FanOutFunction", "GrantCheckFunction", "ReplayFunction", "EraseFunction")
+_FUNCTIONS = ("FanOutFunction", "GrantCheckFunction", "ReplayFunction", "EraseFunction", "ConvertFunction")
 _OF_ROUTES = ("FanOutFunction", "GrantCheckFunction")
 
 

@@ -28,7 +28,13 @@ from grants.row import DEFAULT_KEY_POLICY, NAMED_ELSEWHERE, NO_BUCKET_POLICY, OP
 from grants.stack import ARCHIVE_KEY, STREAM_KEY, Stack
 from routing.table.routes import RouteTable
 
-_ROLES = {"fan-out": "FanOutRole", "replay": "ReplayRole", "erase": "EraseRole", "archive": "ArchiveRole"}
+_ROLES = {
+    "fan-out": "FanOutRole",
+    "replay": "ReplayRole",
+    "erase": "EraseRole",
+    "convert": "ConvertRole",
+    "archive": "ArchiveRole",
+}
 # The functions of the stack are in no VPC, and Firehose is not either: a denial of all that comes from elsewhere is certain.
 _OUTSIDE_A_VPC = dict.fromkeys(("aws:SourceVpc", "aws:SourceVpce", "aws:VpcSourceIp"))
 # Callers that have an example name in the matrix, because only the parameters know them.
@@ -103,6 +109,7 @@ class _Live:
             unread=frozenset({*(route.name for route in table.routes), *table.protection_keys, ARCHIVE_KEY}),
             has_replay="replay" in roles,
             has_erasure="erase" in roles,
+            has_columns="convert" in roles,
             has_archive=ARCHIVE_KEY in keys and "archive" in roles,
             has_alarm_topic=False,  # neither the topic nor the catalog is looked at
             has_analysis=False,

@@ -110,6 +110,7 @@ def everybody(stack: Stack) -> list[Principal]:
     who = Principals(stack)
     roles = [who.function, *([who.replay] if stack.has_replay else []), *([who.archive] if stack.has_archive else [])]
     roles += [who.erase] if stack.has_erasure else []
+    roles += [who.convert] if stack.has_columns else []
     return [who.administrator, *(role.given_everything() for role in roles)]
 
 

@@ -48,6 +48,7 @@ def _callers(table: RouteTable, stack: Stack) -> list[Principal]:
     # Lambda itself has the function's role, and what it does with it is Lambda's own.
     roles = [who.function, *([who.replay] if stack.has_replay else [])]
     roles += [who.erase] if stack.has_erasure else []
+    roles += [who.convert] if stack.has_columns else []
     roles += [who.archive] if stack.has_archive else []
     connect = [who.connect, who.other_connect] if stack.makes_stream_key else []
     # An administrator's own policy allows him what S3 does with objects; keys are another matter.
@@ -88,7 +89,12 @@ def _requests(  # noqa: C901 - one place after the other
             caller,
             ask.plain(_OF_TABLE, stack.here("dynamodb", f"table/{stack.name}-checkpoint"), "the checkpoint table"),
         )
-    kept = {"replay": stack.has_replay, "erase": stack.has_erasure, "archive": stack.has_archive}
+    kept = {
+        "replay": stack.has_replay,
+        "erase": stack.has_erasure,
+        "convert": stack.has_columns,
+        "archive": stack.has_archive,
+    }
     for name, role in stack.roles.items():
         if role != caller.role and kept.get(name, True):
             yield bold, ask.plain("sts:AssumeRole", role, f"the {name} role")

@@ -1,8 +1,9 @@
-"""The rows of what a stack may have besides: the replay role, the erase role and the archive."""
+"""The rows of what a stack may have besides: the roles of replay, erasure and columns, and the archive."""
 
 from collections.abc import Iterator
 
 from grants.bindings import OTHER_BUCKET, everybody, key_alone, readers_locks, role_alone
+from grants.of_columns import rows_of_columns
 from grants.parts import DEAD_LETTER, DEAD_LETTERS, READ_STREAM, TAKE, UNKNOWN_PREFIX, Parts
 from grants.principals import Principal
 from grants.row import NO_BUCKET_POLICY, Row, Section
@@ -17,6 +18,8 @@ def rows_of_options(table: RouteTable, stack: Stack) -> Iterator[Row]:
         yield from parts.replay()
     if stack.has_erasure:
         yield from parts.erasure()
+    if stack.has_columns:
+        yield from rows_of_columns(table, stack)
     if stack.has_archive:
         yield from parts.archive()
         if stack.is_read(ARCHIVE):

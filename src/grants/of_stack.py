@@ -45,6 +45,7 @@ class _Fixed(Parts):
         roles = [who.function, who.lambda_service]
         roles += [who.replay] if stack.has_replay else []
         roles += [who.erase] if stack.has_erasure else []
+        roles += [who.convert] if stack.has_columns else []
         roles += [who.archive] if stack.has_archive else []
         here, named = stack.here, NAMED_ELSEWHERE
         key = here("kms", "key/another")

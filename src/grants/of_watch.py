@@ -64,7 +64,9 @@ class _Watch(Parts):
         put = self.plain("xray:PutTraceSegments xray:PutTelemetryRecords", "*", "traces")
         rest = self.plain("xray:BatchGetTraces xray:GetTraceSummaries xray:PutEncryptionConfig", "*", "traces")
         roles = [who.function, *([who.replay] if stack.has_replay else [])]
-        for caller in [*roles, *([who.erase] if stack.has_erasure else [])]:
+        roles += [who.erase] if stack.has_erasure else []
+        roles += [who.convert] if stack.has_columns else []
+        for caller in roles:
             yield section.may(caller, put, "Lambda traces its invocations, with Tracing=Active")
             yield section.may_not(caller, rest, "and reads none")
 

@@ -53,6 +53,7 @@ class Principals:
         self.lambda_service = Principal("lambda", stack.session(function), "of the stack", function)
         self.replay = self._of_stack("replay")
         self.erase = self._of_stack("erase")
+        self.convert = self._of_stack("convert")
         self.archive = self._of_stack("archive")
         connect = f"arn:{stack.partition}:iam::{stack.account}:role/aws-service-role/connect.amazonaws.com/Connect_x"
         self.connect = Principal("connect", stack.session(connect), "none", connect)

@@ -63,6 +63,17 @@ SENTENCES: dict[str, str] = {
     "ListObjectsAndVersions": "finds every object, and old versions",
     "<Route>Rewrite": "decrypts an object and encrypts it again, without the contact",
     "ReadAndDeleteVersions": "reads objects, and deletes old versions where that is asked for",
+    # columns
+    "ConverterDecrypts": "the convert role reads lines, through S3, below the prefix",
+    "ConverterUses": "and decrypts and encrypts columns, below the prefix's `parquet/`",
+    "ReadCheckpoint": "sees which objects may still change; it holds no shard",
+    "ListLines": "finds delivered objects, by names",
+    "ListColumnsAndVersions": "finds columns, and their old versions",
+    "<Route>PutColumns": "puts below the prefix's `parquet/` under its key",
+    "<Route>DecryptLines": "decrypts lines with the prefix's key, through S3",
+    "<Route>UseKeyForColumns": "uses the same key for what it writes",
+    "ReadLines": "reads delivered objects",
+    "ReadColumnsAndDeleteVersions": "sees what it would replace, and deletes old versions where an erasure asks for it",
     # the archive
     "ArchivePut": "what Firehose documents for its bucket, below `archive/`",
     "ArchiveUploads": "what Firehose documents for the bucket itself",

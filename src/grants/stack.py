@@ -24,13 +24,14 @@ class Stack:
         setting: What is chosen, for people, e.g. `everything`.
         keys: Key ARNs by name: `stream`, `archive`, `dead-letter`, every route, `protection_keys`, and `alarm` and
             `query-results` where there are any.
-        roles: Role ARNs by name: `fan-out`, `replay`, `erase`, `archive`.
+        roles: Role ARNs by name: `fan-out`, `replay`, `erase`, `convert`, `archive`.
         mapping: The ARN of the event source mapping.
         has_connect: Connect's service-linked role is named.
         unread: Names of routes, of sealing keys, and `archive`, that no parameter names readers of. All others have a reader,
             and one auditor reads them all.
         has_replay: Somebody may take the replay role.
         has_erasure: A function may take one contact out of what is delivered.
+        has_columns: A function makes Parquet of what is delivered.
         has_archive: Firehose archives the raw stream.
         has_alarm_topic: The topic of alarms is the stack's own.
         has_analysis: There are tables and workgroups.
@@ -50,6 +51,7 @@ class Stack:
     unread: frozenset[str] = frozenset()
     has_replay: bool = True
     has_erasure: bool = True
+    has_columns: bool = True
     has_archive: bool = True
     has_alarm_topic: bool = True
     has_analysis: bool = True
@@ -87,7 +89,13 @@ def example_stack(table: RouteTable) -> Stack:
     """Return a stack with everything switched on, for people to read."""
     names = [STREAM_KEY, ARCHIVE_KEY, *(route.name for route in table.all_routes), *table.protection_keys]
     names += [ALARM_KEY, RESULTS_KEY]
-    roles = {"fan-out": "FanOutRole", "replay": "ReplayRole", "erase": "EraseRole", "archive": "ArchiveRole"}
+    roles = {
+        "fan-out": "FanOutRole",
+        "replay": "ReplayRole",
+        "erase": "EraseRole",
+        "convert": "ConvertRole",
+        "archive": "ArchiveRole",
+    }
     here = f"{REGION}:{ACCOUNT}"
     return Stack(
         setting="everything",

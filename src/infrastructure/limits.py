@@ -11,7 +11,13 @@ from typing import Any
 from infrastructure.analysis.resources import analysis, latest_views
 from infrastructure.blocks.bucket_policy import key_of_prefix, routed_objects
 from infrastructure.blocks.inputs import environment
-from infrastructure.blocks.role_policies import erase_policies, keys_of_stack, reader_policies, writer_policies
+from infrastructure.blocks.role_policies import (
+    convert_policies,
+    erase_policies,
+    keys_of_stack,
+    reader_policies,
+    writer_policies,
+)
 from infrastructure.cfn_yaml import Explained, Function, GetAtt, Ref, Sub, cfn_yaml
 from routing.errors import Fault
 from routing.table.routes import RouteTable
@@ -47,7 +53,7 @@ _NAMES = {
 
 def faults_of_size(table: RouteTable) -> Iterator[Fault]:
     """Yield what of a stack with these routes would be refused by AWS, because it is too large."""
-    for policies in (writer_policies(table), erase_policies(table), reader_policies(table)):
+    for policies in (writer_policies(table), erase_policies(table), convert_policies(table), reader_policies(table)):
         for name, policy in policies.items():
             yield from _fault(name, _size(policy["Properties"]["PolicyDocument"]), _MANAGED_POLICY, "a managed policy")
     denials = _size(keys_of_stack(table)) + _DENIALS_BY_HAND

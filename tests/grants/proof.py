@@ -17,6 +17,7 @@ from grants.policy import Answer, Policy, Request, decide
 from grants.row import Row
 from local.policies import Deployed, combinations_of_options, settings
 from local.translate import Template
+from routing.model import Kind
 from routing.table.routes import RouteTable
 from tests.grants.cases import Case, Cases
 
@@ -37,7 +38,7 @@ _PROPERTIES: Mapping[str, set[str]] = {
         "TableName", "Tags", "TimeToLiveSpecification",
     },
     "AWS::Lambda::Function": {
-        "Architectures", "Code", "Description", "Environment", "FunctionName", "Handler", "LoggingConfig", "MemorySize",
+        "Architectures", "Code", "Description", "Environment", "EphemeralStorage", "FunctionName", "Handler", "LoggingConfig", "MemorySize",
         "Role", "Runtime", "Tags", "Timeout", "TracingConfig",
     },
     "AWS::Lambda::Permission": {"Action", "FunctionName", "Principal", "SourceArn"},
@@ -63,7 +64,7 @@ _WITHOUT_POLICIES = {
 }  # fmt: skip
 # Of these kinds there is exactly what is known; another one would be a way in or out.
 _ALONE: Mapping[str, set[str]] = {
-    "AWS::IAM::Role": {"ArchiveRole", "EraseRole", "FanOutRole", "ReplayRole"},
+    "AWS::IAM::Role": {"ArchiveRole", "ConvertRole", "EraseRole", "FanOutRole", "ReplayRole"},
     "AWS::Lambda::EventSourceMapping": {"StreamMapping"},
     "AWS::KinesisFirehose::DeliveryStream": {"ArchiveStream"},
     "AWS::S3::Bucket": {"Bucket"},
@@ -137,11 +138,13 @@ def _of_statements(  # noqa: C901 - one element of a statement after the other
     stack = deployed.stack
     prefixes = {*(route.prefix for route in table.routes), "dead-letter", "aws/lambda", "archive"}
     tables = rf"{re.escape(stack.here('glue', 'table/'))}\w+/\w+\*"
-    below = "|".join(map(re.escape, sorted(prefixes)))
+    below_routes = {f"{route.prefix}/{name}" for route in table.routes for name in (*Kind, "parquet")}
+    below = "|".join(map(re.escape, sorted(prefixes | below_routes)))
     allowed = [
         rf"{re.escape(stack.bucket)}/(({below})/)?\*", rf"({below})/\*", tables,
         re.escape(stack.here("cloudwatch", f"alarm:{stack.name} ")) + r"\*",
         re.escape(stack.here("logs", f"log-group:/aws/lambda/{stack.name}:")) + r"\*",
+        re.escape(stack.here("events", f"rule/{stack.name}-convert-")) + r"\*",
         re.escape(stack.here("athena", f"workgroup/{stack.name}-")) + r"\*",
     ]  # fmt: skip
     for attached in deployed.policies:
@@ -178,6 +181,8 @@ _SERVICES: Mapping[str, set[str]] = {
     "FanOutRole": {"lambda.amazonaws.com"},
     "ReplayRole": {"lambda.amazonaws.com"},
     "EraseRole": {"lambda.amazonaws.com"},
+    "ConvertRole": {"lambda.amazonaws.com"},
+    "permissions of ctr-fanout-convert": {"events.amazonaws.com"},
     "ArchiveRole": {"firehose.amazonaws.com"},
     "AlarmKey": {"cloudwatch.amazonaws.com"},
     "AlarmTopicPolicy": {"cloudwatch.amazonaws.com"},

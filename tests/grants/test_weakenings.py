@@ -252,6 +252,11 @@ WEAKENINGS: dict[str, Weaken] = {
     "any delivery stream takes the archive's role": trust("ArchiveRole", Condition=FIREHOSE_ANYWHERE),
     "any service takes the function's role": trust("FanOutRole", Principal={"Service": "ec2.amazonaws.com"}),
     "the account takes the erase role": trust("EraseRole", Principal=ROOT),
+    "the account takes the convert role": trust("ConvertRole", Principal=ROOT),
+    "columns on its key always": without_condition("OrdersKey", "ConverterUses"),
+    "columns anywhere below the prefix": replaced("ConvertPolicy1", "OrdersPutColumns", "/parquet/*", "/*"),
+    "any schedule makes columns": with_property("ConvertPermission", SourceArn="arn:aws:events:*:*:rule/*"),
+    "lines of every kind and place": replaced("ConvertPolicy1", "ReadLines", "/contact_record/*", "/*"),
     "sessions with tags": trust("FanOutRole", Action=["sts:AssumeRole", "sts:TagSession"]),
     "everybody operates the replay": trust("ReplayRole", Principal={"AWS": "*"}),
     # conditions of statements

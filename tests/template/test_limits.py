@@ -49,7 +49,13 @@ def largest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
     assert len(readers) == 16 + 8 + 1  # with those of the archive
     operator = "arn:aws:iam::111122223333:role/Operator"
-    options = {"ArchiveRawStream": "true", "Erasure": "on", "ReplayOperators": operator, "Tracing": "Active"}
+    options = {
+        "ArchiveRawStream": "true",
+        "Erasure": "on",
+        "Parquet": "on",
+        "ReplayOperators": operator,
+        "Tracing": "Active",
+    }
     options["Name"] = "n" * 26
     return Resolver(template, {**readers, **options}).resources()
 

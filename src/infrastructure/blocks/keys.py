@@ -11,6 +11,7 @@ from infrastructure.blocks.parts import (
     Statement,
     below_bucket,
     has_sealed_readers,
+    if_converting,
     if_erasing,
     if_read,
     if_replayed,
@@ -23,7 +24,9 @@ from infrastructure.blocks.parts import (
 )
 from infrastructure.cfn_yaml import Function, GetAtt, Inline, Ref, Sub
 from routing import layout
+from routing.stored.parts import FOLDER
 from routing.table.routes import DEAD_LETTER_ROUTE, HASH_KEY, Route, RouteTable, logical_id
+from schema.columns import tables_of
 
 # Account administrators manage a key and cannot use it: no Encrypt, Decrypt, GenerateDataKey or ReEncrypt,
 # and no CreateGrant, by which they could give themselves the others.
@@ -49,7 +52,7 @@ def route_keys(table: RouteTable) -> Block:
                 "Description": Sub(f"${{Name}}, {prefix_of_key(route)}/: {route.about.replace('${', '${!')}"),
                 "EnableKeyRotation": True,
                 "PendingWindowInDays": 30,
-                "KeyPolicy": {"Version": "2012-10-17", "Statement": _key_policy(route)},
+                "KeyPolicy": {"Version": "2012-10-17", "Statement": _key_policy(route, table)},
             },
         }
         block[f"{stem}KeyAlias"] = {
@@ -109,7 +112,7 @@ def administration() -> list[Statement]:
     ]
 
 
-def _key_policy(route: Route) -> list[Statement | Function]:
+def _key_policy(route: Route, table: RouteTable) -> list[Statement | Function]:
     function = GetAtt("FanOutRole.Arn")
     if route is DEAD_LETTER_ROUTE:
         # Lambda puts the batches that it gave up on with the function's role and the bucket's default key.
@@ -122,6 +125,9 @@ def _key_policy(route: Route) -> list[Statement | Function]:
             if_erasing(_roles_may("EraserDecrypts", GetAtt("EraseRole.Arn"), "kms:Decrypt", objects)),
             if_erasing(_roles_may("EraserEncrypts", GetAtt("EraseRole.Arn"), "kms:GenerateDataKey", objects[0])),
         ]
+    converter = GetAtt("ConvertRole.Arn")
+    lines = [below_bucket(f"{route.prefix}/{kind}/*") for kind, _ in tables_of(route, table)]
+    columns = below_bucket(f"{route.prefix}/{FOLDER}/*")
     reads = _roles_may("ReadersDecrypt", Ref(readers(route)), "kms:Decrypt", objects_of(route))
     return [
         *administration(),
@@ -132,6 +138,8 @@ def _key_policy(route: Route) -> list[Statement | Function]:
             objects_of(route),
         ),
         if_erasing(_roles_may("EraserDecrypts", GetAtt("EraseRole.Arn"), "kms:Decrypt", objects_of(route))),
+        if_converting(_roles_may("ConverterDecrypts", converter, "kms:Decrypt", lines)),
+        if_converting(_roles_may("ConverterUses", converter, Inline(["kms:Decrypt", "kms:GenerateDataKey"]), columns)),
         if_read(route, reads),
     ]
 
@@ -178,7 +186,7 @@ def _writers() -> list[object]:
     return [GetAtt("FanOutRole.Arn"), if_replayed(GetAtt("ReplayRole.Arn"))]
 
 
-def _roles_may(sid: str, roles: object, action: str, objects: object) -> Statement:
+def _roles_may(sid: str, roles: object, action: object, objects: object) -> Statement:
     """Admit roles of the account, if their own policies do as well: two locks, each bound to the prefix.
 
     Naming a role as principal would admit it whatever its own policy says.

@@ -6,7 +6,9 @@ from typing import Any
 from infrastructure.cfn_yaml import Explained, Function, Ref, Sub
 from routing import layout
 from routing.protection.sealing import BOUND_TO_ROUTE, BOUND_TO_STACK
+from routing.stored.parts import FOLDER
 from routing.table.routes import DEAD_LETTER_ROUTE, Route, RouteTable, logical_id
+from schema.columns import tables_of
 
 type Block = dict[str, Any]
 type Statement = dict[str, Any]
@@ -70,6 +72,21 @@ def if_replayed(value: object) -> Function:
 def if_erasing(value: object) -> Function:
     """Return a value for stacks with an erase function only."""
     return Function(("If", ["ErasesContacts", value, Ref("AWS::NoValue")]))
+
+
+def if_converting(value: object) -> Function:
+    """Return a value for stacks that make columns only."""
+    return Function(("If", ["MakesColumns", value, Ref("AWS::NoValue")]))
+
+
+def columns_of_route(route: Route) -> Sub:
+    """Return the ARN of the columns of a route, for policies that may refer to the bucket."""
+    return Sub(f"${{Bucket.Arn}}/{route.prefix}/{FOLDER}/*")
+
+
+def lines_of_route(route: Route, table: RouteTable) -> list[Sub]:
+    """Return the ARNs of what columns are made of, by kind."""
+    return [Sub(f"${{Bucket.Arn}}/{route.prefix}/{kind}/*") for kind, _ in tables_of(route, table)]
 
 
 def if_read(route: Route, statement: Statement) -> Function:

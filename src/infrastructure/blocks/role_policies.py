@@ -1,5 +1,6 @@
-"""The managed policies of the roles that depend on the routes: what is written, and what is erased."""
+"""The managed policies of the roles that depend on the routes: what is written, erased and made columns of."""
 
+import json
 from collections.abc import Sequence
 from itertools import batched
 
@@ -7,18 +8,24 @@ from infrastructure.blocks.parts import (
     KEY_HEADER,
     Block,
     Statement,
+    columns_of_route,
     if_replayed,
     in_bucket,
     key_names,
+    lines_of_route,
     sealed_for,
     via_s3_below,
 )
 from infrastructure.cfn_yaml import GetAtt, Inline, Ref, Sub
+from routing.stored.parts import FOLDER
 from routing.table.routes import HASH_KEY, Route, RouteTable, logical_id
+from schema.columns import tables_of
 
 # IAM counts 6,144 characters a managed policy, and the statements of a route that seals take about 1,200 of them.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 _ROUTES_PER_POLICY = 4
+_CONVERTED_PER_POLICY = 2  # as many as leave a role its other policies: it has ten at most
+_TARGETS_PER_RULE = 5
 
 
 def writer_policies(table: RouteTable) -> Block:
@@ -79,6 +86,83 @@ def erase_policies(table: RouteTable) -> Block:
 def erase_policy_names(table: RouteTable) -> list[str]:
     """The policies that have to exist before the erase function runs."""
     return list(erase_policies(table))
+
+
+def convert_policies(table: RouteTable) -> Block:
+    """What may be read of the routes and written below their `parquet/`, to make columns."""
+    return {
+        f"ConvertPolicy{number}": {
+            "Type": "AWS::IAM::ManagedPolicy",
+            "Condition": "MakesColumns",
+            "Properties": {
+                "Description": Sub("Reads what ${Name} has delivered, and writes its columns under the same keys"),
+                "Roles": [Ref("ConvertRole")],
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        *(statement for route in routes for statement in _convert(route, table)),
+                        {
+                            "Sid": "ReadLines",
+                            "Effect": "Allow",
+                            "Action": "s3:GetObject",
+                            "Resource": [lines for route in routes for lines in lines_of_route(route, table)],
+                        },
+                        {
+                            "Sid": "ReadColumnsAndDeleteVersions",
+                            "Effect": "Allow",
+                            "Action": Inline(["s3:GetObject", "s3:DeleteObjectVersion"]),
+                            "Resource": [columns_of_route(route) for route in routes],
+                        },
+                        _list(
+                            "ListLines",
+                            ["s3:ListBucket"],
+                            [f"{r.prefix}/{kind}/*" for r in routes for kind, _ in tables_of(r, table)],
+                        ),
+                        _list(
+                            "ListColumnsAndVersions",
+                            ["s3:ListBucket", "s3:ListBucketVersions"],
+                            [f"{route.prefix}/{FOLDER}/*" for route in routes],
+                        ),
+                        *(_SEE_PROGRESS if number == 1 else []),
+                    ],
+                },
+            },
+        }
+        for number, routes in enumerate(batched(table.routes, _CONVERTED_PER_POLICY, strict=False), start=1)
+    }
+
+
+def convert_policy_names(table: RouteTable) -> list[str]:
+    """The policies that have to exist before the function runs that makes columns."""
+    return list(convert_policies(table))
+
+
+def convert_schedules(table: RouteTable) -> Block:
+    """Rules that call the function for each route, a few routes each: a rule has five targets.
+
+    Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
+    """
+    return {
+        f"ConvertSchedule{number}": {
+            "Type": "AWS::Events::Rule",
+            "Condition": "MakesColumns",
+            "DependsOn": "MonitoringStack",
+            "Properties": {
+                "Name": Sub(f"${{Name}}-convert-{number}"),
+                "Description": "Makes columns of the days that are over, and of what has changed since",
+                "ScheduleExpression": "rate(1 hour)",
+                "Targets": [
+                    {
+                        "Id": route.name,
+                        "Arn": GetAtt("ConvertFunction.Arn"),
+                        "Input": json.dumps({"route": route.name}),
+                    }
+                    for route in routes
+                ],
+            },
+        }
+        for number, routes in enumerate(batched(table.routes, _TARGETS_PER_RULE, strict=False), start=1)
+    }
 
 
 def reader_policies(table: RouteTable) -> Block:
@@ -177,6 +261,58 @@ def _write(route: Route) -> list[Statement]:
             else []
         ),
     ]
+
+
+def _convert(route: Route, table: RouteTable) -> list[Statement]:
+    stem = logical_id(route.name)
+    key = GetAtt(f"{stem}Key.Arn")
+    return [
+        {
+            "Sid": f"{stem}PutColumns",
+            "Effect": "Allow",
+            "Action": "s3:PutObject",
+            "Resource": columns_of_route(route),
+            "Condition": {"ArnEquals": {KEY_HEADER: key}},
+        },
+        {
+            "Sid": f"{stem}DecryptLines",
+            "Effect": "Allow",
+            "Action": "kms:Decrypt",
+            "Resource": key,
+            "Condition": via_s3_below(lines_of_route(route, table)),
+        },
+        {
+            "Sid": f"{stem}UseKeyForColumns",
+            "Effect": "Allow",
+            "Action": Inline(["kms:Decrypt", "kms:GenerateDataKey"]),
+            "Resource": key,
+            "Condition": via_s3_below(columns_of_route(route)),
+        },
+    ]
+
+
+def _list(sid: str, actions: list[str], prefixes: list[str]) -> Statement:
+    """See names; they hold nothing of a record."""
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": Inline(actions),
+        "Resource": GetAtt("Bucket.Arn"),
+        "Condition": {"StringLike": {"s3:prefix": prefixes}},
+    }
+
+
+_CHECKPOINT = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${Name}-checkpoint"
+# What may still change is left alone; the role holds no shard.
+_SEE_PROGRESS: list[Statement] = [
+    {"Sid": "ReadCheckpoint", "Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": Sub(_CHECKPOINT)},
+    {
+        "Sid": "WriteLogs",
+        "Effect": "Allow",
+        "Action": Inline(["logs:CreateLogStream", "logs:PutLogEvents"]),
+        "Resource": Sub("${LogGroup.Arn}"),
+    },
+]
 
 
 def _rewrite(route: Route) -> list[Statement]:

@@ -11,7 +11,7 @@ export UV_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/pyt
 export SAM_CLI_TELEMETRY := 0
 RUN := .venv/bin/
 SAM := .venvs/sam/bin/sam
-COGGED := template.yaml templates/monitoring.yaml templates/analysis.yaml templates/latest.yaml README.md docs/grants.md docs/grants-rows.md docs/service-control-policy.md docs/deployer-policy.md docs/deploy.md docs/security.md docs/doctor.md docs/protection.md docs/analysis.md docs/cost.md docs/sam.md
+COGGED := template.yaml templates/monitoring.yaml templates/analysis.yaml templates/latest.yaml templates/columns.yaml README.md docs/grants.md docs/grants-rows.md docs/service-control-policy.md docs/deployer-policy.md docs/deploy.md docs/security.md docs/doctor.md docs/protection.md docs/analysis.md docs/cost.md docs/sam.md
 
 .PHONY: help
 help: ## show this list

@@ -12,8 +12,19 @@ from typing import Any
 import duckdb
 import sqlglot
 
-from infrastructure.analysis.queries import SavedQuery, folder_column, latest_sql, queries_for, view_sql
-from routing.table.routes import RouteTable
+from infrastructure.analysis.queries import (
+    SavedQuery,
+    all_sql,
+    folder_column,
+    latest_sql,
+    lines_sql,
+    queries_for,
+    view_columns,
+    view_sql,
+)
+from routing.model import Kind
+from routing.stored.parts import folder_of, until_key
+from routing.table.routes import Route, RouteTable
 from schema.columns import columns_of, tables_of
 
 
@@ -38,6 +49,16 @@ class Lake:
         )
         shown = f'record, filename AS "$path", {day} AS day{below}'
         self._engine.execute(f"CREATE VIEW {name} AS SELECT {shown} FROM {source}")  # noqa: S608 - names of ours
+
+    def add_columns(self, name: str, location: str, folders: Iterable[str] = ()) -> None:
+        """Make a table of the Parquet files below a folder, e.g. `departments/orders/parquet/contact_record/`."""
+        below = "".join(
+            f", regexp_extract(filename, '/{folder}=([^/]+)/', 1) AS {folder_column(folder)}" for folder in folders
+        )
+        files = f"{self._folder}/{location}date=*/**/*.parquet"
+        day = "regexp_extract(filename, 'date=([0-9-]+)', 1) AS day"
+        shown = f"* EXCLUDE (filename), {day}{below}"
+        self._engine.execute(f"CREATE VIEW {name} AS SELECT {shown} FROM read_parquet('{files}', filename=true)")  # noqa: S608 - names of ours
 
     def add_view(self, name: str, sql: str) -> None:
         """Make a view of Athena's SQL."""
@@ -66,8 +87,21 @@ def lake_of(folder: Path, table: RouteTable) -> Lake:
             if not columns or not (folder / route.prefix / kind).exists():
                 continue
             made.add_lines(f"{name}_lines", f"{route.prefix}/{kind}/", folders)
-            made.add_view(name, view_sql(columns, f"{name}_lines", folders))
+            made.add_view(f"{name}_json", view_sql(columns, f"{name}_lines", folders))
+            made.add_view(name, _all(made, folder, route, kind, name))
             made.queries[name] = list(queries_for(kind, columns))
             if (latest := latest_sql(kind, columns, name, folders)) is not None:
                 made.add_view(f"{name}_latest", latest)
     return made
+
+
+def _all(made: Lake, folder: Path, route: Route, kind: Kind, name: str) -> str:
+    """Return the SQL of the view of all records, over columns as well if there are any."""
+    columns, folders = columns_of(route, kind), route.partition.folders
+    below, until = folder_of(route.prefix, kind), folder / until_key(route.prefix, kind)
+    if not any((folder / below).glob("date=*")):
+        return lines_sql(view_columns(columns, folders), name)
+    made.add_columns(f"{name}_parquet", below, folders)
+    # Athena prunes by the answer of a subquery; DuckDB by a constant only.
+    day = until.read_text(encoding="utf-8").strip() if until.exists() else ""
+    return all_sql(columns, name, folders, bucket=str(folder), until=f"'{day}'")

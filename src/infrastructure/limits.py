@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from infrastructure.analysis.resources import analysis, latest_views
+from infrastructure.analysis.resources import analysis, column_tables, latest_views
 from infrastructure.blocks.bucket_policy import key_of_prefix, routed_objects
 from infrastructure.blocks.inputs import environment
 from infrastructure.blocks.role_policies import (
@@ -65,9 +65,17 @@ def faults_of_size(table: RouteTable) -> Iterator[Fault]:
     pattern = len(keys_of_stack(table)) * (len(_KEY_ID) + len('{"suffix":""},')) + _EVENT_PATTERN_BY_HAND
     yield from _fault("KeyChangedRule", pattern, _EVENT_PATTERN, "an event pattern")
     cure = "use fewer routes, or fewer kinds or declared values of partitions in them"
-    for name, block in (("analysis.yaml", analysis(table)), ("latest.yaml", latest_views(table))):
+    for name, block in _nested(table).items():
         size = len(cfn_yaml(block, 2)) + _TEMPLATE_BY_HAND
         yield from _fault(f"templates/{name}", size, _TEMPLATE, "a template", cure)
+
+
+def _nested(table: RouteTable) -> dict[str, Any]:
+    return {
+        "analysis.yaml": analysis(table),
+        "latest.yaml": latest_views(table),
+        "columns.yaml": column_tables(table),
+    }
 
 
 def _fault(what: str, size: int, limit: int, of: str, cure: str = _CURE) -> Iterator[Fault]:

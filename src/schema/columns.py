@@ -24,10 +24,11 @@ _SNAPSHOTS = ("CurrentAgentSnapshot", "PreviousAgentSnapshot")
 _ELEMENT = "*"
 JSON = "json"
 STRING = "string"
+INTEGER = "integer"
 # What stands for a value of each type in the record that a route's rules are tried on.
 _EXAMPLES: Mapping[str, object] = {STRING: "text of some length", "bigint": 1, "double": 1.5, "boolean": True}
 _JSON_EXAMPLE = {"any": "text of some length"}
-_GLUE = {JSON: "string"}
+_GLUE = {JSON: "string", INTEGER: "int"}
 _ATHENA = {STRING: "varchar", JSON: "varchar"}
 
 
@@ -65,12 +66,24 @@ class Column:
     Attributes:
         name: e.g. `queue_name`.
         path: Of the field, e.g. `("Queue", "Name")`.
-        type: `string`, `bigint`, `double`, `boolean`, or `json`: an array or an object, as text.
+        type: `string`, `integer`, `bigint`, `double`, `boolean`, or `json`: an array or an object, as text.
+        tree: Of an array, the type of its elements.
     """
 
     name: str
     path: tuple[str, ...]
     type: str
+    tree: Tree | None = None
+
+    @property
+    def is_array(self) -> bool:
+        """True for an array whose elements have a type."""
+        return self.tree is not None
+
+    @property
+    def parquet_type(self) -> str:
+        """Its type as Glue spells it where columns are stored: arrays keep their nested types."""
+        return self.glue_type if self.tree is None else f"array<{_nested(self.tree)}>"
 
     @property
     def glue_type(self) -> str:
@@ -90,9 +103,17 @@ def flat(columns: Mapping[str, Tree], above: tuple[str, ...] = ()) -> Iterator[C
         if isinstance(tree, str):
             yield Column(column_name(path), path, tree)
         elif _ELEMENT in tree:
-            yield Column(column_name(path), path, JSON)
+            yield Column(column_name(path), path, JSON, tree[_ELEMENT])
         else:
             yield from flat(tree, path)
+
+
+def _nested(tree: Tree) -> str:
+    if isinstance(tree, str):
+        return _GLUE.get(tree, tree)
+    if _ELEMENT in tree:
+        return f"array<{_nested(tree[_ELEMENT])}>"
+    return f"struct<{','.join(f'{column_name((name,))}:{_nested(below)}' for name, below in tree.items())}>"
 
 
 def paths_in(tree: Tree, path: FieldPath = ()) -> Iterator[FieldPath]:

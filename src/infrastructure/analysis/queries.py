@@ -13,7 +13,7 @@ from typing import cast
 
 from routing.model import Kind
 from routing.table.partition import HOUR
-from schema.columns import JSON, STRING, Column, Tree, flat
+from schema.columns import INTEGER, JSON, STRING, Column, Tree, flat
 
 LINE = "record"
 _ANY_DAY = (
@@ -21,7 +21,7 @@ _ANY_DAY = (
 )
 # Two texts of one instant may differ: `...31Z` and `...31.000Z`, or another offset. What is no time comes last.
 _UPDATED = "TRY(from_iso8601_timestamp(last_update_timestamp))"
-_NEWEST_FIRST = f"{_UPDATED} DESC NULLS LAST, last_update_timestamp DESC, object DESC"
+_NEWEST_FIRST = f"{_UPDATED} DESC NULLS LAST, last_update_timestamp DESC, object DESC, line DESC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,16 +119,27 @@ ORDER BY times DESC, contact_id""",
     ),
     SavedQuery(
         name="Newest of each contact",
-        about="One row a contact: what Connect sent last, of some days only; the view looks at all of them",
+        about="One row a contact: what Connect sent last, of some days only; the view has all days and columns",
         kind=Kind.CONTACT_RECORD,
-        needs=("ContactId", "LastUpdateTimestamp"),
-        sql=f"SELECT * FROM{_NEWEST}\nWHERE nth = 1",
+        needs=(
+            "ContactId", "LastUpdateTimestamp", "Channel", "InitiationMethod", "Queue.Name", "DisconnectTimestamp",
+            "DisconnectReason",
+        ),
+        sql=f"""
+SELECT
+    day, contact_id, last_update_timestamp, channel, initiation_method, queue_name, disconnect_timestamp,
+    disconnect_reason, object
+FROM{_NEWEST}
+WHERE nth = 1""",
     ),
     SavedQuery(
         name="Agent state durations",
         about="How long each agent was in each state where the agent worked: from a change of state to the next one",
         kind=Kind.AGENT_EVENT,
-        needs=("EventId", "AgentARN", "EventTimestamp", "CurrentAgentSnapshot.AgentStatus.Name"),
+        needs=(
+            "EventId", "AgentARN", "EventTimestamp", "CurrentAgentSnapshot.AgentStatus.Name",
+            "CurrentAgentSnapshot.AgentCrossRegionRoutingConfiguration.CurrentRegion",
+        ),
         # With Global Resiliency the Region where an agent does not work gets logins and logouts as well; there no state
         # begins, but one that began before ends.
         sql="""
@@ -149,9 +160,9 @@ FROM (
             agent_arn,
             event_id,
             current_agent_snapshot_agent_status_name,
-            {working_in} AS working_in,
+            current_agent_snapshot_agent_cross_region_routing_configuration_current_region AS working_in,
             TRY(from_iso8601_timestamp(event_timestamp)) AS happened,
-            row_number() OVER (PARTITION BY event_id ORDER BY object) AS nth
+            row_number() OVER (PARTITION BY event_id ORDER BY object, line) AS nth
         FROM {table}
         WHERE {days}
     )
@@ -159,10 +170,7 @@ FROM (
 )
 WHERE state IS NOT NULL AND ended IS NOT NULL AND works_here
 GROUP BY agent_arn, state
-ORDER BY agent_arn, seconds DESC""".replace(
-            "{working_in}",
-            "json_extract_scalar(record, '$.CurrentAgentSnapshot.AgentCrossRegionRoutingConfiguration.CurrentRegion')",
-        ),
+ORDER BY agent_arn, seconds DESC""",
     ),
     SavedQuery(
         name="Sentiment of segments",
@@ -199,12 +207,44 @@ def sql_of(query: SavedQuery, view: str) -> str:
 def view_sql(columns: Mapping[str, Tree], lines: str, folders: Iterable[str] = ()) -> str:
     """Return the SQL of the view that reads the columns from the lines.
 
-    `object` is the S3 object, whose name sorts by arrival. A value of another type than the schema says is NULL here, and
+    `object` is the S3 object, whose name sorts by arrival; the number of a line in it only columns know. A value of another type than the schema says is NULL here, and
     as it came in `record`. `folders` names what the route's objects stand in below the date.
     """
     shown = ",\n    ".join(("day", *map(folder_column, folders)))
     read = "".join(f"    {_read(column)} AS {column.name},\n" for column in flat(columns))
-    return f'SELECT\n{read}    {LINE},\n    "$path" AS object,\n    {shown}\nFROM {lines}\n'
+    number = "CAST(NULL AS integer) AS line"
+    return f'SELECT\n{read}    {LINE},\n    "$path" AS object,\n    {number},\n    {shown}\nFROM {lines}\n'
+
+
+def until_sql(until: str) -> str:
+    """Return the SQL of the last day whose columns are complete; no day before the first."""
+    return f"(SELECT coalesce(max(until), '') FROM {until})"
+
+
+def all_sql(columns: Mapping[str, Tree], view: str, folders: Iterable[str], *, bucket: str, until: str) -> str:
+    """Return the SQL of the view of all records: columns up to a day, lines behind it, so that each line is there once.
+
+    Args:
+        columns: Of the route and kind.
+        view: Its name; `<view>_json` reads lines, `<view>_parquet` is the table of columns.
+        folders: What objects stand in below the date.
+        bucket: What comes before the name of an object, e.g. `s3://bucket`.
+        until: The SQL of the last day whose columns are complete.
+    """
+    names = list(view_columns(columns, folders))
+    arrays = {column.name: column for column in flat(columns) if column.is_array}
+    read = {"object": f"concat('{bucket}/', \"_object\") AS object", "line": '"_line" AS line'}
+    read |= {name: f"{_read(column)} AS {name}" for name, column in arrays.items()}
+    of_columns = ", ".join(read.get(name, name) for name in names)
+    return (
+        f"SELECT {of_columns}\nFROM {view}_parquet\nWHERE day <= {until}\nUNION ALL\n"
+        f"SELECT {', '.join(names)}\nFROM {view}_json\nWHERE day > {until}\n"
+    )
+
+
+def lines_sql(shown: Iterable[str], view: str) -> str:
+    """Return the SQL of the view of all records where there are lines only."""
+    return f"SELECT {', '.join(shown)}\nFROM {view}_json\n"
 
 
 def latest_sql(kind: Kind, columns: Mapping[str, Tree], view: str, folders: Iterable[str] = ()) -> str | None:
@@ -212,11 +252,11 @@ def latest_sql(kind: Kind, columns: Mapping[str, Tree], view: str, folders: Iter
 
     Connect sends a contact again, whole, whenever it is updated. Of two of the same instant the one in the later object
     is newer: names of objects sort by arrival and first sequence number. Inside one object Athena does not see the order of
-    lines; which of two with the same text it takes is undefined. An agent event never changes: it only comes again.
+    lines, unless they are columns; which of two with the same text it takes is undefined then. An agent event never changes: it only comes again.
     """
     order = {
         Kind.CONTACT_RECORD: ("contact_id", "last_update_timestamp", _NEWEST_FIRST),
-        Kind.AGENT_EVENT: ("event_id", "event_timestamp", "object"),
+        Kind.AGENT_EVENT: ("event_id", "event_timestamp", "object, line"),
     }.get(kind)
     names = view_columns(columns, folders)
     if order is None or not set(order[:2]) <= set(names):
@@ -230,7 +270,8 @@ def latest_sql(kind: Kind, columns: Mapping[str, Tree], view: str, folders: Iter
 
 def view_columns(columns: Mapping[str, Tree], folders: Iterable[str] = ()) -> dict[str, Column]:
     """Return the columns of a view by name, in its order."""
-    added = (Column(name, (), STRING) for name in (LINE, "object", "day", *map(folder_column, folders)))
+    added = [Column(LINE, (), STRING), Column("object", (), STRING), Column("line", (), INTEGER)]
+    added += [Column(name, (), STRING) for name in ("day", *map(folder_column, folders))]
     return {column.name: column for column in (*flat(columns), *added)}
 
 

@@ -12,11 +12,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from infrastructure.analysis.queries import LINE, folder_column, latest_sql, queries_for, sql_of, view_columns, view_sql
+from infrastructure.analysis.queries import (
+    LINE,
+    all_sql,
+    folder_column,
+    latest_sql,
+    lines_sql,
+    queries_for,
+    sql_of,
+    until_sql,
+    view_columns,
+    view_sql,
+)
 from infrastructure.cfn_yaml import Function, GetAtt, Inline, InlineMap, Ref, Sub, SubText, Text
 from routing.model import Kind
+from routing.stored.parts import folder_of, until_key
 from routing.table.routes import Route, RouteTable, logical_id
-from schema.columns import Column, columns_of, tables_of, version
+from schema.columns import Column, columns_of, flat, tables_of, version
 
 type Block = dict[str, Any]
 
@@ -25,6 +37,7 @@ _BUCKET = "${Name}-${AWS::AccountId}-${AWS::Region}"
 _DATABASE = Ref("Database")
 # A line is one text: fields end at a control character that JSON cannot hold, and nothing is quoted or escaped.
 _WHOLE_LINES = "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe"
+_ORIGIN = {"_source": "string", "_object": "string", "_line": "int", LINE: "string"}
 _MOST_SCANNED_BYTES = 1_000_000_000_000
 _ASK = (
     "athena:GetWorkGroup athena:StartQueryExecution athena:StopQueryExecution athena:GetQueryExecution "
@@ -53,9 +66,7 @@ def analysis(table: RouteTable) -> Block:
             block[f"{base}Lines"] = _lines(route, kind, f"{name}_lines")
             if not columns:
                 continue
-            folders = route.partition.folders
-            sql = view_sql(columns, f"{name}_lines", folders)
-            block[f"{base}View"] = _view(name, "A record a row", view_columns(columns, folders), sql)
+            block[f"{base}View"] = _records(route, kind, name)
             for query in queries_for(kind, columns):
                 block[f"{base}{_camel(query.name)}Query"] = {
                     "Type": "AWS::Athena::NamedQuery",
@@ -139,13 +150,93 @@ def _work_group(route: Route) -> Block:
     }
 
 
+def column_tables(table: RouteTable) -> Block:
+    """The views that read lines, and with Parquet=on the tables of columns and how far they reach; a stack of their own."""
+    block: Block = {}
+    for route in table.routes:
+        for kind, name in tables_of(route, table):
+            columns, folders = columns_of(route, kind), route.partition.folders
+            base = f"{logical_id(route.name)}{_camel(kind)}"
+            block[f"{base}Parquet"] = {"Condition": "MakesColumns", **_parquet(route, kind, name)}
+            block[f"{base}Until"] = {"Condition": "MakesColumns", **_until(route, kind, name)}
+            if columns:
+                sql = view_sql(columns, f"{name}_lines", folders)
+                block[f"{base}JsonView"] = _view(
+                    f"{name}_json", "A record a row, read from its line", view_columns(columns, folders), sql
+                )
+    return block
+
+
+def _records(route: Route, kind: Kind, name: str) -> Block:
+    """Make the view of all records of a route and kind."""
+    columns, folders = columns_of(route, kind), route.partition.folders
+    shown, until = view_columns(columns, folders), until_sql(f"{name}_until")
+    both = all_sql(columns, name, folders, bucket=f"s3://{_BUCKET}", until=until)
+    text = Function(("If", ["MakesColumns", _stored(both, shown), _stored(lines_sql(shown, name), shown)]))
+    return _view_of(name, "A record a row", shown, text)
+
+
+def _parquet(route: Route, kind: Kind, name: str) -> Block:
+    columns = [InlineMap(Name=column.name, Type=column.parquet_type) for column in flat(columns_of(route, kind))]
+    columns += [InlineMap(Name=column, Type=of_type) for column, of_type in _ORIGIN.items()]
+    return _table(
+        f"{name}_parquet",
+        f"{route.about}; columns; schema version {version()}",
+        f"s3://{_BUCKET}/{folder_of(route.prefix, kind)}",
+        {"EXTERNAL": "TRUE", "classification": "parquet"},
+        {
+            "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
+            "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
+            "SerdeInfo": {"SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"},
+            "Columns": columns,
+        },
+        route=route,
+    )
+
+
+def _until(route: Route, kind: Kind, name: str) -> Block:
+    place = f"{until_key(route.prefix, kind).rpartition('/')[0]}/"
+    return _table(
+        f"{name}_until",
+        "The last day whose columns are complete",
+        f"s3://{_BUCKET}/{place}",
+        {"EXTERNAL": "TRUE", "classification": "csv"},
+        {**_TEXT, "Columns": [InlineMap(Name="until", Type="string")]},
+    )
+
+
 def _lines(route: Route, kind: Kind, name: str) -> Block:
-    place = f"s3://{_BUCKET}/{route.prefix}/{kind}/"
-    # What dates itself may lie ahead, as a scheduled contact does.
-    until = "NOW" if route.partition.path is None else "NOW+366DAYS"
-    folders = {folder_column(name): (name, values) for name, values in route.partition.folders.items()}
-    below = "".join(f"{name}=${{!{column}}}/" for column, (name, _) in folders.items())
-    described = f"{route.about}; partition: {route.partition}; schema version {version()}"
+    return _table(
+        name,
+        f"{route.about}; partition: {route.partition}; schema version {version()}",
+        f"s3://{_BUCKET}/{route.prefix}/{kind}/",
+        {"EXTERNAL": "TRUE", "classification": "csv", "compressionType": "gzip"},
+        {**_TEXT, "Compressed": True, "Columns": [InlineMap(Name=LINE, Type="string")]},
+        route=route,
+    )
+
+
+_TEXT = {
+    "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
+    "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+    "SerdeInfo": {
+        "SerializationLibrary": _WHOLE_LINES,
+        "Parameters": InlineMap({"serialization.format": "1"}),
+    },
+}
+
+
+def _table(
+    name: str,
+    about: str,
+    place: str,
+    parameters: Mapping[str, str],
+    storage: Block,
+    *,
+    route: Route | None = None,
+) -> Block:
+    """Make a table; with a route its partitions are projected."""
+    projection, keys = _projection(route, place) if route is not None else ({}, ())
     return {
         "Type": "AWS::Glue::Table",
         "Properties": {
@@ -153,39 +244,39 @@ def _lines(route: Route, kind: Kind, name: str) -> Block:
             "DatabaseName": _DATABASE,
             "TableInput": {
                 "Name": name,
-                "Description": described,
+                "Description": about,
                 "TableType": "EXTERNAL_TABLE",
-                "Parameters": {
-                    "EXTERNAL": "TRUE",
-                    "classification": "csv",
-                    "compressionType": "gzip",
-                    "projection.enabled": "true",
-                    "projection.day.type": "date",
-                    "projection.day.format": "yyyy-MM-dd",
-                    "projection.day.range": f"2020-01-01,{until}",
-                    **{f"projection.{column}.type": "enum" for column in folders},
-                    **{f"projection.{column}.values": ",".join(values) for column, (_, values) in folders.items()},
-                    "storage.location.template": Sub(f"{place}date=${{!day}}/{below}"),
-                },
-                "PartitionKeys": [{"Name": name, "Type": "string"} for name in ("day", *folders)],
-                "StorageDescriptor": {
-                    "Location": Sub(place),
-                    "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
-                    "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
-                    "Compressed": True,
-                    "SerdeInfo": {
-                        "SerializationLibrary": _WHOLE_LINES,
-                        "Parameters": InlineMap({"serialization.format": "1"}),
-                    },
-                    "Columns": [InlineMap(Name=LINE, Type="string")],
-                },
+                "Parameters": {**parameters, **projection},
+                **({"PartitionKeys": [{"Name": key, "Type": "string"} for key in keys]} if keys else {}),
+                "StorageDescriptor": {"Location": Sub(place), **storage},
             },
         },
     }
 
 
+def _projection(route: Route, place: str) -> tuple[Block, tuple[str, ...]]:
+    # What dates itself may lie ahead, as a scheduled contact does.
+    until = "NOW" if route.partition.path is None else "NOW+366DAYS"
+    folders = {folder_column(name): (name, values) for name, values in route.partition.folders.items()}
+    below = "".join(f"{name}=${{!{column}}}/" for column, (name, _) in folders.items())
+    projection = {
+        "projection.enabled": "true",
+        "projection.day.type": "date",
+        "projection.day.format": "yyyy-MM-dd",
+        "projection.day.range": f"2020-01-01,{until}",
+        **{f"projection.{column}.type": "enum" for column in folders},
+        **{f"projection.{column}.values": ",".join(values) for column, (_, values) in folders.items()},
+        "storage.location.template": Sub(f"{place}date=${{!day}}/{below}"),
+    }
+    return projection, ("day", *folders)
+
+
 def _view(name: str, about: str, columns: Mapping[str, Column], sql: str) -> Block:
-    """Make a view as Athena itself stores one: its definition in base64, in a comment.
+    return _view_of(name, about, columns, _stored(sql, columns))
+
+
+def _stored(sql: str, columns: Mapping[str, Column]) -> Function:
+    """Write a view's SQL as Athena itself stores it: its definition in base64, in a comment.
 
     Source: https://github.com/iconara/terraform-aws-athena-view
     """
@@ -196,6 +287,10 @@ def _view(name: str, about: str, columns: Mapping[str, Column], sql: str) -> Blo
         "columns": [{"name": column, "type": one.athena_type} for column, one in columns.items()],
     }
     encoded = {"Fn::Base64": SubText(json.dumps(definition, separators=(",", ":")))}
+    return Function(("Join", ["", ["/* Presto View: ", encoded, " */"]]))
+
+
+def _view_of(name: str, about: str, columns: Mapping[str, Column], text: Function) -> Block:
     return {
         "Type": "AWS::Glue::Table",
         "Properties": {
@@ -207,7 +302,7 @@ def _view(name: str, about: str, columns: Mapping[str, Column], sql: str) -> Blo
                 "TableType": "VIRTUAL_VIEW",
                 "Parameters": {"presto_view": "true", "comment": "Presto View"},
                 "PartitionKeys": [],  # without it a query of the view fails
-                "ViewOriginalText": Function(("Join", ["", ["/* Presto View: ", encoded, " */"]])),
+                "ViewOriginalText": text,
                 "ViewExpandedText": "/* Presto View */",
                 "StorageDescriptor": {
                     "SerdeInfo": {"Name": "-", "SerializationLibrary": "-"},

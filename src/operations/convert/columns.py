@@ -224,7 +224,12 @@ def _to_text(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - rows hol
 
 
 def _text(value: object) -> bytes | None:
+    """Write JSON as Connect does: without white space, and characters as they are; null is none."""
     text = bytes(value) if type(value) is msgspec.Raw else msgspec.json.encode(value)
+    if b"\\u" in text:
+        text = msgspec.json.encode(msgspec.json.decode(text))
+    elif b": " in text or b", " in text:
+        text = msgspec.json.format(text, indent=-1)
     return None if text == b"null" else text
 
 

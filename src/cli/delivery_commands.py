@@ -1,4 +1,4 @@
-"""Commands of the operator: `status`, `replay`, `recover` and `reconcile`."""
+"""Commands of the operator: `status`, `replay`, `recover`, `convert` and `reconcile`."""
 
 import json
 import time
@@ -8,6 +8,7 @@ import typer
 from botocore.exceptions import ClientError
 from rich.live import Live
 
+from cli import convert, stack_function
 from cli import recover as recovery
 from cli import status as stack_status
 from cli.reconcile import Range, as_lines, balances, compared, holds, taking, target_of, verdict
@@ -134,6 +135,35 @@ def recover(
     session = session_of(region, profile)
     try:
         code = recovery.run(stack, session.client, new_console(), apply=apply)
+    except StackFunctionError as err:
+        fail(str(err))
+    raise typer.Exit(code)
+
+
+@app.command("convert", epilog="Example: ctr-fanout convert --route orders --apply")
+def convert_(
+    *,
+    route: Annotated[
+        list[str] | None, typer.Option(help="Only this route; more than one by giving it more than once.")
+    ] = None,
+    stack: Annotated[str, typer.Option(help="The stack.")] = "ctr-fanout",
+    apply: Annotated[bool, typer.Option("--apply", help="Apply the changes. Default: dry run.")] = False,
+    region: Region = None,
+    profile: Profile = None,
+    routes_file: RoutesFile = None,
+) -> None:
+    """Make columns now instead of with the next schedule: Parquet of the days that are over, and of what has changed.
+
+    Exits with 1 if a part could not be made, with the reason.
+    """
+    known = [one.name for one in table_of(routes_file).routes]
+    for name in route or []:
+        if name not in known:
+            fail(f"--route {name}: expected one of {', '.join(known)}")
+    session = session_of(region, profile)
+    try:
+        ask = stack_function.function_of(stack, session.client, convert.FUNCTION, convert.CURE)
+        code = convert.run(route or known, ask, new_console(), apply=apply)
     except StackFunctionError as err:
         fail(str(err))
     raise typer.Exit(code)

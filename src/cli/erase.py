@@ -6,8 +6,8 @@ Only the function opens objects; nothing of a record comes to the machine where 
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.convert import slices
 from cli.failures import explained
 from cli.stack_function import Ask, StackFunctionError
 
@@ -25,6 +26,8 @@ NOT_SEARCHED = (
     "the stream, until its retention ends; archive/, if the raw stream is archived; what is sealed of other contacts"
 )
 _MOST_SHOWN = 20
+_NOTHING = {"key": "", "version": "", "route": "", "records": 0, "entries": 0, "mentions": 0, "blocked_by": ""}
+_NO_COLUMNS = "nothing makes them anew; deploy with Parquet=on and erase again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Receipt:
         scanned: How many were searched.
         blind: Routes whose rules hide whose a record is.
         found: The contacts that were met.
+        columns: Parts that were made anew of what is left, and how many of their old versions are gone.
+        unconverted: Routes that have columns which nothing has made anew.
     """
 
     request: Mapping[str, Any]
@@ -48,23 +53,40 @@ class Receipt:
     scanned: int = 0
     blind: tuple[str, ...] = ()
     found: frozenset[str] = frozenset()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    unconverted: frozenset[str] = frozenset()
 
     def with_slice(self, done: Mapping[str, Any]) -> "Receipt":
         """Return it with what one more slice did."""
-        return Receipt(
-            self.request,
-            self.stack,
-            self.started_at,
-            [*self.results, *done["results"]],
-            self.scanned + done["scanned"],
-            tuple(done["blind"]),
-            self.found | {*done["found"]},
+        return replace(
+            self,
+            results=[*self.results, *done["results"]],
+            scanned=self.scanned + done["scanned"],
+            blind=tuple(done["blind"]),
+            found=self.found | {*done["found"]},
+            unconverted=self.unconverted | {*done["columns"]},
         )
+
+    def with_columns(self, made: Iterable[Mapping[str, Any]], deleted: int) -> "Receipt":
+        """Return it with the parts that were made anew; what could not be made counts as left."""
+        every = list(made)
+        blocked = [
+            {**_NOTHING, "key": one["key"], "blocked_by": one["blocked_by"]} for one in every if one["blocked_by"]
+        ]
+        keys = [one["key"] for one in every if not one["blocked_by"]]
+        columns = {"parts": keys, "oldVersionsDeleted": deleted}
+        return replace(self, results=[*self.results, *blocked], columns=columns, unconverted=frozenset())
 
     @property
     def left(self) -> list[Mapping[str, Any]]:
         """What still holds something of a contact, with the reason."""
-        return [result for result in self.results if result["blocked_by"]]
+        left = [result for result in self.results if result["blocked_by"]]
+        if self.request["apply"]:
+            left += [
+                {**_NOTHING, "key": f"columns of {route}", "blocked_by": _NO_COLUMNS}
+                for route in sorted(self.unconverted)
+            ]
+        return left
 
     def as_json(self, ended_at: datetime) -> str:
         """Return it as one JSON document."""
@@ -81,6 +103,7 @@ class Receipt:
                 "startedAt": self.started_at.isoformat(timespec="seconds"),
                 "endedAt": ended_at.isoformat(timespec="seconds"),
                 "objectsSearched": self.scanned,
+                "columns": self.columns,
                 "objects": [{name: value for name, value in result.items() if value} for result in self.results],
                 "routesThatHideWhoseARecordIs": self.blind,
                 "notSearched": NOT_SEARCHED,
@@ -96,6 +119,8 @@ def run(
     console: Console,
     *,
     stack: str,
+    convert: Ask | None = None,
+    routes: Sequence[str] = (),
     receipt_file: Path | None = None,
     resumes_at: str | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -103,6 +128,17 @@ def run(
     """Erase, with progress, print the receipt, and return the exit code: 1 if something is left.
 
     Interrupted, it tells how to go on; the receipt then is of what was done until there.
+
+    Args:
+        request: What every slice is asked for.
+        ask: Asks the function that erases.
+        console: Where to.
+        stack: Of which stack.
+        convert: Asks the function that makes columns: they are made anew before the receipt. None if there is none.
+        routes: Those whose columns are made anew.
+        receipt_file: Where the receipt goes.
+        resumes_at: Where an interrupted erasure stopped.
+        now: The clock.
     """
     receipt, after = Receipt(request, stack, now()), resumes_at
     columns = (TextColumn("erase"), BarColumn(), TextColumn("{task.completed} searched"), TimeElapsedColumn())
@@ -113,7 +149,10 @@ def run(
             for done in _slices(request, ask, resumes_at):
                 receipt = receipt.with_slice(done)
                 progress.advance(task, done["scanned"])
-                after = done["next"]
+                after = done["next"] or after
+        if request["apply"] and convert is not None:
+            receipt = _with_columns(receipt, convert, routes, console)
+        after = None
     except KeyboardInterrupt:
         told = "interrupted"
     except (StackFunctionError, BotoCoreError, ClientError) as err:
@@ -129,6 +168,18 @@ def run(
         return 130 if told == "interrupted" else 1
     console.print(_verdict(receipt), markup=False, soft_wrap=True)
     return int(bool(receipt.left) or not receipt.scanned)
+
+
+def _with_columns(receipt: Receipt, convert: Ask, routes: Sequence[str], console: Console) -> Receipt:
+    """Make the columns anew of whatever was rewritten, in this run or one that was interrupted."""
+    made: list[Mapping[str, Any]] = []
+    deleted = 0
+    for route in routes:
+        with console.status(f"columns of {route}"):
+            for done in slices(convert, route, apply=True, old_versions=receipt.request["old_versions"]):
+                made += done["results"]
+                deleted += done["deleted"]
+    return receipt.with_columns(made, deleted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +292,10 @@ def _told(receipt: Receipt) -> Iterator[str]:
     for route in receipt.blind:
         yield f"route {route}: its rules hide the contact id of a record; no contact's records can be found there"
     yield f"not searched: {NOT_SEARCHED}"
+    if receipt.columns:
+        yield f"columns: {len(receipt.columns['parts'])} parts were made anew of what is left"
+    elif receipt.unconverted and not receipt.request["apply"]:
+        yield f"columns of {len(receipt.unconverted)} routes would be made anew"
     if not receipt.request["old_versions"]:
         yield "old versions stay until the bucket's lifecycle removes them; --old-versions erases them too"
     if not receipt.request["apply"]:

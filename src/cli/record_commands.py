@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import boto3
 import typer
 
+from cli import convert, stack_function
 from cli import erase as erasure
-from cli import stack_function
 from cli.failures import remember
-from cli.shared import Profile, Region, day, fail, new_console, session_of
+from cli.shared import Profile, Region, day, fail, new_console, session_of, table_of
 from cli.stack_function import StackFunctionError
 
 app = typer.Typer()
@@ -93,7 +93,16 @@ def erase(
                 console.print(f"the contacts are in {kept}; to go on after a failure: {again}", markup=False)
         _refuse_too_many(ids)
         request["contact_ids"] = ids
-        code = erasure.run(request, ask, console, stack=stack, receipt_file=receipt, resumes_at=resume)
+        code = erasure.run(
+            request,
+            ask,
+            console,
+            stack=stack,
+            convert=stack_function.function_if_any(stack, session.client, convert.FUNCTION),
+            routes=[route.name for route in table_of(None).routes],
+            receipt_file=receipt,
+            resumes_at=resume,
+        )
         code = code or int(not is_whole)
     except StackFunctionError as err:
         fail(str(err))

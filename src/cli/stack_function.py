@@ -49,6 +49,14 @@ def name_of(stack: str, client: Callable[..., Any], logical_id: str, cure: str) 
     return str(resource["StackResourceDetail"]["PhysicalResourceId"])
 
 
+def function_if_any(stack: str, client: Callable[..., Any], logical_id: str) -> Ask | None:
+    """Return what asks a function of a stack; None if the stack has none."""
+    try:
+        return function_of(stack, client, logical_id, "")
+    except StackFunctionError:
+        return None
+
+
 def function_of(stack: str, client: Callable[..., Any], logical_id: str, cure: str) -> Ask:
     """Return what asks a function of a stack; the arguments are those of `name_of`.
 

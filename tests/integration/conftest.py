@@ -47,8 +47,9 @@ class Aws:
         return FanOut(self.environment(table), table)
 
     def lines(self) -> dict[str, list[bytes]]:
-        """Return every object's lines by its key."""
-        keys = [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+        """Return every object's lines by its key; columns are none."""
+        listed = self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+        keys = [entry["Key"] for entry in listed if "/parquet/" not in entry["Key"]]
         return {key: lines_in(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys}
 
 

@@ -371,6 +371,7 @@ def test_contacts_of_a_customer_are_kept_before_anything_goes(
 
     def asked(*arguments: str) -> Result:
         monkeypatch.setattr("cli.stack_function.function_of", lambda *_: erasing.ask)
+        monkeypatch.setattr("cli.stack_function.function_if_any", lambda *_: None)
         return CliRunner().invoke(app, ["erase", *arguments])
 
     monkeypatch.setattr(Aws, "client", None, raising=False)

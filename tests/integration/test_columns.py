@@ -1,0 +1,276 @@
+"""Columns: what the function makes of delivered objects, on S3 and DynamoDB in process."""
+
+import gzip
+import io
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+from rich.console import Console
+
+from aws.invocation import Invocation
+from cli import convert
+from cli.erase import run as erase
+from handlers.conversion import Convert
+from handlers.wiring import Erase, FanOut
+from operations.erase.request import read_erasure
+from routing.errors import EventError
+from routing.lambda_event import event_of_documents
+from routing.table.routes import RouteTable
+from tests.builders import ROUTES, agent_event, claim, contact, lines_in, segment, table
+from tests.integration.conftest import BUCKET, Aws
+
+STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
+GONE = "c-gone"
+A_DAY = 86_400
+NOT_YET = datetime(2026, 3, 3, 0, 59, 59, tzinfo=UTC).timestamp()
+"""A day is closed an hour after its end."""
+CLOSED = NOT_YET + 1
+DAY = "date=2026-03-02"
+
+
+class Converting:
+    """A table, its functions, and what was delivered on one day."""
+
+    def __init__(self, aws: Aws, routes: RouteTable, *documents: bytes) -> None:
+        self.aws = aws
+        self.now = CLOSED
+        environment = {**aws.environment(routes), "STREAM_ARN": STREAM}
+        self.deliver = FanOut(environment, routes)
+        self.convert = Convert(environment, routes)
+        self._erase = Erase(environment, routes)
+        if documents:
+            self.deliver(event_of_documents(documents), Invocation("i", lambda: 600.0))
+
+    def ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = self.convert(dict(request), Invocation("c", lambda: 900.0, now=lambda: self.now))
+        return json.loads(json.dumps(answer))  # type: ignore[no-any-return] # as Lambda passes it on
+
+    def erase(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = self._erase(read_erasure(dict(request)), Invocation("e", lambda: 600.0))
+        return json.loads(json.dumps(answer))  # type: ignore[no-any-return]
+
+    def keys(self) -> list[str]:
+        listed = self.aws.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+        return [entry["Key"] for entry in listed if entry["Key"].endswith(".parquet")]
+
+    def rows(self, key: str) -> list[dict[str, Any]]:
+        body = self.aws.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        rows: list[dict[str, Any]] = parquet.read_table(io.BytesIO(body)).to_pylist()
+        return rows
+
+    def until(self, prefix: str, kind: str = "contact_record") -> str:
+        return str(
+            self.aws.s3.get_object(Bucket=BUCKET, Key=f"{prefix}/parquet/{kind}/until/day.txt")["Body"].read(), "ascii"
+        )
+
+
+@pytest.fixture
+def converting(aws: Aws) -> Converting:
+    aws.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return Converting(
+        aws,
+        table(),
+        claim(ContactId=GONE, n=1, Channel="VOICE"),
+        claim(ContactId="c-1", n=2, Attributes={"a": 1}),
+        agent_event(CurrentAgentSnapshot={"Contacts": [{"ContactId": GONE}, {"ContactId": "c-1"}]}),
+        segment(ContactId=GONE),
+    )
+
+
+def test_closed_day_becomes_one_part_of_each_kind_with_every_line_once(converting: Converting) -> None:
+    done = converting.ask({"route": "all"})
+    assert [result["key"] for result in done["results"]] == [
+        f"all/contacts/parquet/contact_record/{DAY}/0000.parquet",
+        f"all/contacts/parquet/agent_event/{DAY}/0000.parquet",
+    ]
+    assert done["is_last"]
+    assert done["until"] == {"contact_record": "2026-03-02", "agent_event": "2026-03-02"}
+    rows = converting.rows(done["results"][0]["key"])
+    assert [(row["contact_id"], row["_line"], row["attributes"], row["channel"]) for row in rows] == [
+        (GONE, 1, None, "VOICE"),
+        ("c-1", 2, '{"a":1}', None),
+    ]
+    (source,) = (key for key in converting.aws.lines() if key.startswith("all/contacts/contact_record/"))
+    assert {row["_object"] for row in rows} == {source}
+    assert {row["_source"] for row in rows} == {source.rpartition("-")[2].partition(".")[0]}
+    assert [row["record"].encode() for row in rows] == converting.aws.lines()[source]
+    assert converting.until("all/contacts") == "2026-03-02\n"
+
+
+def test_day_that_is_not_over_for_an_hour_is_left_alone(converting: Converting) -> None:
+    converting.now = NOT_YET
+    done = converting.ask({"route": "all"})
+    assert (done["results"], done["until"]["contact_record"]) == ([], "2026-03-01")
+    assert converting.keys() == []
+
+
+def test_part_is_under_the_key_of_its_route_and_tells_of_its_sources_and_nothing_else(converting: Converting) -> None:
+    (key, *_) = (result["key"] for result in converting.ask({"route": "all"})["results"])
+    head = converting.aws.s3.head_object(Bucket=BUCKET, Key=key)
+    assert head["SSEKMSKeyId"] == converting.aws.s3.head_object(
+        Bucket=BUCKET, Key=next(iter(k for k in converting.aws.lines() if k.startswith("all/contacts/")))
+    )["SSEKMSKeyId"]  # fmt: skip
+    assert head["Metadata"].keys() == {
+        "format-version", "parts", "sources-count", "sources-digest", "lines-digest", "record-count", "refused-count",
+    }  # fmt: skip
+    assert (head["Metadata"]["record-count"], head["Metadata"]["refused-count"]) == ("2", "0")
+
+
+def test_part_is_made_again_if_and_only_if_its_objects_changed(converting: Converting) -> None:
+    (key, *_) = (result["key"] for result in converting.ask({"route": "claims"})["results"])
+    etag = converting.aws.s3.head_object(Bucket=BUCKET, Key=key)["ETag"]
+    assert converting.ask({"route": "claims"})["results"] == []
+    assert converting.aws.s3.head_object(Bucket=BUCKET, Key=key)["ETag"] == etag
+    (source,) = (name for name in converting.aws.lines() if name.startswith("claims/contact_record/"))
+    late = source.replace(".ndjson", "-0a1b2c3d.ndjson")
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=late, Body=gzip.compress(claim(ContactId="late") + b"\n"))
+    assert [result["key"] for result in converting.ask({"route": "claims"})["results"]] == [key]
+    assert {row["contact_id"] for row in converting.rows(key)} == {GONE, "c-1", "late"}
+    for name in (source, late):
+        converting.aws.s3.delete_object(Bucket=BUCKET, Key=name)
+    assert [result["records"] for result in converting.ask({"route": "claims"})["results"]] == [0]
+    assert converting.rows(key) == [], "what its objects have outlived does not outlive them as columns"
+
+
+def test_rehearsal_makes_nothing(converting: Converting) -> None:
+    done = converting.ask({"route": "all", "apply": False})
+    assert len(done["results"]) == 2
+    assert (converting.keys(), done["until"]["contact_record"]) == ([], "")
+
+
+def test_object_that_is_not_what_it_was_blocks_its_day_and_no_other(converting: Converting) -> None:
+    (source,) = (name for name in converting.aws.lines() if name.startswith("claims/contact_record/"))
+    metadata = converting.aws.s3.head_object(Bucket=BUCKET, Key=source)["Metadata"]
+    other = gzip.compress(b'{"n":9}\n')
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=source, Body=other, Metadata=metadata)
+    before = source.replace("2026-03-02", "2026-03-01")
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=before, Body=gzip.compress(claim() + b"\n"))
+    done = converting.ask({"route": "claims"})
+    assert [(result["key"].split("/")[3], bool(result["blocked_by"])) for result in done["results"]] == [
+        ("date=2026-03-01", False),
+        (DAY, True),
+    ]
+    assert done["results"][1]["blocked_by"] == f"{source}: expected the lines that its metadata tells of, got others"
+    assert done["until"]["contact_record"] == "2026-03-01", "columns are complete up to the day before"
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=source, Body=b"no gzip")
+    assert "expected gzip, got 7 other bytes" in converting.ask({"route": "claims"})["results"][0]["blocked_by"]
+
+
+def test_lines_that_no_reader_takes_stand_there_and_are_counted(aws: Aws) -> None:
+    converting = Converting(aws, table(), claim())
+    (source,) = (name for name in aws.lines() if name.startswith("claims/contact_record/"))
+    odd = [
+        b"no JSON",
+        b"[1]",
+        b'{"ContactId":"\xff"}',
+        b'{"ContactId":7,"Queue":"x"}',
+        b'{"ContactId":"c","Queue":null}',
+    ]
+    aws.s3.put_object(Bucket=BUCKET, Key=source, Body=gzip.compress(b"".join(one + b"\n" for one in odd)))
+    (result,) = converting.ask({"route": "claims"})["results"]
+    assert (result["records"], result["refused"]) == (5, 3)
+    rows = converting.rows(result["key"])
+    assert [row["contact_id"] for row in rows] == [None, None, None, "7", "c"]
+    assert [row["record"] for row in rows] == [line.decode(errors="replace") for line in odd]
+    assert {row["queue_name"] for row in rows} == {None}
+
+
+@pytest.mark.parametrize(
+    ("rule", "hidden"),
+    [("", set()), ('[[routes.protect]]\nmask = ["Queue.Name", "Channel"]\ntext = "x"\n', {"queue_name", "channel"})],
+)
+def test_statistics_tell_nothing_of_a_person_or_of_what_a_route_protects(aws: Aws, rule: str, hidden: set[str]) -> None:
+    routes = table(ROUTES.replace('prefix = "claims"\n', f'prefix = "claims"\n{rule}'))
+    document = claim(
+        ContactId="c-1", Channel="VOICE", CustomerId="Jane", CustomerEndpoint={"Address": "+81"}, Attributes={"a": "b"},
+        Agent={"Username": "m.okabe", "AgentInteractionDuration": 7}, LastUpdateTimestamp="2026-03-02T00:00:00Z",
+        Recordings=[{"Location": "s3://x"}], TransferredToEndpoint={"Address": "+82"}, Tags={"t": "u"},
+    )  # fmt: skip
+    converting = Converting(aws, routes, document)
+    (result,) = converting.ask({"route": "claims"})["results"]
+    body = aws.s3.get_object(Bucket=BUCKET, Key=result["key"])["Body"].read()
+    group = parquet.ParquetFile(io.BytesIO(body)).metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    assert {column.compression for column in columns} == {"ZSTD"}
+    told = {
+        column.path_in_schema for column in columns if column.statistics is not None and column.statistics.has_min_max
+    }
+    expected = {"contact_id", "channel", "queue_name", "last_update_timestamp", "agent_agent_interaction_duration"}
+    assert told == (expected - hidden) | {"_source", "_object", "_line"}
+
+
+def test_erasure_makes_columns_anew_before_its_receipt_old_versions_included(
+    converting: Converting, tmp_path: Path
+) -> None:
+    aws = converting.aws
+    for route in ("all", "claims", "speech"):
+        converting.ask({"route": route})
+    request = {"contact_ids": [GONE], "apply": True, "old_versions": True, "first_date": None, "last_date": None}
+    text, receipt = StringIO(), tmp_path / "receipt.json"
+    console = Console(file=text, width=200)
+    routes = ["claims", "all", "speech", "rest"]
+    code = erase(
+        request, converting.erase, console, stack="s", convert=converting.ask, routes=routes, receipt_file=receipt
+    )
+    assert code == 0, text.getvalue()
+    told = json.loads(receipt.read_text())["columns"]
+    assert len(told["parts"]) == 4
+    for entry in aws.s3.list_object_versions(Bucket=BUCKET)["Versions"]:
+        body = aws.s3.get_object(Bucket=BUCKET, Key=entry["Key"], VersionId=entry["VersionId"])["Body"].read()
+        if entry["Key"].endswith(".parquet"):
+            assert not [row for row in parquet.read_table(io.BytesIO(body)).to_pylist() if GONE in str(row)]
+        elif entry["Key"].endswith(".gz"):
+            assert GONE.encode() not in b"".join(lines_in(body))
+
+
+def test_columns_that_nothing_makes_anew_are_left_and_told(converting: Converting) -> None:
+    converting.ask({"route": "claims"})
+    request = {"contact_ids": [GONE], "apply": True, "old_versions": False, "first_date": None, "last_date": None}
+    text = StringIO()
+    assert erase(request, converting.erase, Console(file=text, width=200), stack="s") == 1
+    assert "left: columns of claims: nothing makes them anew; deploy with Parquet=on and erase again" in text.getvalue()
+
+
+def test_command_makes_columns_route_by_route(converting: Converting) -> None:
+    text = StringIO()
+    console = Console(file=text, width=200)
+    assert convert.run(["claims", "all"], converting.ask, console, apply=False) == 0
+    assert "3 parts would be made; --apply does it" in text.getvalue()
+    assert convert.run(["claims", "all"], converting.ask, console, apply=True) == 0
+    assert "3 parts were made" in text.getvalue()
+    assert len(converting.keys()) == 3
+
+
+@pytest.mark.parametrize("request_", [{}, {"route": "nowhere"}, {"route": "all", "aply": True}, {"route": 7}])
+def test_request_that_is_none_is_one_error(converting: Converting, request_: dict[str, Any]) -> None:
+    with pytest.raises(EventError, match="convert: "):
+        converting.ask(request_)
+
+
+def test_time_that_ends_leaves_the_rest_to_the_next_run(converting: Converting) -> None:
+    done = converting.convert({"route": "all"}, Invocation("c", lambda: 170.0, now=lambda: CLOSED + A_DAY))
+    assert (done["results"], done["is_last"]) == ([], False)
+    assert done["until"]["contact_record"] == "2026-03-01"
+    assert len(converting.ask({"route": "all"})["results"]) == 2
+
+
+def test_many_objects_are_shared_out_among_parts_that_stay_as_many(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    converting = Converting(aws, table())
+    for number in range(9):
+        documents = [contact(ContactId=f"c-{number}-{line}", n=number) for line in range(3)]
+        body = gzip.compress(b"".join(one + b"\n" for one in documents))
+        key = f"all/contacts/contact_record/{DAY}/ctr-fanout-shardId-000000000000-{number}.ndjson.gz"
+        aws.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    monkeypatch.setattr("routing.stored.parts._GZIPPED_BYTES", 300)
+    results = converting.ask({"route": "all"})["results"]
+    assert len(results) > 2
+    seen = [(row["_object"], row["_line"]) for result in results for row in converting.rows(result["key"])]
+    assert len(seen) == len(set(seen)) == 27
+    monkeypatch.setattr("routing.stored.parts._GZIPPED_BYTES", 100)
+    assert converting.ask({"route": "all"})["results"] == [], "how many there are was decided once"

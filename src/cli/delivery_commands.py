@@ -8,7 +8,7 @@ import typer
 from botocore.exceptions import ClientError
 from rich.live import Live
 
-from cli import convert, stack_function
+from cli import convert, reconcile_columns, stack_function
 from cli import recover as recovery
 from cli import status as stack_status
 from cli.reconcile import Range, as_lines, balances, compared, holds, taking, target_of, verdict
@@ -201,6 +201,7 @@ def reconcile_(
         target = target_of(stack, session, table)
         client = session.client if role is None else taking(role, session)
         found = balances(client, target, table, range_)
+        of_columns = reconcile_columns.columns(client, target, table)
     except (StackFunctionError, CheckpointError) as err:
         fail(str(err))
     except ClientError as err:
@@ -211,7 +212,11 @@ def reconcile_(
         for line in as_lines(found):
             typer.echo(line)
         typer.echo(verdict(found), err=True)
+        typer.echo(of_columns.verdict, err=True)
     else:
         show_balances(found, new_console())
         typer.echo(verdict(found))
-    raise typer.Exit(0 if holds(found) and compared(found) else 1)
+        if of_columns.same or of_columns.stale or of_columns.wrong:
+            reconcile_columns.show(of_columns, new_console())
+            typer.echo(of_columns.verdict)
+    raise typer.Exit(0 if holds(found) and compared(found) and not of_columns.wrong else 1)

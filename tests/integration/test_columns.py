@@ -16,6 +16,8 @@ from rich.console import Console
 from aws.invocation import Invocation
 from cli import convert
 from cli.erase import run as erase
+from cli.reconcile import Target
+from cli.reconcile_columns import Columns, columns
 from handlers.conversion import Convert
 from handlers.wiring import Erase, FanOut
 from operations.erase.request import read_erasure
@@ -55,7 +57,7 @@ class Converting:
         answer = self._erase(read_erasure(dict(request)), Invocation("e", lambda: 600.0))
         return json.loads(json.dumps(answer))  # type: ignore[no-any-return]
 
-    def keys(self) -> list[str]:
+    def part_names(self) -> list[str]:
         listed = self.aws.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
         return [entry["Key"] for entry in listed if entry["Key"].endswith(".parquet")]
 
@@ -107,7 +109,7 @@ def test_day_that_is_not_over_for_an_hour_is_left_alone(converting: Converting) 
     converting.now = NOT_YET
     done = converting.ask({"route": "all"})
     assert (done["results"], done["until"]["contact_record"]) == ([], "2026-03-01")
-    assert converting.keys() == []
+    assert converting.part_names() == []
 
 
 def test_part_is_under_the_key_of_its_route_and_tells_of_its_sources_and_nothing_else(converting: Converting) -> None:
@@ -141,7 +143,7 @@ def test_part_is_made_again_if_and_only_if_its_objects_changed(converting: Conve
 def test_rehearsal_makes_nothing(converting: Converting) -> None:
     done = converting.ask({"route": "all", "apply": False})
     assert len(done["results"]) == 2
-    assert (converting.keys(), done["until"]["contact_record"]) == ([], "")
+    assert (converting.part_names(), done["until"]["contact_record"]) == ([], "")
 
 
 def test_object_that_is_not_what_it_was_blocks_its_day_and_no_other(converting: Converting) -> None:
@@ -244,7 +246,7 @@ def test_command_makes_columns_route_by_route(converting: Converting) -> None:
     assert "3 parts would be made; --apply does it" in text.getvalue()
     assert convert.run(["claims", "all"], converting.ask, console, apply=True) == 0
     assert "3 parts were made" in text.getvalue()
-    assert len(converting.keys()) == 3
+    assert len(converting.part_names()) == 3
 
 
 @pytest.mark.parametrize("request_", [{}, {"route": "nowhere"}, {"route": "all", "aply": True}, {"route": 7}])
@@ -274,3 +276,36 @@ def test_many_objects_are_shared_out_among_parts_that_stay_as_many(aws: Aws, mon
     assert len(seen) == len(set(seen)) == 27
     monkeypatch.setattr("routing.stored.parts._GZIPPED_BYTES", 100)
     assert converting.ask({"route": "all"})["results"] == [], "how many there are was decided once"
+
+
+def test_reconciliation_compares_parts_with_lines_by_metadata_alone(converting: Converting) -> None:
+    aws, routes = converting.aws, table()
+    target = Target(stream_arn=STREAM, bucket=BUCKET, account="111122223333", checkpoint_table=None)
+
+    def compared() -> Columns:
+        return columns(lambda _: aws.s3, target, routes)
+
+    assert compared().verdict == "0 parts of columns compared: none wrong"
+    for route in ("all", "claims"):
+        converting.ask({"route": route})
+    assert compared().verdict == "3 parts of columns compared: none wrong"
+    (source,) = (name for name in aws.lines() if name.startswith("claims/contact_record/"))
+    aws.s3.put_object(
+        Bucket=BUCKET, Key=source.replace(".ndjson", "-0a1b2c3d.ndjson"), Body=gzip.compress(claim() + b"\n")
+    )
+    assert compared().verdict == "3 parts of columns compared: none wrong, 1 to be made anew by the next schedule"
+    converting.ask({"route": "claims"})
+    (key,) = (key for key in converting.part_names() if key.startswith("claims/"))
+    head = aws.s3.head_object(Bucket=BUCKET, Key=key)
+    aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x", Metadata={**head["Metadata"], "parts": "2"})
+    assert compared().wrong == []
+    key = f"all/contacts/parquet/contact_record/{DAY}/0000.parquet"
+    metadata = aws.s3.head_object(Bucket=BUCKET, Key=key)["Metadata"]
+    for changed, why in (
+        ({"record-count": "3"}, "expected 2 records, got 3"),
+        ({"lines-digest": "0"}, "expected the lines of its objects, got others"),
+    ):
+        aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x", Metadata={**metadata, **changed})
+        assert compared().wrong == [(key, why)]
+    aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x", Metadata={})
+    assert compared().wrong[0][1].startswith("expected the metadata of a part")

@@ -73,7 +73,12 @@ def folder_of(prefix: str, kind: Kind) -> str:
 
 def part_key(prefix: str, kind: Kind, partition: str, number: int) -> ObjectKey:
     """Return the name of a part."""
-    return ObjectKey(f"{folder_of(prefix, kind)}{partition}/{number:04}{_SUFFIX}")
+    return ObjectKey(f"{folder_of(prefix, kind)}{partition}/{part_name(number)}")
+
+
+def part_name(number: int) -> str:
+    """Return the last piece of the name of a part."""
+    return f"{number:04}{_SUFFIX}"
 
 
 def is_beside_objects(key: str, prefix: str) -> bool:

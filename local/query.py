@@ -71,7 +71,10 @@ def _download(up: Emulator, folder: Path) -> None:
     s3, bucket = up.client("s3"), deployed_on(up).bucket
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for entry in page.get("Contents", []):
-            if entry["Key"].endswith(".ndjson.gz") and "date=" in entry["Key"]:
+            if (
+                entry["Key"].endswith((".ndjson.gz", ".parquet", "/until/day.txt"))
+                and "dead-letter" not in entry["Key"]
+            ):
                 file = folder / entry["Key"]
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read())

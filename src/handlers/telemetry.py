@@ -93,12 +93,7 @@ class Telemetry:
         more = {"refused": refused, "deleted": done.deleted, "until": done.until, "is_last": done.is_last}
         self._logger.info("convert", extra={**fields, **more})
         if request.apply:
-            measures: Measures = {
-                "RecordsConverted": (MetricUnit.Count, records),
-                "RecordsWithoutColumns": (MetricUnit.Count, refused),
-                "ConversionDelay": (MetricUnit.Seconds, _delay(done.until.values(), now)),
-            }
-            self._emit({"Route": request.route}, measures)
+            self._emit({}, {"ConversionDelay": (MetricUnit.Seconds, _delay(done.until.values(), now))})
 
     def _of_invocation(self, report: Report) -> Measures:
         is_cold, self._is_cold = self._is_cold, False

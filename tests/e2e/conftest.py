@@ -104,7 +104,7 @@ def deployed_stack(bundle: None) -> Iterator[Stack]:
 def enforcing_stack(bundle: None) -> Iterator[Stack]:
     """Deploy where nothing passes that the policies do not allow, with readers and a replay role."""
     with emulator(is_enforcing=True) as running:
-        deployed = deploy(running, **make_roles(running), Erasure="on")
+        deployed = deploy(running, **make_roles(running), Erasure="on", Parquet="on")
         list(mend(running, deployed))
         admit(running, deployed)
         _stop_the_schedule(running, deployed)
@@ -112,8 +112,9 @@ def enforcing_stack(bundle: None) -> Iterator[Stack]:
 
 
 def _stop_the_schedule(running: Emulator, deployed: Deployed) -> None:
-    """Disable the rules that run the grant check: its objects would be counted. Tests invoke the function."""
-    for rule in ("GrantCheckSchedule", "KeyChangedRule", "StreamChangedRule"):
+    """Disable the rules that run functions: what they put would be counted. Tests invoke them."""
+    schedules = [name for name in deployed.resources if name.startswith("ConvertSchedule")]
+    for rule in ("GrantCheckSchedule", "KeyChangedRule", "StreamChangedRule", *schedules):
         running.client("events").disable_rule(Name=deployed.resources[rule])
 
 

@@ -172,7 +172,7 @@ def test_tables_of_too_many_kinds_or_declared_values_are_refused() -> None:
         for n in range(3)
     )
     declared = _ROUTE.format(0) + f'partition = ["date", {fields}]\n'
-    for text, refused in ((many, ["templates/analysis.yaml"]), (declared, [])):
+    for text, refused in ((many, ["templates/analysis.yaml", "templates/columns.yaml"]), (declared, [])):
         assert [fault.where for fault in faults_of_size(load_routes(text + _UNMATCHED))] == refused
 
 

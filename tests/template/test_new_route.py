@@ -12,7 +12,13 @@ import pytest
 from local.translate import TEMPLATE
 
 _ROOT = TEMPLATE.parent
-_TEMPLATES = ["template.yaml", "templates/monitoring.yaml", "templates/analysis.yaml", "templates/latest.yaml"]
+_TEMPLATES = [
+    "template.yaml",
+    "templates/monitoring.yaml",
+    "templates/analysis.yaml",
+    "templates/latest.yaml",
+    "templates/columns.yaml",
+]
 _VIP = """
 [[routes]]
 name = "vip"

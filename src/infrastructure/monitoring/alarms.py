@@ -192,6 +192,20 @@ _OTHERS = (
         condition="WatchesSilence",
         fires_below=True,
     ),
+    Alarm(
+        id="ColumnsLateAlarm",
+        name="columns late",
+        section="columns-late",
+        meaning="A day that is over has no columns yet, or the function that makes them does not run",
+        metric="ConversionDelay",
+        statistic="Maximum",
+        threshold=6 * 3600,
+        period_seconds=3600,
+        periods=3,
+        breaching=3,
+        silence="breaching",
+        condition="MakesColumns",
+    ),
 )
 
 

@@ -32,6 +32,7 @@ def main() -> None:
         "memory": measures.memory(),
         "imports": measures.imports(),
         "erasure": measures.erasure(),
+        "columns": measures.columns(),
     }
     _RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     _PAGE.write_text(page(results, json.loads(_SOAK.read_text())))
@@ -98,6 +99,20 @@ routes have no rules has {results["protection"]["ratios"]["speed_without_rules"]
 Sealing is the AWS Encryption SDK's own work: each message has its header, its key derived and committed to, and one frame; the data
 key is asked of KMS once in five minutes.
 
+## Columns
+
+Lines become Parquet, with the `record` column, at **{results["columns"]["convert"]["mb_a_second"]} MB** of plain JSON a second and core
+({results["columns"]["convert"]["records"]:,} contact records of {results["columns"]["convert"]["mean_record_bytes"]} bytes; reading and unpacking objects not counted), with
+{results["columns"]["convert"]["peak_mb_besides"]} MB of memory besides the lines.
+
+The saved queries over a day of {results["columns"]["query"]["records"]:,} records: {results["columns"]["query"]["objects"]:,} objects of {results["columns"]["query"]["delivered_mb"]:,} MB as
+delivered, {results["columns"]["query"]["parts"]} parts of {results["columns"]["query"]["columns_mb"]:,} MB as columns, made in {results["columns"]["query"]["conversion_seconds"]:.0f} s; by DuckDB in the place of Athena's
+engine, all cores, the MB as the kernel counts what the engine reads:
+
+| query | MB, lines | MB, columns | times fewer | s, lines | s, columns | times less |
+|---|---:|---:|---:|---:|---:|---:|
+{_queries(results["columns"]["query"]["queries"])}
+
 ## Erasure
 
 Contacts erased in one walk, spread evenly, so that each object that holds one is read, searched, read again under the claim of
@@ -125,6 +140,14 @@ Fresh processes on the built bundle, byte code in place:
 
 {_soak(soak)}
 """
+
+
+def _queries(asked: dict[str, dict[str, dict[str, float]]]) -> str:
+    return "\n".join(
+        f"| {name} | {lines['mb']:,.0f} | {columns['mb']:,.1f} | {lines['mb'] / columns['mb']:.0f} "
+        f"| {lines['seconds']:.1f} | {columns['seconds']:.2f} | {lines['seconds'] / columns['seconds']:.0f} |"
+        for name, (lines, columns) in ((name, (one["lines"], one["columns"])) for name, one in asked.items())
+    )
 
 
 def _erasure(cases: list[dict[str, float]]) -> str:

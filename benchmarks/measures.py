@@ -274,6 +274,16 @@ def erasure() -> list[dict[str, float]]:
     return [json.loads(_fresh(code.format(list(case)), b"").stdout) for case in cases]
 
 
+def columns() -> dict[str, Any]:
+    """Convert lines, and ask the saved queries of a day of a million records, each in a fresh process."""
+    return {
+        what: json.loads(
+            _fresh(f"import json; from benchmarks.columns import {what}; print(json.dumps({what}({n})))", b"").stdout
+        )
+        for what, n in (("convert", 100_000), ("query", 1_000_000))
+    }
+
+
 def machine() -> dict[str, object]:
     """Name the machine that the figures are of."""
     cpu = next((s for s in Path("/proc/cpuinfo").read_text().splitlines() if s.startswith("model name")), ":?")

@@ -19,6 +19,7 @@ def stored(table: RouteTable) -> str:
         rows.append(f"| `{route.prefix}/` | {what} | {key} | {_kept(route.retain_days, 'until you delete it')} |")
     days = table.retain_days
     rows += [
+        f"| `<prefix>/parquet/` (`Parquet`) | columns of the same lines | the key of the route | as long as the lines{_OLD} |",
         f"| `dead-letter/` | records that cannot be decoded, objects that a destination refused: unprotected | `DeadLetterKey` | {_kept(days.dead_letters, 'until a replay moves them')} |",
         f"| `aws/lambda/` | whole batches that Lambda gave up on: unprotected | `DeadLetterKey` | {_kept(days.on_failure, 'until a replay has delivered them')} |",
         f"| `archive/` (`ArchiveRawStream`) | every record, as Connect sent it | `ArchiveKey` | {_kept(days.archive, 'until you delete it')} |",

@@ -24,6 +24,7 @@ from aws.route_file import shipped_routes
 from aws.settings import key_variable
 from benchmarks.contenders import CONTENDERS, NO_KEYS, ROUTES, AsIs, Calls, NoVault, pipeline_with
 from local.traffic import Traffic
+from local.translate import translated
 from routing.fields import node_type
 from routing.lambda_event import Event, event_of_documents
 from routing.model import FencingToken, Kind
@@ -43,6 +44,10 @@ _PAYLOAD_BYTES = 6 * 1024 * 1024
 _FRESH_PROCESSES = 15
 _PRESET = "aws-sensitive/1"
 _USUAL_BYTES = (1_800, 2_800)  # without the samples that are full of attributes, or hold next to nothing
+
+_VARIABLES = translated()["Resources"]["FanOutFunction"]["Properties"]["Environment"]["Variables"]
+HEAP: dict[str, str] = {name: value for name, value in _VARIABLES.items() if name.startswith("MALLOC_")}
+"""How the template sets the heap of the function."""
 
 _IMPORT_OF_THE_BASE = "import boto3; from aws_lambda_powertools import Logger, Metrics"
 _IMPORT_OF_THE_HANDLER = "import handlers.wiring"
@@ -313,6 +318,7 @@ def _fresh(code: str, stdin: bytes, *paths: Path) -> subprocess.CompletedProcess
     table = shipped_routes()
     environment = {
         "PATH": os.environ["PATH"],
+        **HEAP,
         "PYTHONPATH": os.pathsep.join(map(str, paths or (ROOT / "src", ROOT))),
         "AWS_DEFAULT_REGION": "ap-northeast-1",
         "BUCKET": "bucket",

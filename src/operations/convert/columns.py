@@ -24,6 +24,7 @@ SOURCE, OBJECT, LINE, RECORD = "_source", "_object", "_line", "record"
 _ROW_GROUP_BYTES = 128 << 20
 _LINES_AT_ONCE = 2000
 _ZSTD_LEVEL = 3
+_NO_DICTIONARY = ("_id", "_timestamp", "record")  # what seldom comes twice
 _ARROW = {STRING: pa.string(), "bigint": pa.int64(), "double": pa.float64(), "boolean": pa.bool_(), JSON: pa.string()}
 _BIGINT = range(-(2**63), 2**63)
 _PYTHON: Mapping[str, Any] = {
@@ -146,7 +147,7 @@ def _writer(file: Path, schema: pa.Schema, columns: Columns) -> parquet.ParquetW
         compression="zstd",
         compression_level=_ZSTD_LEVEL,
         write_statistics=columns.told,
-        use_dictionary=[name for name in schema.names if name != RECORD],
+        use_dictionary=[name for name in schema.names if not name.endswith(_NO_DICTIONARY)],
         store_schema=False,
     )
 

@@ -31,7 +31,11 @@ _EVENT_FIELDS = ("EventId", "EventType", "AgentARN", "Version", "StreamingEventT
 KIND_FIELDS: tuple[Path, ...] = tuple((name,) for name in (*_CONTACT_FIELDS, *_EVENT_FIELDS))
 _MAGIC = aggregate.MAGIC
 _WHITE_SPACE = b" \t\r\n"
-_LF, _CR = b"\n"[0], b"\r"[0]  # as integers: a search for one byte, four times as fast as for bytes
+_LF, _CR, _BACKSLASH = (
+    b"\n"[0],
+    b"\r"[0],
+    b"\\"[0],
+)  # as integers: a search for one byte, four times as fast as for bytes
 _SHARD_ID = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _STREAM_ARN = re.compile(r"arn:[a-z0-9-]+:kinesis:[a-z0-9-]+:\d{12}:stream/[a-zA-Z0-9_.-]{1,128}", re.ASCII)
 _LONGEST_SEQUENCE_NUMBER = 128
@@ -39,7 +43,7 @@ _END_OF_TIME = 253_402_300_800  # 10000-01-01, where datetime ends
 
 
 class _Kinesis(Struct, gc=False):
-    sequenceNumber: str  # noqa: N815 - the event's own spelling
+    sequenceNumber: SequenceNumber  # noqa: N815 - the event's own spelling
     data: str
     approximateArrivalTimestamp: float  # noqa: N815
 
@@ -92,10 +96,10 @@ class Decoder:
         records: list[Record] = []
         for position, envelope in zip(_positions(envelopes), envelopes, strict=True):
             kinesis = envelope.kinesis
-            number, arrived_at = SequenceNumber(kinesis.sequenceNumber), kinesis.approximateArrivalTimestamp
+            number, arrived_at = kinesis.sequenceNumber, kinesis.approximateArrivalTimestamp
             try:
                 raw = pybase64.b64decode(kinesis.data, validate=True)
-                parts = [raw] if not raw.startswith(_MAGIC) else aggregate.user_records(raw)
+                parts = (raw,) if not raw.startswith(_MAGIC) else aggregate.user_records(raw)
             except (ValueError, RecordError) as err:
                 raw, failure = _not_unpacked(kinesis.data, err)
                 records.append(dead_letter.from_record(shard, number, position, arrived_at, raw, failure))
@@ -133,7 +137,7 @@ class Decoder:
             raise RecordError(Reason.EMPTY, f"expected a JSON object, got {len(raw)} bytes of white space")
         if not data.isascii():
             _check_utf8(data)
-        if b"\\ud" in data or b"\\uD" in data:
+        if _BACKSLASH in data and (b"\\ud" in data or b"\\uD" in data):  # the byte alone is found at once
             data = without_lone_surrogates(data)
         try:
             fields = self._decode(data)

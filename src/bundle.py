@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from typing import Any
 
 SERVICES = {"dynamodb", "kinesis", "kms", "lambda", "s3", "sts"}
 _OURS = ("routing", "schema", "aws", "operations", "handlers")
@@ -122,8 +123,11 @@ def trim(bundle: Path) -> None:
         if service.is_dir() and service.name not in SERVICES:
             shutil.rmtree(service)
     for packed in data.glob("**/*.json.gz"):
-        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+        model = json.loads(gzip.decompress(packed.read_bytes()))
+        packed.with_suffix("").write_text(json.dumps(without_documentation(model), separators=(",", ":")))
         packed.unlink()
+    for examples in data.glob("*/*/examples-1.json"):
+        examples.unlink()
     endpoints = json.loads((data / "endpoints.json").read_text())
     for partition in endpoints["partitions"]:
         partition["services"] = {n: s for n, s in partition["services"].items() if n in SERVICES}
@@ -133,6 +137,17 @@ def trim(bundle: Path) -> None:
     # By hash and never checked: packaging changes the times that byte code is checked by otherwise.
     if not compileall.compile_dir(bundle, quiet=1, force=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH):
         raise SystemExit("bundle: a module does not compile")
+
+
+def without_documentation(model: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a service's model without what it says to people: five sixths of the text that each new client parses."""
+    if isinstance(model, dict):
+        return {
+            name: without_documentation(below)
+            for name, below in model.items()
+            if not (name == "documentation" and isinstance(below, str))
+        }
+    return [without_documentation(one) for one in model] if isinstance(model, list) else model
 
 
 def trim_arrow(folder: Path) -> None:

@@ -18,6 +18,7 @@ _TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 _STREAM_ARN = re.compile(r"arn:aws[a-z-]*:kinesis:[a-z0-9-]+:\d{12}:stream/[a-zA-Z0-9_.-]{1,128}")
 _UUID = re.compile(r"[A-Za-z0-9-]{1,64}")
 OFF = "off"
+LEAN = "lean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Settings:
         stream_arn: The stack's stream: records of another one are refused.
         service: The stack's name, which tells its metrics from those of another stack.
         mapping_id: The UUID of the event source mapping; empty where the function does not need it.
+        is_lean: True to count only what an alarm for loss looks at.
         is_local: True under SAM's local runtime, where sample events have no stream.
         hash_key_arn: The KMS HMAC key; empty if no route hashes.
         seal_key_arns: The sealing key of every route that seals.
@@ -44,6 +46,7 @@ class Settings:
     stream_arn: str
     service: str
     mapping_id: str = ""
+    is_lean: bool = False
     is_local: bool = False
     hash_key_arn: str = ""
     seal_key_arns: Mapping[RouteName, str] = field(default_factory=dict)
@@ -92,6 +95,7 @@ def read_settings(environ: Mapping[str, str], table: RouteTable, *, needs_mappin
         # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/serverless-sam-cli-using-debugging.html
         is_local=environ.get("AWS_SAM_LOCAL") == "true",
         service=environ.get("POWERTOOLS_SERVICE_NAME", "ctr-fanout"),
+        is_lean=environ.get("METRICS") == LEAN,
         hash_key_arn=(
             read(key_variable(HASH_KEY), _KEY_ARN, "the full ARN of the KMS HMAC key, since a route hashes")
             if table.hashes

@@ -6,7 +6,7 @@ can be given anew.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -27,6 +27,8 @@ KEYS_BESIDE_ROUTES = 4
 """Of the stream, of dead letters, of alarms, of query results."""
 _KINESIS_STEP, _FIREHOSE_STEP = 1_000, 5_000
 ALARMS_BESIDE_ROUTES, ALARMS_A_ROUTE, _METRICS_A_ROUTE, _METRICS_BESIDE = 17, 2, 11, 7
+# The grant check of each route; three metrics of the stack, and the grant checks of what no route has.
+_LEAN_METRICS_A_ROUTE, _LEAN_METRICS_BESIDE = 1, 7
 _FIREHOSE_OBJECT_BYTES = 128_000_000
 _FIREHOSE_SECONDS = 300
 
@@ -48,6 +50,7 @@ class Load:
         microseconds_per_record: Of the function; docs/benchmarks.md has the measured figure.
         memory_mb: MemorySize.
         gzip_ratio: Size before gzip by the size after.
+        is_lean: With `Metrics=lean`.
         retention_months: How long objects stay before they cost nothing here.
     """
 
@@ -63,6 +66,7 @@ class Load:
     microseconds_per_record: float = 12.0
     memory_mb: int = 1_769
     gzip_ratio: float = 5.0
+    is_lean: bool = False
     retention_months: float = 1.0
 
     @property
@@ -145,8 +149,11 @@ def of_fan_out(load: Load, prices: Prices) -> list[Item]:
     # A batch of few records does not reach all routes.
     objects = calls * min(load.routes, load.routes_per_record * load.records / calls) * load.places
     keys = load.routes + load.protection_keys + KEYS_BESIDE_ROUTES
-    metrics = load.routes * _METRICS_A_ROUTE + _METRICS_BESIDE
-    alarms = load.routes * ALARMS_A_ROUTE + ALARMS_BESIDE_ROUTES
+    of_routes, beside = (
+        (_LEAN_METRICS_A_ROUTE, _LEAN_METRICS_BESIDE) if load.is_lean else (_METRICS_A_ROUTE, _METRICS_BESIDE)
+    )
+    metrics = load.routes * of_routes + beside
+    alarms = load.routes * (ALARMS_A_ROUTE - load.is_lean) + ALARMS_BESIDE_ROUTES
     return [
         *_of_stream(load, prices, readers=1),
         Item("Lambda: requests", "invocations", calls, calls / 1e6 * prices["lambda_request"]),
@@ -196,6 +203,16 @@ def total(items: list[Item]) -> float:
 def table() -> str:
     """Return the tables of docs/cost.md, one for each Region."""
     return "\n".join(_table(region) for region in REGIONS)
+
+
+def lean(region: str = "us-east-1") -> str:
+    """Return a sentence of docs/cost.md: the smallest load, as deployed by default and lean."""
+    prices, _ = read_prices(region=region)
+    usual = Load(records_per_second=1, routes=3)
+    small = replace(usual, is_lean=True, window_seconds=300)
+    costs = [f"${total(of_fan_out(load, prices)):,.0f}" for load in (usual, small)]
+    firehose = f"${total(of_firehose(usual, prices)):,.0f}"
+    return f"Three routes at one record a second in {region}: {costs[0]} by default, {costs[1]} lean, {firehose} for Firehose.\n"
 
 
 def _table(region: str) -> str:

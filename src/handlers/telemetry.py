@@ -23,19 +23,24 @@ NAMESPACE = "CtrFanout"
 _BYTES_A_UNIT = 1024
 _DAY_SECONDS = 86_400
 
+OF_LOSS = ("RecordsDeadLettered", "InvocationsToRetry", "RoutesPassedOver")
+"""What is counted of an invocation where `Metrics` is `lean`."""
+
 type Measures = Mapping[str, tuple[MetricUnit, float]]
 
 
 class Telemetry:
     """Logs and counts what invocations did."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, *, is_lean: bool = False) -> None:
         """Make the logger; the level comes from Powertools' own POWERTOOLS_LOG_LEVEL.
 
         Args:
             service: The stack's name: the dimension `service` of every metric.
+            is_lean: True to count only what an alarm for loss looks at; the log says the rest.
         """
         self._service = service
+        self._is_lean = is_lean
         self._logger = Logger(service=service, utc=True)
         self._is_cold = True
 
@@ -45,7 +50,11 @@ class Telemetry:
             fields = {"route": trouble.route, "reason": trouble.reason, "detail": trouble.message}
             self._logger.error("records did not reach their destination", extra=fields)
         self._logger.info("batch processed", extra={"request_id": invocation.id, **_summary(report)})
-        self._emit({}, self._of_invocation(report))
+        measures = self._of_invocation(report)
+        if self._is_lean:
+            self._emit({}, {name: measures[name] for name in OF_LOSS})
+            return
+        self._emit({}, measures)
         for route, counts in report.routes.items():
             self._emit({"Route": route}, _of_route(counts, invocation.now()))
             for reason, count in counts.dead_lettered.items():

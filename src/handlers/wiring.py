@@ -54,7 +54,7 @@ class Wired:
         self._decoder = Decoder(table.paths)
         self._workers = make_workers()
         self._refusals = Refusals()
-        self._telemetry = Telemetry(self._settings.service)
+        self._telemetry = Telemetry(self._settings.service, is_lean=self._settings.is_lean)
         self._protector = Protector(KmsVault(kms_client, self._settings), self._settings.service)
 
     # Made by the first batch (docs/adr/0004-bundle.md); no caller waits for a function that reads a stream.

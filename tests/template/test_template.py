@@ -334,7 +334,7 @@ def test_parameters_of_every_environment_are_those_of_the_template(template: Tem
         for name in config
         if name != "version"
     }
-    assert {"default", "dev", "prod", "local"} == named.keys()
+    assert {"default", "dev", "lean", "prod", "local"} == named.keys()
     for parameters in named.values():
         assert parameters <= template["Parameters"].keys()
 

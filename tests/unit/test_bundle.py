@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
-from bundle import SERVICES, architecture_of, trim
+from bundle import SERVICES, architecture_of, trim, trim_arrow, without_documentation
 
 
 def test_trimming_a_bundle_leaves_the_cache_that_it_is_linked_from(tmp_path: Path) -> None:
@@ -56,3 +56,33 @@ def test_build_container_has_no_template_and_builds_for_itself(
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
     assert architecture_of(tmp_path / "template.yaml") == expected
+
+
+def test_models_lose_what_they_say_to_people_and_nothing_else() -> None:
+    model = {
+        "documentation": "<p>long</p>",
+        "shapes": {"documentation": {"type": "string", "documentation": "x"}, "B": {"enum": ["documentation"]}},
+        "list": [{"documentation": "y", "a": 1}],
+    }
+    assert without_documentation(model) == {
+        "shapes": {"documentation": {"type": "string"}, "B": {"enum": ["documentation"]}},
+        "list": [{"a": 1}],
+    }
+
+
+def test_only_the_function_that_makes_columns_has_arrow_and_of_it_what_writes_parquet(tmp_path: Path) -> None:
+    folder = tmp_path / "pyarrow"
+    kept = ["__init__.py", "lib.cpython-313-x86_64-linux-gnu.so", "libarrow.so.2600", "libparquet.so.2600", "types.py"]
+    gone = [
+        "libarrow_flight.so.2600",
+        "libarrow_s3.so.2600",
+        "_csv.cpython-313-x86_64-linux-gnu.so",
+        "table.pxi",
+        "lib.pyx",
+    ]
+    for name in (*kept, *gone, "parquet/core.py", "tests/test_x.py", "include/arrow/api.h"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    trim_arrow(folder)
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert left == {*kept, "parquet/core.py"}

@@ -11,7 +11,7 @@ import pytest
 
 from aws.invocation import Invocation
 from aws.route_file import shipped_routes
-from cost.estimate import ALARMS_A_ROUTE, ALARMS_BESIDE_ROUTES, KEYS_BESIDE_ROUTES
+from cost.estimate import ALARMS_A_ROUTE, ALARMS_BESIDE_ROUTES, KEYS_BESIDE_ROUTES, Load, of_fan_out, read_prices, total
 from doctor.resolve import Resolver
 from handlers.telemetry import NAMESPACE, Telemetry
 from handlers.wiring import FanOut
@@ -360,3 +360,22 @@ def test_cost_estimate_counts_the_alarms_and_keys_that_the_template_makes_by_def
     made = kinds["AWS::CloudWatch::Alarm"] + kinds["AWS::CloudWatch::CompositeAlarm"]
     assert made == len(table.routes) * ALARMS_A_ROUTE + ALARMS_BESIDE_ROUTES
     assert kinds["AWS::KMS::Key"] == len(table.routes) + len(table.protection_keys) + KEYS_BESIDE_ROUTES
+
+
+def test_lean_metrics_are_those_of_the_alarms_for_loss(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
+    fan_out = FanOut({**aws.environment(table()), "METRICS": "lean"}, table())
+    capsys.readouterr()
+    fan_out(event_of_documents([claim(), contact(), b"poison"]), Invocation("i", lambda: 60.0))
+    emitted = {name for _, name, _ in emitted_in(capsys.readouterr().out)}
+    resources = Resolver(translated(), {"Metrics": "lean"}).resources()
+    ours = {name for namespace, name, _ in watched_by(resources) if namespace == "CtrFanout"}
+    in_math = {"RoutesPassedOver", "InvocationsToRetry"}
+    assert emitted == (ours | in_math) - {"GrantCheckFailed"}
+    assert not [name for name in resources if name.endswith("FreshnessAlarm")]
+    assert {"LateAlarm", "GivenUpAlarm", "DeadLettersAlarm", "PassedOverAlarm", "DataAtRiskAlarm"} <= resources.keys()
+
+
+def test_lean_stack_of_three_routes_and_a_record_a_second_costs_less_than_45_dollars() -> None:
+    prices, _ = read_prices(region="us-east-1")
+    load = Load(records_per_second=1, routes=3, is_lean=True, window_seconds=300)
+    assert total(of_fan_out(load, prices)) < 45

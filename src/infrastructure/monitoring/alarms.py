@@ -262,6 +262,7 @@ def _of_freshness(table: RouteTable) -> Iterator[Alarm]:
             period_seconds=300,
             periods=3,
             breaching=3,
+            condition="CountsRoutes",
         )
 
 

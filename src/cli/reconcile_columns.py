@@ -51,7 +51,12 @@ def columns(client: Any, target: Target, table: RouteTable) -> Columns:  # noqa:
         for route in table.routes:
             for kind, _ in tables_of(route, table):
                 for partition, keys in _partitions(bucket, route, kind).items():
-                    _compare(bucket, workers, f"{route.prefix}/{kind}/{partition}/", sorted(keys), found)
+                    below = f"{route.prefix}/{kind}/{partition}/"
+                    listed = [
+                        Source(key=ObjectKey(e["Key"]), etag=e["ETag"], size=e["Size"]) for e in bucket.list(below)
+                    ]
+                    sources = parts.of_partition(listed, partition, table)
+                    _compare(bucket, workers, sources, sorted(keys), found)
     return found
 
 
@@ -70,8 +75,7 @@ def _partitions(bucket: Bucket, route: Route, kind: Kind) -> dict[str, list[str]
     return found
 
 
-def _compare(bucket: Bucket, workers: Executor, below: str, keys: list[str], found: Columns) -> None:
-    sources = [Source(key=ObjectKey(e["Key"]), etag=e["ETag"], size=e["Size"]) for e in bucket.list(below)]
+def _compare(bucket: Bucket, workers: Executor, sources: list[Source], keys: list[str], found: Columns) -> None:
     heads = dict(zip(keys, workers.map(bucket.head, keys), strict=True))
     count = len(keys)
     for number, key in enumerate(keys):
@@ -92,7 +96,8 @@ def _compare(bucket: Bucket, workers: Executor, below: str, keys: list[str], fou
             found.same += 1
     held = {number for number, key in enumerate(keys) if key.endswith(parts.part_name(number))}
     missing = [number for number in range(count) if number not in held and parts.of_part(sources, number, count)]
-    found.stale += [f"{below}{parts.part_name(number)}" for number in missing]
+    folder = keys[0].rpartition("/")[0]
+    found.stale += [f"{folder}/{parts.part_name(number)}" for number in missing]
 
 
 def _metadata(bucket: Bucket, workers: Executor, covered: list[Source]) -> Iterator[tuple[ObjectKey, dict[str, str]]]:

@@ -309,3 +309,17 @@ def test_reconciliation_compares_parts_with_lines_by_metadata_alone(converting: 
         assert compared().wrong == [(key, why)]
     aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x", Metadata={})
     assert compared().wrong[0][1].startswith("expected the metadata of a part")
+
+
+def test_objects_of_an_earlier_partition_of_the_route_are_in_its_parts_only(aws: Aws) -> None:
+    hourly = table(ROUTES.replace('prefix = "claims"\n', 'prefix = "claims"\npartition = ["date", "hour"]\n'))
+    converting = Converting(aws, hourly, claim(ContactId="new"))
+    (new,) = (key for key in aws.lines() if key.startswith("claims/"))
+    old = new.replace("/hour=01", "")
+    aws.s3.put_object(Bucket=BUCKET, Key=old, Body=gzip.compress(claim(ContactId="old") + b"\n"))
+    results = converting.ask({"route": "claims"})["results"]
+    rows = {result["key"]: [row["contact_id"] for row in converting.rows(result["key"])] for result in results}
+    folder = f"claims/parquet/contact_record/{DAY}"
+    assert rows == {f"{folder}/hour=01/0000.parquet": ["new"], f"{folder}/0000.parquet": ["old"]}
+    target = Target(stream_arn=STREAM, bucket=BUCKET, account="111122223333", checkpoint_table=None)
+    assert columns(lambda _: aws.s3, target, hourly).verdict == "2 parts of columns compared: none wrong"

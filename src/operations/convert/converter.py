@@ -216,7 +216,8 @@ class Converter:
         """Make one part if it is not that of its objects; return what was made, and how many its partition has."""
         for _ in range(_MOST_TRIES):
             part = self._look(key)  # before the objects: see above
-            sources = list(self._listed(f"{self._route.prefix}/{place.kind}/{place.partition}/"))
+            below = self._listed(f"{self._route.prefix}/{place.kind}/{place.partition}/")
+            sources = parts.of_partition(below, place.partition, self._table)
             if number == 0:
                 count = part.parts if part else parts.parts_for(sources)
             covered = parts.of_part(sources, number, count)

@@ -78,13 +78,13 @@ class Reach:
     An automaton over the paths of all rules, made as it is walked. Rules are numbers, lower ones first.
     """
 
-    __slots__ = ("_known", "_named", "_next", "_open", "below", "here", "is_idle")
+    __slots__ = ("_known", "_named", "_next", "_open", "below", "here", "is_idle", "only")
 
     def __init__(self, paths: _Paths, known: "dict[_Paths, Reach]") -> None:
         """Bind rules to the rest of their paths; `reach_of` makes the first.
 
         `here` is the first rule that meets this value, `below` the first that may meet one inside; None if none.
-        `is_idle` is true if there is neither.
+        `is_idle` is true if there is neither. `only` holds the keys below which something may be met; None if any may be.
         """
         closed = _closure(paths)
         self._known = known
@@ -94,6 +94,7 @@ class Reach:
         self.here = min((rule for rule, path in closed if not path), default=None)
         self.below = min((rule for rule, _ in self._open), default=None)
         self.is_idle = self.here is None and self.below is None
+        self.only = None if {ANY, DEEP} & self._named else self._named
 
     def enter(self, key: str | None) -> "Reach":
         """Return what may be met below a key, or below an element of an array: None."""

@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from routing.protection.paths import FieldPath, Reach, reach_of
 from routing.protection.raw_json import is_container, peel, put_together, repeats_keys
 
@@ -100,6 +102,8 @@ _DEEPEST = 64
 _HEADERS = re.compile(rb"\x01\x80(?:\x00[\x14\x46\x78]|\x01[\x14\x46\x78]|\x02\x14|\x03[\x46\x78])|\x02[\x04\x05]\x78")
 _SHORTEST_MESSAGE = 90
 
+_read_text = msgspec.json.Decoder(str).decode
+
 type _Twice = tuple[bytes | None, bytes | None]
 """A value with what is sealed still in it, and without; None where it is gone."""
 
@@ -178,10 +182,11 @@ class _Walk:
         is_whole = is_seen = True
         of_keys = None if decided is None else self._of_keys[decided]
         taken_out = len(self.pieces)
+        only = reach.only if decided is None else None
         for entry in entries:
             key, buffer = entry
-            below = reach.enter(key)
-            if decided is None and below.is_idle:  # most fields: nothing is asked of them
+            below = None if only is not None and key not in only else reach.enter(key)
+            if below is None or (decided is None and below.is_idle):  # most fields: nothing is asked of them
                 whole.append(entry)
                 seen.append(entry)
                 continue
@@ -238,8 +243,17 @@ def _changed(raw: bytes, change: Change) -> bytes:
     """Mask or hash one value; what is null, empty or encrypted already stays."""
     if raw in {b"null", b'""'} or _is_ciphertext(raw):
         return raw
-    text: str = json.loads(raw) if raw.startswith(b'"') else raw.decode()
+    text = _text_of(raw) if raw.startswith(b'"') else raw.decode()
     return json.dumps(change(text), ensure_ascii=not text.isprintable()).encode()
+
+
+def _text_of(raw: bytes) -> str:
+    """Read a JSON text, one with an unpaired surrogate too."""
+    try:
+        return _read_text(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text: str = json.loads(raw)
+        return text
 
 
 def _is_ciphertext(raw: bytes) -> bool:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from routing.model import Kind, ObjectKey
+from routing.stored.object_format import read_name
+from routing.table.routes import RouteTable
 
 FOLDER = "parquet"
 PART_FORMAT = "1"
@@ -89,6 +91,12 @@ def is_beside_objects(key: str, prefix: str) -> bool:
 def until_key(prefix: str, kind: Kind) -> ObjectKey:
     """Return the name of the object that tells up to which day columns are complete."""
     return ObjectKey(f"{folder_of(prefix, kind)}until/day.txt")
+
+
+def of_partition(listed: Iterable[Source], partition: str, table: RouteTable) -> list[Source]:
+    """Return the objects of a partition: below its folder stand those of others as well, if the route's `partition` has changed."""
+    named = ((read_name(source.key, table), source) for source in listed)
+    return [source for name, source in named if name is not None and name.place[2] == partition]
 
 
 def parts_for(sources: Iterable[Source]) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cli.stack_function import Ask
+from cli.stack_function import Ask, StackFunctionError
 
 FUNCTION = "ConvertFunction"
 CURE = "deploy with Parquet=on to have one"
@@ -14,12 +14,20 @@ _MOST_SHOWN = 20
 
 
 def slices(ask: Ask, route: str, **request: object) -> Iterator[Mapping[str, Any]]:
-    """Ask for one route until everything was looked at."""
-    is_last = False
-    while not is_last:
-        done = ask({"route": route, **request})
+    """Ask for one route until everything was looked at.
+
+    Raises:
+        StackFunctionError: The function comes no further.
+    """
+    after = None
+    while True:
+        done = ask({"route": route, **request, "after": after})
         yield done
-        is_last = done["is_last"]
+        if done["next"] is None:
+            return
+        if done["next"] == after and not any(not result["blocked_by"] for result in done["results"]):
+            raise StackFunctionError(f"convert: {route}: the function comes no further than {after}; see its log")
+        after = done["next"]
 
 
 def run(routes: Iterable[str], ask: Ask, console: Console, *, apply: bool) -> int:
@@ -36,7 +44,8 @@ def run(routes: Iterable[str], ask: Ask, console: Console, *, apply: bool) -> in
         left += [result for result in made if result["blocked_by"]]
         good = [result for result in made if not result["blocked_by"]]
         count += len(good)
-        until = ", ".join(sorted({day or "no day yet" for day in done[-1]["until"].values()}))
+        days = {kind: day for one in done for kind, day in one["until"].items()}
+        until = ", ".join(sorted({day or "no day yet" for day in days.values()}))
         records, refused = (sum(result[name] for result in good) for name in ("records", "refused"))
         table.add_row(route, str(len(good)), str(records), str(refused), until)
     console.print(table)

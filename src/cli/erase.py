@@ -174,11 +174,16 @@ def _with_columns(receipt: Receipt, convert: Ask, routes: Sequence[str], console
     """Make the columns anew of whatever was rewritten, in this run or one that was interrupted."""
     made: list[Mapping[str, Any]] = []
     deleted = 0
-    for route in routes:
-        with console.status(f"columns of {route}"):
-            for done in slices(convert, route, apply=True, old_versions=receipt.request["old_versions"]):
-                made += done["results"]
-                deleted += done["deleted"]
+    left = {*receipt.unconverted}
+    for route in sorted({*routes} | left):
+        try:
+            with console.status(f"columns of {route}"):
+                for done in slices(convert, route, apply=True, old_versions=receipt.request["old_versions"]):
+                    made += done["results"]
+                    deleted += done["deleted"]
+        except StackFunctionError as err:  # the receipt tells it
+            made.append({"key": f"columns of {route}", "blocked_by": str(err)})
+        left.discard(route)
     return receipt.with_columns(made, deleted)
 
 

@@ -120,8 +120,9 @@ class _Live:
         self._policies |= {role.arn: role.trust for role in roles.values()}
         self.bucket_policy = self._bucket_policy(live.resources.get("Bucket", ""))
         self._policies[self.stack.bucket] = self.bucket_policy
-        check = live.resources.get("GrantCheckFunction", "")
-        self._policies[self.stack.here("lambda", f"function:{check}")] = self._function_policy(check)
+        for logical in ("GrantCheckFunction", "ConvertFunction"):
+            if function := live.resources.get(logical):
+                self._policies[self.stack.here("lambda", f"function:{function}")] = self._function_policy(function)
 
     def answer(self, row: Row, action: str) -> Answer | None:
         """Return what AWS would answer; None if a policy may not be read."""

@@ -171,12 +171,23 @@ def matching_statements(request: Request, policy: Policy | None, effect: str) ->
 
 
 def nearly_matching(request: Request, policy: Policy) -> list[Statement]:
-    """Return the statements that would allow a request but for their conditions."""
+    """Return the statements that would allow a request but for a condition; two that are not met are about something else."""
     return [
         one
         for one in statements(policy)
         if _matching([{**one, "Condition": {}}], "Allow", request, by_name=_naming(one)) is Answer.YES
+        and _unmet(one, request) <= 1
     ]
+
+
+def _unmet(one: Statement, request: Request) -> int:
+    """Return how many conditions of a statement a request does not meet."""
+    single = (
+        {**one, "Condition": {operator: {key: values}}}
+        for operator, keys in one.get("Condition", {}).items()
+        for key, values in keys.items()
+    )
+    return sum(_matching([each], "Allow", request, by_name=_naming(one)) is Answer.NO for each in single)
 
 
 def _naming(one: Statement) -> bool | None:

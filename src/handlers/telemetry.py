@@ -99,7 +99,7 @@ class Telemetry:
         made = [result for result in done.results if not result["blocked_by"]]
         records, refused = (sum(result[name] for result in made) for name in ("records", "refused"))
         fields = {"route": request.route, "applies": request.apply, "parts": len(made), "records": records}
-        more = {"refused": refused, "deleted": done.deleted, "until": done.until, "is_last": done.is_last}
+        more = {"refused": refused, "deleted": done.deleted, "until": done.until, "is_last": done.next is None}
         self._logger.info("convert", extra={**fields, **more})
         if request.apply:
             self._emit({}, {"ConversionDelay": (MetricUnit.Seconds, _delay(done.until.values(), now))})

@@ -90,6 +90,6 @@ def _convert(aws: Aws, table: RouteTable) -> None:
         newest = datetime.fromisoformat(f"{max(days, default='2026-03-02')}T12:00:00Z")
         now = (newest if len(days) > 1 else newest + timedelta(days=1)).timestamp()
         done = function({"route": route.name}, Invocation("i", lambda: 900.0, now=partial(float, now)))
-        assert done["is_last"]
+        assert done["next"] is None
         assert not any(result["blocked_by"] for result in done["results"])
         assert bool(done["results"]) == bool(days)

@@ -602,7 +602,7 @@ class World:
             done = converter.run(ConversionRequest(route=route.name))
         self.calls["parts"] += len(done.results)
         self.doubled += self._in_two_parts()
-        return done.is_last and not any(result["blocked_by"] for result in done.results)
+        return done.next is None and not any(result["blocked_by"] for result in done.results)
 
     def _in_two_parts(self) -> list[str]:
         """Return the lines that stand in two parts."""

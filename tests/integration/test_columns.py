@@ -18,8 +18,10 @@ from cli import convert
 from cli.erase import run as erase
 from cli.reconcile import Target
 from cli.reconcile_columns import Columns, columns
+from cli.stack_function import StackFunctionError
 from handlers.conversion import Convert
 from handlers.wiring import Erase, FanOut
+from operations.convert.columns import Columns as Columns_
 from operations.erase.request import read_erasure
 from routing.errors import EventError
 from routing.lambda_event import event_of_documents
@@ -91,7 +93,7 @@ def test_closed_day_becomes_one_part_of_each_kind_with_every_line_once(convertin
         f"all/contacts/parquet/contact_record/{DAY}/0000.parquet",
         f"all/contacts/parquet/agent_event/{DAY}/0000.parquet",
     ]
-    assert done["is_last"]
+    assert done["next"] is None
     assert done["until"] == {"contact_record": "2026-03-02", "agent_event": "2026-03-02"}
     rows = converting.rows(done["results"][0]["key"])
     assert [(row["contact_id"], row["_line"], row["attributes"], row["channel"]) for row in rows] == [
@@ -119,7 +121,7 @@ def test_part_is_under_the_key_of_its_route_and_tells_of_its_sources_and_nothing
         Bucket=BUCKET, Key=next(iter(k for k in converting.aws.lines() if k.startswith("all/contacts/")))
     )["SSEKMSKeyId"]  # fmt: skip
     assert head["Metadata"].keys() == {
-        "format-version", "parts", "sources-count", "sources-digest", "lines-digest", "record-count", "refused-count",
+        "format-version", "parts", "sources-count", "sources-digest", "columns-digest", "lines-digest", "record-count", "refused-count",
     }  # fmt: skip
     assert (head["Metadata"]["record-count"], head["Metadata"]["refused-count"]) == ("2", "0")
 
@@ -257,7 +259,7 @@ def test_request_that_is_none_is_one_error(converting: Converting, request_: dic
 
 def test_time_that_ends_leaves_the_rest_to_the_next_run(converting: Converting) -> None:
     done = converting.convert({"route": "all"}, Invocation("c", lambda: 170.0, now=lambda: CLOSED + A_DAY))
-    assert (done["results"], done["is_last"]) == ([], False)
+    assert (done["results"], done["next"]) == ([], "contact_record/2026-03-02")
     assert done["until"]["contact_record"] == "2026-03-01"
     assert len(converting.ask({"route": "all"})["results"]) == 2
 
@@ -323,3 +325,114 @@ def test_objects_of_an_earlier_partition_of_the_route_are_in_its_parts_only(aws:
     assert rows == {f"{folder}/hour=01/0000.parquet": ["new"], f"{folder}/0000.parquet": ["old"]}
     target = Target(stream_arn=STREAM, bucket=BUCKET, account="111122223333", checkpoint_table=None)
     assert columns(lambda _: aws.s3, target, hourly).verdict == "2 parts of columns compared: none wrong"
+
+
+def test_columns_of_a_kind_that_the_route_has_no_longer_are_emptied(converting: Converting) -> None:
+    """Nothing shows them any more, and an erasure must not leave a contact in them."""
+    converting.ask({"route": "all"})
+    routes = table(ROUTES.replace('kinds = ["contact_record", "agent_event"]', 'kinds = ["contact_record"]'))
+    converting.convert = Convert({**converting.aws.environment(routes), "STREAM_ARN": STREAM}, routes)
+    (result,) = converting.ask({"route": "all", "old_versions": True})["results"]
+    assert (result["key"], result["records"]) == (f"all/contacts/parquet/agent_event/{DAY}/0000.parquet", 0)
+    versions = converting.aws.s3.list_object_versions(Bucket=BUCKET, Prefix="all/contacts/parquet/agent_event/")[
+        "Versions"
+    ]
+    assert len([one for one in versions if one["Key"] == result["key"]]) == 1
+    assert converting.ask({"route": "all"})["results"] == []
+
+
+def test_part_with_other_columns_than_the_route_shows_now_is_made_again(converting: Converting) -> None:
+    (key, *_) = (result["key"] for result in converting.ask({"route": "claims"})["results"])
+    routes = table(
+        ROUTES.replace('prefix = "claims"\n', 'prefix = "claims"\n[[routes.protect]]\nremove = ["Channel"]\n')
+    )
+    converting.convert = Convert({**converting.aws.environment(routes), "STREAM_ARN": STREAM}, routes)
+    assert [result["key"] for result in converting.ask({"route": "claims"})["results"]] == [key]
+    assert "channel" not in converting.rows(key)[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b'{"ContactId":"a","Attributes":{"n":1e999,"s":"\\u00e9"}}', {"contact_id": "a"}),
+        (b'{"ContactId":"a","Agent":{"AgentInteractionDuration":1e999}}', {"contact_id": "a"}),
+        (b'{"ContactId":"a","Channel":3,"Nobody":1e999}', {"contact_id": "a", "channel": "3"}),
+        (b'{"ContactId":"a","Queue":{"Duration":"1_0"}}', {"contact_id": "a", "queue_duration": None}),
+        (b'{"ContactId":"a","ContactLens":{"ConversationalAnalytics":{"Configuration":{"Enabled":1}}}}', {
+            "contact_id": "a", "contact_lens_conversational_analytics_configuration_enabled": True,
+        }),
+        (b'{"ContactId":"a","Queue":{"Name":"\\ud83d","Duration":"7"}}', {"queue_name": "?", "queue_duration": 7}),
+        (b'{"ContactId":"a","Attributes":"\xff\xfe"}', {"record": '{"ContactId":"a","Attributes":"\ufffd\ufffd"}'}),
+    ],
+)  # fmt: skip
+def test_odd_value_costs_its_own_column_and_no_other_line(aws: Aws, line: bytes, shown: dict[str, Any]) -> None:
+    converting = Converting(aws, table(), claim())
+    (source,) = (name for name in aws.lines() if name.startswith("claims/contact_record/"))
+    aws.s3.put_object(Bucket=BUCKET, Key=source, Body=gzip.compress(line + b"\n" + claim(ContactId="b") + b"\n"))
+    (result,) = converting.ask({"route": "claims"})["results"]
+    assert result["blocked_by"] == ""
+    odd, usual = converting.rows(result["key"])
+    assert {name: odd[name] for name in shown} == shown
+    assert usual["contact_id"] == "b"
+
+
+def test_error_of_one_day_holds_up_no_other_and_quotes_nothing(
+    converting: Converting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source,) = (name for name in converting.aws.lines() if name.startswith("claims/contact_record/"))
+    body = converting.aws.s3.get_object(Bucket=BUCKET, Key=source)["Body"].read()
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=source.replace("03-02", "03-01"), Body=body)
+    kept = Columns_.batch
+
+    def batch(self: Columns_, lines: list[bytes]) -> Any:
+        batch.calls += 1  # type: ignore[attr-defined]
+        if batch.calls == 1:  # type: ignore[attr-defined]
+            raise ValueError(lines)
+        return kept(self, lines)
+
+    batch.calls = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(Columns_, "batch", batch)
+    done = converting.ask({"route": "claims"})
+    assert [(one["key"].split("/")[3], one["blocked_by"]) for one in done["results"]] == [
+        ("date=2026-03-01", "ValueError"),
+        (DAY, ""),
+    ]
+
+
+def test_first_part_that_is_gone_is_made_again_for_as_many_as_there_are(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converting = Converting(aws, table())
+    for number in range(9):
+        body = gzip.compress(b"".join(contact(ContactId=f"c-{number}-{line}") + b"\n" for line in range(3)))
+        key = f"all/contacts/contact_record/{DAY}/ctr-fanout-shardId-000000000000-{number}.ndjson.gz"
+        aws.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    monkeypatch.setattr("routing.stored.parts._GZIPPED_BYTES", 300)
+    made = [result["key"] for result in converting.ask({"route": "all"})["results"]]
+    aws.s3.delete_object(Bucket=BUCKET, Key=made[0])
+    monkeypatch.setattr("routing.stored.parts._GZIPPED_BYTES", 1 << 20)
+    converting.ask({"route": "all"})
+    seen = [(row["_object"], row["_line"]) for key in converting.part_names() for row in converting.rows(key)]
+    assert len(seen) == len(set(seen)) == 27
+    assert converting.part_names() == made
+
+
+def test_command_ends_where_the_function_comes_no_further() -> None:
+    def stuck(_: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"results": [], "deleted": 0, "until": {}, "next": "contact_record/2026-03-02"}
+
+    with pytest.raises(StackFunctionError, match="the function comes no further than contact_record/2026-03-02"):
+        list(convert.slices(stuck, "all", apply=True))
+
+
+def test_erasure_writes_its_receipt_whatever_becomes_of_the_columns(converting: Converting, tmp_path: Path) -> None:
+    def refusing(_: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise StackFunctionError("the function failed; see its log")
+
+    request = {"contact_ids": [GONE], "apply": True, "old_versions": False, "first_date": None, "last_date": None}
+    receipt, text = tmp_path / "receipt.json", StringIO()
+    console = Console(file=text, width=200)
+    code = erase(request, converting.erase, console, stack="s", convert=refusing, routes=["all"], receipt_file=receipt)
+    assert code == 1
+    assert "left: columns of all: the function failed; see its log" in text.getvalue()
+    assert receipt.exists()

@@ -88,7 +88,7 @@ def emitted(aws: Aws, capsys: pytest.CaptureFixture[str]) -> set[Metric]:
     telemetry = Telemetry("ctr-fanout")
     telemetry.publish_checks([Check("orders"), Check("japan", Reason.KMS_KEY_DISABLED, "disabled")])
     telemetry.publish_replay(ReplayRequest(source="dead-letters", apply=True), ReplaySlice(results=[], next=None))
-    done = ConversionSlice(results=[], deleted=0, until={"contact_record": "2026-03-01"}, is_last=True)
+    done = ConversionSlice(results=[], deleted=0, until={"contact_record": "2026-03-01"}, next=None)
     telemetry.publish_conversion(ConversionRequest(route=RouteName("all")), done, 1_772_500_000.0)
     return set(emitted_in(capsys.readouterr().out))
 

@@ -206,6 +206,19 @@ _OTHERS = (
         silence="breaching",
         condition="MakesColumns",
     ),
+    Alarm(
+        id="ColumnsErrorsAlarm",
+        name="columns failing",
+        section="columns-late",
+        meaning="The function that makes columns fails for a route: it runs out of time or memory, or may not read or write",
+        namespace="AWS/Lambda",
+        metric="Errors",
+        dimensions={"FunctionName": Sub("${Name}-convert")},
+        period_seconds=3600,
+        periods=3,
+        breaching=3,
+        condition="MakesColumns",
+    ),
 )
 
 

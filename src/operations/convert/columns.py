@@ -6,6 +6,10 @@ type is not the schema's is read as the views read it (infrastructure/analysis/q
 
 import contextlib
 import gc
+import hashlib
+import json
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -17,6 +21,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from routing.fields import column_name
+from routing.stored.parts import PART_FORMAT
 from schema.columns import JSON, STRING, Column, Tree, flat
 
 ELEMENT = "*"
@@ -24,8 +29,12 @@ SOURCE, OBJECT, LINE, RECORD = "_source", "_object", "_line", "record"
 _ROW_GROUP_BYTES = 128 << 20
 _LINES_AT_ONCE = 2000
 _ZSTD_LEVEL = 3
+_DIGITS_OF_COLUMNS = 16
 _NO_DICTIONARY = ("_id", "_timestamp", "record")  # what seldom comes twice
 _ARROW = {STRING: pa.string(), "bigint": pa.int64(), "double": pa.float64(), "boolean": pa.bool_(), JSON: pa.string()}
+# What Trino casts to these from text.
+_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_DIGITS = re.compile(r"[+-]?[0-9]{1,19}")
 _BIGINT = range(-(2**63), 2**63)
 _PYTHON: Mapping[str, Any] = {
     STRING: str,
@@ -56,6 +65,9 @@ class Lines:
 class Columns:
     """The columns of one kind on one route."""
 
+    digest: str
+    """Tells these columns, their types and what is told of them from others."""
+
     def __init__(self, tree: Mapping[str, Tree], is_told: Callable[[Column], bool]) -> None:
         """Compile them.
 
@@ -67,6 +79,8 @@ class Columns:
         self._decode = msgspec.json.Decoder(_typed(self._tree)).decode
         self._raw = [path for path, of_type in _leaves(self._tree) if of_type == JSON]
         self._struct = _arrow(self._tree)
+        columns = [(column.name, column.parquet_type, is_told(column)) for column in flat(self._tree)]
+        self.digest = hashlib.sha256(json.dumps([PART_FORMAT, columns]).encode()).hexdigest()[:_DIGITS_OF_COLUMNS]
         self.told = [*(one.name for one in flat(self._tree) if is_told(one)), SOURCE, OBJECT, LINE]
 
     def batch(self, lines: Sequence[bytes]) -> tuple[pa.Table, int]:
@@ -81,7 +95,10 @@ class Columns:
             for row in rows:
                 if (value := row.get(name)) is not None:
                     row[name] = _to_text(value, rest) if rest else _text(value)
-        struct = pa.array(rows, type=self._struct)
+        try:
+            struct = pa.array(rows, type=self._struct)
+        except (pa.ArrowInvalid, UnicodeEncodeError):
+            struct = pa.array([_readable(row) for row in rows], type=self._struct)
         columns = dict(_flattened(struct, self._tree))
         return pa.table(columns) if columns else pa.table({}).select([]), refused
 
@@ -89,15 +106,15 @@ class Columns:
         """Return the fields of a line, each of the schema's type; None if it is no JSON object."""
         try:
             return cast("Row", self._decode(line))
-        except (msgspec.ValidationError, OverflowError):
-            pass
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
+            pass  # a value of another type, a number that no double holds, or no JSON at all
+        except RecursionError:
             return None
         try:
-            loose = msgspec.json.decode(line, type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError):
+            loose = json.loads(line)
+        except (ValueError, RecursionError):
             return None
-        return cast("Row", _fitted(loose, self._tree))
+        return cast("Row", _fitted(loose, self._tree)) if isinstance(loose, dict) else None
 
 
 @dataclass(slots=True)
@@ -224,13 +241,27 @@ def _to_text(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - rows hol
     return value
 
 
+def _readable(value: Any) -> Any:  # noqa: ANN401 - rows hold anything
+    """Return a value whose texts can be UTF-8; what cannot is shown as a replacement character."""
+    if isinstance(value, dict):
+        return {name: _readable(below) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_readable(one) for one in value]
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
 def _text(value: object) -> bytes | None:
     """Write JSON as Connect does: without white space, and characters as they are; null is none."""
-    text = bytes(value) if type(value) is msgspec.Raw else msgspec.json.encode(value)
-    if b"\\u" in text:
-        text = msgspec.json.encode(msgspec.json.decode(text))
-    elif b": " in text or b", " in text:
-        text = msgspec.json.format(text, indent=-1)
+    text = bytes(value) if type(value) is msgspec.Raw else json.dumps(value, separators=(",", ":")).encode()
+    try:
+        if b"\\u" in text:
+            text = msgspec.json.encode(msgspec.json.decode(text))
+        elif b": " in text or b", " in text:
+            text = msgspec.json.format(text, indent=-1)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # such as a number that no double holds: as it came
+        text = text.decode(errors="replace").encode()
     return None if text == b"null" else text
 
 
@@ -250,18 +281,19 @@ def _scalar(value: Any, of_type: str) -> Any:  # noqa: ANN401, PLR0911 - of JSON
     if value is None or isinstance(value, (dict, list)):
         return None
     if of_type == STRING:
-        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        return value if isinstance(value, str) else json.dumps(value)
     if of_type == "boolean":
-        return value if isinstance(value, bool) else {"true": True, "false": False}.get(str(value).lower())
+        return value if isinstance(value, bool) else _BOOLEANS.get(str(value).lower())
     if isinstance(value, bool):
         return None
+    if of_type == "bigint":
+        number = int(value) if _DIGITS.fullmatch(str(value)) else None
+        return number if number is not None and number in _BIGINT else None
     try:
-        if of_type == "double":
-            return float(value)
-        number = None if isinstance(value, float) else int(value)
+        number_ = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if number is not None and number in _BIGINT else None
+    return number_ if math.isfinite(number_) else None
 
 
 # --- from a struct to columns -----------------------------------------------------------------------------

@@ -8,7 +8,8 @@ whoever makes them (routing/stored/parts.py).
 import gzip
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,7 @@ _SECONDS_BEHIND_A_DAY = 3600
 _SECONDS_FOR_A_PART = 180
 _MOST_TRIES = 5
 _OPENED_AT_ONCE = 8
+_LOOKED_AT_ONCE = 32
 _GONE = ("404", "NoSuchKey", "NotFound")
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 
@@ -66,6 +68,10 @@ class UnreadableObjectError(CtrFanoutError):
     """A delivered object that does not hold what its metadata says."""
 
 
+type _Standing = Mapping[str, list[ObjectKey]]
+"""Names of parts by partition."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Objects of one kind and partition, and the columns of their kind."""
@@ -73,17 +79,43 @@ class _Place:
     kind: Kind
     partition: str
     columns: Columns
+    standing: tuple[ObjectKey, ...]
+    has_columns: bool
 
     @property
     def date(self) -> str:
-        return self.partition[len("date=") :][: len("2026-03-02")]
+        return _date_of(self.partition)
 
 
 @dataclass(slots=True)
 class _Done:
     results: list[Conversion] = field(default_factory=list)
     pending: set[str] = field(default_factory=set)  # dates of which something is still to be made
-    is_last: bool = True
+    ended_at: str = ""  # the date at which time ended
+
+    def take(self, place: _Place, made: Conversion, *, applies: bool) -> None:
+        self.results.append(made)
+        if made.blocked_by or not applies:
+            self.pending.add(place.date)
+
+    def end(self, place: _Place) -> None:
+        self.pending.add(place.date)
+        self.ended_at = place.date
+
+
+def _date_of(partition: str) -> str:
+    return partition[len("date=") :][: len("2026-03-02")]
+
+
+def _day_before(date: str) -> str:
+    return (datetime.fromisoformat(date) - timedelta(days=1)).date().isoformat()
+
+
+def _why(err: Exception) -> str:
+    """Tell of an error what holds nothing of a record: others may quote what they could not read."""
+    if isinstance(err, ClientError):
+        return f"{err.operation_name} failed with {err.response['Error']['Code']}"
+    return str(err) if isinstance(err, CtrFanoutError) else type(err).__name__
 
 
 class Converter:
@@ -113,51 +145,111 @@ class Converter:
         self._progress: dict[Shard, Progress] = {}
 
     def run(self, request: ConversionRequest) -> ConversionSlice:
-        """Make what is to be made, the oldest day first."""
+        """Make what is to be made, kind by kind, the oldest day first, from where the slice before ended."""
         results: list[Conversion] = []
         until: dict[str, str] = {}
-        deleted, is_last = 0, True
-        for kind, _ in tables_of(self._route, self._table):
-            done = self._kind(kind, request)
+        deleted, ended_at = 0, None
+        begin_kind, _, begin_date = (request.after or "").partition("/")
+        deployed = [kind for kind, _ in tables_of(self._route, self._table)]
+        for kind in Kind:
+            standing = self._standing(kind)
+            if (kind not in deployed and not standing) or (begin_kind and kind != begin_kind):
+                continue
+            begin, begin_kind, begin_date = begin_date, "", ""
+            done = self._kind(kind, standing, request, begin, has_columns=kind in deployed)
             results += done.results
-            is_last = is_last and done.is_last
-            until[kind] = self._advance(kind, done, request)
-            if request.old_versions and done.is_last and not done.pending:
+            if kind in deployed:
+                until[kind] = self._advance(kind, done, request, begin)
+            if done.ended_at:
+                ended_at = f"{kind}/{done.ended_at}"
+                break
+            if request.old_versions and not done.pending:
                 deleted += self._delete_old_versions(kind, applies=request.apply)
         return ConversionSlice(
-            results=[asdict(result) for result in results], deleted=deleted, until=until, is_last=is_last
+            results=[asdict(result) for result in results], deleted=deleted, until=until, next=ended_at
         )
 
-    def _kind(self, kind: Kind, request: ConversionRequest) -> _Done:
+    def _kind(
+        self, kind: Kind, standing: _Standing, request: ConversionRequest, begin: str, *, has_columns: bool
+    ) -> _Done:
+        """Make the parts of a kind; of one that the route has no longer all that are there are emptied."""
         done = _Done()
         columns = Columns(columns_of(self._route, kind), told_by(self._route))
-        for partition, listed in self._partitions(kind):
-            place = _Place(kind, partition, columns)
-            if place.date > self._closed_until():
-                continue
-            if self._invocation.remaining_seconds() < _SECONDS_FOR_A_PART:
-                done.pending.add(place.date)
-                done.is_last = False
-                break
-            if unsettled := self._unsettled(kind, partition, listed):
-                done.results.append(Conversion(key=f"{self._route.prefix}/{kind}/{partition}/", blocked_by=unsettled))
-                done.pending.add(place.date)
-                continue
-            self._partition(place, request, done)
+        partitions = self._partitions(kind, standing) if has_columns else ((one, []) for one in sorted(standing))
+        for few in batched(partitions, _LOOKED_AT_ONCE, strict=False):
+            closed = [
+                (partition, listed) for partition, listed in few if begin <= _date_of(partition) <= self._closed_until()
+            ]
+            known = self._known_parts(standing, closed)
+            for partition, listed in closed:
+                place = _Place(kind, partition, columns, tuple(standing.get(partition, ())), has_columns=has_columns)
+                if self._invocation.remaining_seconds() < _SECONDS_FOR_A_PART:
+                    done.end(place)
+                    return done
+                if unsettled := self._unsettled(kind, partition, listed):
+                    key = f"{self._route.prefix}/{kind}/{partition}/"
+                    done.results.append(Conversion(key=key, blocked_by=unsettled))
+                    done.pending.add(place.date)
+                elif not self._is_current(place, [source for _, source in listed], known):
+                    self._partition(place, request, done)
         return done
 
     # --- what there is ------------------------------------------------------------------------------------
 
-    def _partitions(self, kind: Kind) -> Iterator[tuple[str, list[tuple[Name, Source]]]]:
-        """Yield each partition with its objects, in the order of their dates; those that have parts only come last."""
-        folder = parts.folder_of(self._route.prefix, kind)
-        left = {one.key[len(folder) :].rpartition("/")[0] for one in self._listed(f"{folder}date=")}
+    def _partitions(self, kind: Kind, standing: _Standing) -> Iterator[tuple[str, list[tuple[Name, Source]]]]:
+        """Yield each partition with its objects, in the order of their dates; one that has parts only as well."""
+        left = sorted(standing)
         listed = self._listed(f"{self._route.prefix}/{kind}/")
         named = ((name, source) for source in listed if (name := read_name(source.key, self._table)) is not None)
         for partition, objects in groupby(named, key=lambda one: one[0].place[2]):
-            left.discard(partition)
+            while left and _date_of(left[0]) < _date_of(partition):
+                yield left.pop(0), []
+            if partition in left:
+                left.remove(partition)
             yield partition, list(objects)
-        yield from ((partition, []) for partition in sorted(left))
+        yield from ((partition, []) for partition in left)
+
+    def _standing(self, kind: Kind) -> _Standing:
+        """Return the names of the parts of a kind, by partition."""
+        folder, found = parts.folder_of(self._route.prefix, kind), defaultdict[str, list[ObjectKey]](list)
+        for one in self._listed(f"{folder}date="):
+            found[one.key[len(folder) :].rpartition("/")[0]].append(one.key)
+        return found
+
+    def _known_parts(
+        self, standing: _Standing, partitions: Iterable[tuple[str, list[tuple[Name, Source]]]]
+    ) -> dict[ObjectKey, Part | None]:
+        """Look at the parts of some partitions at once: most are what they should be."""
+        keys = [key for partition, _ in partitions for key in standing.get(partition, ())]
+        return dict(zip(keys, self._workers.map(self._look_or_none, keys), strict=True))
+
+    def _look_or_none(self, key: ObjectKey) -> Part | None:
+        try:
+            return self._look(key)
+        except (ClientError, BotoCoreError, CtrFanoutError):  # told where it is to be made
+            return None
+
+    def _is_current(self, place: _Place, sources: list[Source], known: Mapping[ObjectKey, Part | None]) -> bool:
+        """Return True if all parts of a partition are those of its objects, as they were listed."""
+        found = [(parts.number_of(key), known.get(key)) for key in place.standing]
+        first = next((part for number, part in found if number == 0), None)
+        if first is None or any(part is None or part.parts != first.parts for _, part in found):
+            return False
+        by_number = {number: part for number, part in found if part is not None}
+        if not by_number.keys() <= set(range(first.parts)):
+            return False
+        covered = place.has_columns
+        return all(
+            self._fits(by_number.get(number), parts.of_part(sources, number, first.parts) if covered else [], place)
+            for number in range(first.parts)
+        )
+
+    @staticmethod
+    def _fits(part: Part | None, covered: list[Source], place: _Place) -> bool:
+        """Return True if a part is that of its objects, or has none and is not there."""
+        if part is None:
+            return not covered
+        return (part.digest, part.columns) == (parts.sources_digest(covered), place.columns.digest)
 
     def _listed(self, prefix: str) -> Iterator[Source]:
         for entry in self._bucket.list(prefix):
@@ -187,50 +279,57 @@ class Converter:
 
     def _partition(self, place: _Place, request: ConversionRequest, done: _Done) -> None:
         """Make the parts of a partition that are not those of its objects."""
-        number, count = 0, 1
-        while number < count:
+        try:
+            count, surplus = self._count(place)
+        except (ClientError, BotoCoreError, CtrFanoutError) as err:
+            key = parts.part_key(self._route.prefix, place.kind, place.partition, 0)
+            done.take(place, Conversion(key=key, blocked_by=_why(err)), applies=request.apply)
+            return
+        for number in range(max(count, surplus)):
             if number and self._invocation.remaining_seconds() < _SECONDS_FOR_A_PART:
-                done.pending.add(place.date)
-                done.is_last = False
+                done.end(place)
                 return
             key = parts.part_key(self._route.prefix, place.kind, place.partition, number)
             try:
-                made, count = self._part(key, number, count, place, applies=request.apply)
-            except ClientError as err:
-                made = Conversion(
-                    key=key, blocked_by=f"{err.operation_name} failed with {err.response['Error']['Code']}"
-                )
-            except BotoCoreError as err:
-                made = Conversion(key=key, blocked_by=type(err).__name__)
-            except CtrFanoutError as err:
-                made = Conversion(key=key, blocked_by=str(err))
+                made = self._part(key, number, count, place, applies=request.apply)
+            except Exception as err:  # noqa: BLE001 - one day must not hold up all others, whatever is in it
+                made = Conversion(key=key, blocked_by=_why(err))
             if made is not None:
-                done.results.append(made)
-                if made.blocked_by or not request.apply:
-                    done.pending.add(place.date)
-            number += 1
+                done.take(place, made, applies=request.apply)
+                if number == 0 and made.blocked_by:
+                    return  # whoever makes the first part decides among how many the objects are shared out
 
-    def _part(
-        self, key: ObjectKey, number: int, count: int, place: _Place, *, applies: bool
-    ) -> tuple[Conversion | None, int]:
-        """Make one part if it is not that of its objects; return what was made, and how many its partition has."""
+    def _count(self, place: _Place) -> tuple[int, int]:
+        """Return among how many parts the objects of a partition are shared out, and how many stand there.
+
+        The first part tells; should it be gone, any other of them.
+        """
+        for key in [parts.part_key(self._route.prefix, place.kind, place.partition, 0), *place.standing]:
+            if (part := self._look(key)) is not None:
+                return part.parts, max((parts.number_of(one) + 1 for one in place.standing), default=0)
+        return parts.parts_for(self._sources(place)), 0
+
+    def _sources(self, place: _Place) -> list[Source]:
+        if not place.has_columns:
+            return []
+        below = self._listed(f"{self._route.prefix}/{place.kind}/{place.partition}/")
+        return parts.of_partition(below, place.partition, self._table)
+
+    def _part(self, key: ObjectKey, number: int, count: int, place: _Place, *, applies: bool) -> Conversion | None:
+        """Make one part if it is not that of its objects; None if nothing is to be made."""
         for _ in range(_MOST_TRIES):
             part = self._look(key)  # before the objects: see above
-            below = self._listed(f"{self._route.prefix}/{place.kind}/{place.partition}/")
-            sources = parts.of_partition(below, place.partition, self._table)
-            if number == 0:
-                count = part.parts if part else parts.parts_for(sources)
-            covered = parts.of_part(sources, number, count)
-            if (part is None and not covered and number) or (
-                part is not None and part.digest == parts.sources_digest(covered)
-            ):
-                return None, count
+            if number == 0 and part is not None and part.parts != count:
+                break  # others have decided it meanwhile
+            covered = parts.of_part(self._sources(place), number, count)
+            if (number or part is not None) and self._fits(part, covered, place):
+                return None
             if not applies:
-                return Conversion(key=key, sources=len(covered)), count
+                return Conversion(key=key, sources=len(covered))
             made = self._make(key, covered, part, count, place.columns)
             if made is not None:
-                return made, count
-        return Conversion(key=key, blocked_by="others make it at the same time; the next run looks again"), count
+                return made
+        return Conversion(key=key, blocked_by="others make it at the same time; the next run looks again")
 
     def _look(self, key: ObjectKey) -> Part | None:
         """Read the metadata of a part; None if there is none.
@@ -271,9 +370,10 @@ class Converter:
             file = Path(folder) / "part"
             written = write(file, columns, opened())
             part = Part(
-                parts=replaces.parts if replaces else count,
+                parts=count,
                 sources=len(read),
                 digest=parts.sources_digest(read),
+                columns=columns.digest,
                 lines_digest=parts.lines_digest(checksums),
                 records=written.records,
                 refused=written.refused,
@@ -310,7 +410,7 @@ class Converter:
 
     # --- up to which day ----------------------------------------------------------------------------------
 
-    def _advance(self, kind: Kind, done: _Done, request: ConversionRequest) -> str:
+    def _advance(self, kind: Kind, done: _Done, request: ConversionRequest, begin: str) -> str:
         """Tell readers up to which day columns are complete: the last closed one, or the one before what is pending.
 
         It never goes back: what changes a day that was complete shows in its columns when its part is made anew.
@@ -325,8 +425,10 @@ class Converter:
             before, etag = "", None
         day = self._closed_until()
         if done.pending:
-            day = (datetime.fromisoformat(min(done.pending)) - timedelta(days=1)).date().isoformat()
-        if day <= before or not request.apply:
+            day = _day_before(min(done.pending))
+        # What the slices before have left behind them is told by how far they came.
+        is_behind = bool(begin) and before < _day_before(begin)
+        if day <= before or is_behind or not request.apply:
             return before
         try:
             self._bucket.put(

@@ -17,11 +17,13 @@ class ConversionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         route: The route whose objects become columns.
         apply: False only tells which parts are to be made.
         old_versions: True also deletes the old versions of the route's parts, once its parts are those of its objects.
+        after: Where the slice before ended: a kind and a date.
     """
 
     route: RouteName
     apply: bool = True
     old_versions: bool = False
+    after: str | None = None
 
 
 class ConversionSlice(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,13 +33,13 @@ class ConversionSlice(msgspec.Struct, frozen=True, kw_only=True):
         results: One entry for each part that was made, or could not be: key, records, refused, sources, blocked_by.
         deleted: How many old versions are gone.
         until: By kind, the day up to which columns are complete; empty if none is.
-        is_last: False if time ended before everything was looked at.
+        next: Where the next slice begins; None if everything was looked at.
     """
 
     results: list[dict[str, Any]]
     deleted: int
     until: dict[str, str]
-    is_last: bool
+    next: str | None
 
 
 def read_conversion(event: Mapping[str, object], table: RouteTable) -> tuple[ConversionRequest, Route]:

@@ -53,7 +53,7 @@ class ErasureSlice(msgspec.Struct, frozen=True, kw_only=True):
         found: The contacts that were met; of a search those to erase.
         scanned: How many objects and old versions were searched.
         blind: Routes whose rules hide whose a record is.
-        columns: Routes of which this slice has met Parquet parts; they have to be made anew.
+        columns: Routes that have Parquet parts, which have to be made anew.
         next: Where the next slice begins; None if this was the last.
     """
 

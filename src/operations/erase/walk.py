@@ -20,8 +20,8 @@ from routing import layout
 from routing.layout import HANDED_OVER
 from routing.model import ObjectKey, RouteName
 from routing.stored.object_format import read_name
-from routing.stored.parts import is_beside_objects
-from routing.table.routes import RouteTable
+from routing.stored.parts import FOLDER, is_beside_objects
+from routing.table.routes import Route, RouteTable
 
 _LETTERS = (f"{layout.RECORD_LETTER_PREFIX}/", f"{layout.OBJECT_LETTER_PREFIX}/")
 # What a few objects of 64 MB at once may need, and the wait for a claim.
@@ -49,7 +49,6 @@ class ErasureWalk:
         self._bucket = bucket
         self._table = table
         self._invocation = invocation
-        self._has_columns: set[RouteName] = set()
 
     def run(self, request: ErasureRequest, visitor: Visitor) -> ErasureSlice:
         """Visit one slice; it ends between two keys, so that no version of one is left out."""
@@ -76,9 +75,12 @@ class ErasureWalk:
             found=sorted(found),
             scanned=scanned,
             blind=visitor.blind,
-            columns=sorted(self._has_columns),
+            columns=[route.name for route in self._table.routes if self._has_columns(route)],
             next=after,
         )
+
+    def _has_columns(self, route: Route) -> bool:
+        return any(True for _ in self._bucket.list(f"{route.prefix}/{FOLDER}/"))
 
     def _by_key(self, request: ErasureRequest) -> Iterator[list[Version]]:
         for _, versions in groupby(self._versions(request), key=lambda version: version.listed.key):
@@ -93,8 +95,7 @@ class ErasureWalk:
             for version in self._below(prefix, after, old_too=request.old_versions):
                 route = routes.get(prefix)
                 if route is not None and is_beside_objects(version.listed.key, route.prefix):
-                    self._has_columns.add(route.name)  # they are made anew of the objects (operations/convert)
-                    continue
+                    continue  # columns are made anew of the objects (operations/convert)
                 if not version.listed.key.rpartition("/")[2].startswith("_") and _is_within(request, version):
                     yield version
 

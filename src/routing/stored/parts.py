@@ -3,7 +3,7 @@
 A part is `<prefix>/parquet/<kind>/<partition>/<number>.parquet`. The objects of a partition are shared out among its
 parts by their names, so that every line stands in exactly one, whoever makes them, in whatever order, however often. How
 many parts a partition has is decided once: the metadata of its first part, which is made before all others, tells it.
-A part carries the digest of the objects that it was made of; it is made anew if theirs is another one.
+A part carries the digest of the objects that it was made of, and of its columns; it is made anew if one is another.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ PARTS = "parts"
 SOURCES = "sources-count"
 SOURCES_DIGEST = "sources-digest"
 LINES_DIGEST = "lines-digest"
+COLUMNS = "columns-digest"
 RECORDS = "record-count"
 REFUSED = "refused-count"
 _SUFFIX = ".parquet"
@@ -53,6 +54,7 @@ class Part:
         parts: How many its partition has.
         sources: How many objects it was made of.
         digest: Of their names and ETags.
+        columns: Identifies the columns that it has.
         lines_digest: Of their names and the CRC-32s of their lines.
         records: Lines in it.
         refused: How many of them no column could be read of.
@@ -62,6 +64,7 @@ class Part:
     parts: int
     sources: int
     digest: str
+    columns: str
     lines_digest: str
     records: int
     refused: int
@@ -126,6 +129,7 @@ def metadata_of(part: Part) -> dict[str, str]:
         PARTS: str(part.parts),
         SOURCES: str(part.sources),
         SOURCES_DIGEST: part.digest,
+        COLUMNS: part.columns,
         LINES_DIGEST: part.lines_digest,
         RECORDS: str(part.records),
         REFUSED: str(part.refused),
@@ -143,6 +147,7 @@ def read_part(metadata: Mapping[str, str], etag: str) -> Part:
             parts=int(metadata[PARTS]),
             sources=int(metadata[SOURCES]),
             digest=metadata[SOURCES_DIGEST],
+            columns=metadata[COLUMNS],
             lines_digest=metadata[LINES_DIGEST],
             records=int(metadata[RECORDS]),
             refused=int(metadata[REFUSED]),
@@ -150,6 +155,12 @@ def read_part(metadata: Mapping[str, str], etag: str) -> Part:
         )
     except KeyError as err:
         raise ValueError(f"expected the metadata of a part, got none called {err}") from None
+
+
+def number_of(key: str) -> int:
+    """Return the number of a part by its name; -1 if it is none."""
+    stem = key.rpartition("/")[2].removesuffix(_SUFFIX)
+    return int(stem) if key.endswith(_SUFFIX) and stem.isascii() and stem.isdecimal() else -1
 
 
 def _part_of(key: ObjectKey, parts: int) -> int:

@@ -171,7 +171,7 @@ def _stop(console: Console) -> None:
 def _keep() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that `with` ends
     with emulator(is_enforcing=True) as kept:
-        deployed = deploy(kept, **make_roles(kept), Erasure="on", Parquet="on")
+        deployed = deploy(kept, **make_roles(kept), Erasure="on", Parquet=os.environ.get("PARQUET", "on"))
         list(mend(kept, deployed))
         admit(kept, deployed)
         _write({"pid": os.getpid(), "url": kept.url, "resources": deployed.resources})

@@ -124,7 +124,9 @@ def trim(bundle: Path) -> None:
             shutil.rmtree(service)
     for packed in data.glob("**/*.json.gz"):
         model = json.loads(gzip.decompress(packed.read_bytes()))
-        packed.with_suffix("").write_text(json.dumps(without_documentation(model), separators=(",", ":")))
+        for part in {"shapes", "operations"} & set(model):  # botocore asks for what some others say
+            model[part] = without_documentation(model[part])
+        packed.with_suffix("").write_text(json.dumps(model, separators=(",", ":")))
         packed.unlink()
     for examples in data.glob("*/*/examples-1.json"):
         examples.unlink()

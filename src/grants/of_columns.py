@@ -41,8 +41,10 @@ class _Columns(Parts):
         section, ask, convert, loose = self.section, self.ask, self.who.convert, NO_BUCKET_POLICY
         other = self.table.routes[1] if route is self.first else self.first
         key, below = route.name, f"{route.prefix}/{FOLDER}"
-        for kind, _ in tables_of(route, self.table):
-            yield from self._lines(route, f"{route.prefix}/{kind}", other)
+        first, *others = (f"{route.prefix}/{kind}" for kind, _ in tables_of(route, self.table))
+        for lines in (first, *others):
+            yield from self._reads(route, lines)
+        yield from self._lines(route, first, other)
         yield section.may(convert, ask.put(below, key), "writes columns below the same prefix")
         yield section.may(convert, ask.put(below, key, write="replaces"), "and again, if the lines have changed")
         yield section.may(convert, ask.via_s3("kms:Decrypt kms:GenerateDataKey", key, below), "under the same key")
@@ -69,13 +71,17 @@ class _Columns(Parts):
         yield section.may_not(convert, away, "it carries nothing away", loose)
         yield section.may_not(convert, ask.put(below, key, bucket=OTHER_BUCKET), "its own policy: this bucket", loose)
 
-    def _lines(self, route: Route, lines: str, other: Route) -> Iterator[Row]:
+    def _reads(self, route: Route, lines: str) -> Iterator[Row]:
         """Return what it does with the lines of one kind."""
+        section, ask, convert = self.section, self.ask, self.who.convert
+        yield section.may(convert, ask.objects("s3:GetObject", lines), "reads the lines")
+        yield section.may(convert, ask.via_s3("kms:Decrypt", route.name, lines), "under the route's key")
+        yield section.may(convert, ask.names(lines), "finds them")
+
+    def _lines(self, route: Route, lines: str, other: Route) -> Iterator[Row]:
+        """Return what it does not do with lines; their kinds stand side by side in each statement."""
         section, ask, convert, loose = self.section, self.ask, self.who.convert, NO_BUCKET_POLICY
         key = route.name
-        yield section.may(convert, ask.objects("s3:GetObject", lines), "reads the lines")
-        yield section.may(convert, ask.via_s3("kms:Decrypt", key, lines), "under the route's key")
-        yield section.may(convert, ask.names(lines), "finds them")
         for one in (convert, convert.given_everything()):
             yield section.may_not(one, ask.via_s3("kms:GenerateDataKey", key, lines), "it writes no lines")
         for caller in self._outsiders():

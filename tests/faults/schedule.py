@@ -29,7 +29,7 @@ FAMILIES = (
     "redeliver", "expire",
 )  # fmt: skip
 _TICKS = (3, 28)
-_WITH_COLUMNS = 0.03
+_WITH_COLUMNS = 0.01
 
 
 @dataclass

@@ -20,7 +20,7 @@ from local.reconcile import DeliveredObject
 from local.traffic import Traffic
 from tests.e2e.conftest import Stack
 
-_SCHEDULES = 60
+_SCHEDULES = 40
 # A kill costs a cold start, so it is drawn less often.
 _FAULTS: tuple[Fault, ...] = (
     "throttle", "throttle", "error", "error", "no request", "no request", "no answer", "no answer", "no answer", "slow",

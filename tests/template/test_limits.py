@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aws.route_file import shipped_routes
 from doctor.resolve import Resolver
 from infrastructure import calls, limits
 from infrastructure.cfn_yaml import cfn_yaml
@@ -174,6 +175,12 @@ def test_tables_of_too_many_kinds_or_declared_values_are_refused() -> None:
     declared = _ROUTE.format(0) + f'partition = ["date", {fields}]\n'
     for text, refused in ((many, ["templates/analysis.yaml", "templates/columns.yaml"]), (declared, [])):
         assert [fault.where for fault in faults_of_size(load_routes(text + _UNMATCHED))] == refused
+
+
+def test_templates_are_no_longer_than_estimated() -> None:
+    for table in (shipped_routes(), load_routes("".join(_ROUTE.format(i) for i in range(2)) + _UNMATCHED)):
+        for block in limits.nested(table).values():
+            assert len(cfn_yaml(block, 2)) <= len(json.dumps(block)) * limits._YAML_BY_JSON
 
 
 def test_estimated_sizes_are_not_below_the_real_ones(largest: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ _PROTECTION = {
     "datamasking": "Powertools `DataMasking.erase`, the same fields, from bytes to bytes",
     "shipped": "the rules of the shipped `analytics` route: tokens, removal, taking out what is sealed",
     "seal": "sealing what that route takes out",
+    "pack": "of it ours: writing the values as one text, and what the message is bound to",
 }
 
 

@@ -30,8 +30,8 @@ from routing.lambda_event import Event, event_of_documents
 from routing.model import FencingToken, Kind
 from routing.protection.paths import FieldPath
 from routing.protection.presets import PRESETS
-from routing.protection.rules import Action, Protection, Rule
-from routing.protection.sealing import context_of, pack
+from routing.protection.rules import Action, Protected, Protection, Rule
+from routing.protection.sealing import SealContext, context_of, pack
 from routing.stages.batch import group
 from routing.stages.decode import KIND_FIELDS, Decoder
 from routing.stages.protect import token_maker
@@ -188,9 +188,13 @@ def protection(records: int, rounds: int) -> dict[str, dict[str, float]]:
     sealer = Sealer(key, "arn:aws:kms:ap-northeast-1:111122223333:key/00000000-0000-0000-0000-000000000000")
     event = contacts_event(records)
 
+    def ours(one: Protected) -> tuple[bytes, SealContext]:
+        return pack(one.pieces), context_of("stack", route.name, Kind.CONTACT_RECORD, one.data)
+
     def seal() -> None:
         for one in taken:
-            sealer.seal(pack(one.pieces), context_of("stack", route.name, Kind.CONTACT_RECORD, one.data))
+            text, context = ours(one)
+            sealer.seal(text, context)
 
     def erase() -> list[bytes]:
         return [json.dumps(masking.erase(json.loads(document), fields=fields)).encode() for document in documents]
@@ -203,6 +207,7 @@ def protection(records: int, rounds: int) -> dict[str, dict[str, float]]:
         "datamasking": erase,
         "shipped": lambda: [shipped.apply(document) for document in documents],
         "seal": seal,
+        "pack": lambda: [ours(one) for one in taken],
         "unprotected": pipeline_with(event, Calls(), NO_KEYS),
         "before": pipeline_with(event, Calls(), AsIs(NoVault(), "benchmarks")),
     }

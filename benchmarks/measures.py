@@ -329,6 +329,7 @@ def _fresh(code: str, stdin: bytes, *paths: Path) -> subprocess.CompletedProcess
         "BUCKET": "bucket",
         "BUCKET_OWNER": "111122223333",
         "CHECKPOINT_TABLE": "table",
+        "STREAM_ARN": "arn:aws:kinesis:ap-northeast-1:111122223333:stream/connect",
         **{key_variable(name): key for name in (*(route.name for route in table.all_routes), *table.protection_keys)},
     }
     return subprocess.run(  # noqa: S603 - this interpreter

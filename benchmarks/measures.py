@@ -26,7 +26,7 @@ from benchmarks.contenders import CONTENDERS, NO_KEYS, ROUTES, AsIs, Calls, NoVa
 from local.traffic import Traffic
 from local.translate import translated
 from routing.fields import node_type
-from routing.lambda_event import Event, event_of_documents
+from routing.lambda_event import STREAM_ARN, Event, event_of_documents
 from routing.model import FencingToken, Kind
 from routing.protection.paths import FieldPath
 from routing.protection.presets import PRESETS
@@ -63,7 +63,7 @@ from aws.kms_vault import KmsVault
 from handlers.wiring import FanOut
 from routing.stages.protect import Protector
 from tests.fakes import MemoryS3
-function = FanOut({**os.environ, "CHECKPOINT_TABLE": "off"}, shipped_routes())
+function = FanOut({**os.environ, "CHECKPOINT_TABLE": "off", "AWS_SAM_LOCAL": "true"}, shipped_routes())
 function._s3, function._dynamodb  # made, so that they count
 class Forgetful(MemoryS3):
     def put_object(self, **request): return {}
@@ -329,7 +329,7 @@ def _fresh(code: str, stdin: bytes, *paths: Path) -> subprocess.CompletedProcess
         "BUCKET": "bucket",
         "BUCKET_OWNER": "111122223333",
         "CHECKPOINT_TABLE": "table",
-        "STREAM_ARN": "arn:aws:kinesis:ap-northeast-1:111122223333:stream/connect",
+        "STREAM_ARN": STREAM_ARN,
         **{key_variable(name): key for name in (*(route.name for route in table.all_routes), *table.protection_keys)},
     }
     return subprocess.run(  # noqa: S603 - this interpreter

@@ -16,13 +16,12 @@ from typing import Any
 import msgspec
 import pybase64
 from aws_lambda_powertools.utilities.data_masking import DataMasking
-from botocore.client import BaseClient
 from isal import igzip
 
 from aws.encryption_sdk import Sealer
 from aws.route_file import shipped_routes
 from aws.settings import key_variable
-from benchmarks.contenders import CONTENDERS, NO_KEYS, ROUTES, AsIs, Calls, NoVault, pipeline_with
+from benchmarks.contenders import CONTENDERS, NO_KEYS, ROUTES, AsIs, Calls, NoVault, OneDataKey, pipeline_with
 from local.traffic import Traffic
 from local.translate import translated
 from routing.fields import node_type
@@ -71,7 +70,7 @@ function._s3 = Forgetful()
 def peak_kib():  # of this process; getrusage would count the parent's pages from before the exec
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 idle = peak_kib()
-from benchmarks.measures import OneDataKey
+from benchmarks.contenders import OneDataKey
 function._protector = Protector(KmsVault(OneDataKey, function._settings), "stack")
 payload = sys.stdin.buffer.read()
 answer = function(json.loads(payload), Invocation("id", lambda: 60.0))
@@ -154,21 +153,6 @@ def stages(records: int, rounds: int) -> dict[str, float]:
         name: round(statistics.median(_timed(run) for _ in range(rounds)) / records * 1e6, 2)
         for name, run in runs.items()
     }
-
-
-class OneDataKey(BaseClient):
-    """Answers as KMS does, without a network: one data key for all."""
-
-    def __init__(self) -> None:
-        """Be no real client, though the SDK asks for one."""
-
-    def generate_data_key(self, **asked: Any) -> dict[str, Any]:  # noqa: ANN401
-        """Return a data key and what KMS would have made of it."""
-        return {"Plaintext": bytes(asked["NumberOfBytes"]), "CiphertextBlob": bytes(184), "KeyId": asked["KeyId"]}
-
-    def generate_mac(self, **_: object) -> dict[str, Any]:
-        """Return a MAC, the same for every message."""
-        return {"Mac": bytes(32)}
 
 
 def protection(records: int, rounds: int) -> dict[str, dict[str, float]]:

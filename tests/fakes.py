@@ -189,14 +189,14 @@ class MemoryS3:
     def head_object(self, **request: Any) -> dict[str, Any]:
         there = self.objects.get(request["Key"])
         if there is None:
-            raise client_error("404", "HeadObject")
+            raise client_error("403", "HeadObject")  # as S3 to whoever may not list the bucket as a whole
         return {key: there[key] for key in ("Metadata", "ETag", "LastModified")}
 
     def get_object(self, **request: Any) -> dict[str, Any]:
         self.before(request)
         there = self.objects.get(request["Key"])
         if there is None:
-            raise client_error("NoSuchKey", "GetObject")
+            raise client_error("AccessDenied", "GetObject")
         return {
             "Body": io.BytesIO(there["Body"]),
             **{key: there[key] for key in ("Metadata", "ETag", "SSEKMSKeyId") if key in there},

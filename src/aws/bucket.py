@@ -65,6 +65,13 @@ class Bucket:
             version=answer.get("VersionId", ""),
         )
 
+    def has(self, key: str) -> bool:
+        """Return True if an object has this name, by listing it: of what is not there S3 says 403 to some and 404 to others.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+        """
+        return any(entry["Key"] == key for entry in self.list(key))
+
     def head(self, key: str) -> "HeadObjectOutputTypeDef":
         """Read the metadata of an object. It needs `s3:GetObject`, and no key."""
         return self._client.head_object(Bucket=self._name, Key=key, ExpectedBucketOwner=self._owner)

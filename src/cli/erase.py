@@ -174,8 +174,7 @@ def _with_columns(receipt: Receipt, convert: Ask, routes: Sequence[str], console
     """Make the columns anew of whatever was rewritten, in this run or one that was interrupted."""
     made: list[Mapping[str, Any]] = []
     deleted = 0
-    left = {*receipt.unconverted}
-    for route in sorted({*routes} | left):
+    for route in sorted({*routes, *receipt.unconverted}):
         try:
             with console.status(f"columns of {route}"):
                 for done in slices(convert, route, apply=True, old_versions=receipt.request["old_versions"]):
@@ -183,7 +182,6 @@ def _with_columns(receipt: Receipt, convert: Ask, routes: Sequence[str], console
                     deleted += done["deleted"]
         except StackFunctionError as err:  # the receipt tells it
             made.append({"key": f"columns of {route}", "blocked_by": str(err)})
-        left.discard(route)
     return receipt.with_columns(made, deleted)
 
 

@@ -1,6 +1,6 @@
 """Columns: lines of one kind -> Arrow columns of the versioned schema -> a Parquet file.
 
-msgspec reads the lines, Arrow shreds them and writes Parquet: docs/adr/0012-parquet.md weighs the engines. A field whose
+msgspec reads the lines, Arrow shreds them and writes Parquet: docs/adr/0014-columns.md weighs the engines. A field whose
 type is not the schema's is read as the views read it (infrastructure/analysis/queries.py): NULL, or the text of a number.
 """
 

@@ -221,11 +221,11 @@ class Converter:
     ) -> dict[ObjectKey, Part | None]:
         """Look at the parts of some partitions at once: most are what they should be."""
         keys = [key for partition, _ in partitions for key in standing.get(partition, ())]
-        return dict(zip(keys, self._workers.map(self._look_or_none, keys), strict=True))
+        return dict(zip(keys, self._workers.map(self._read_or_none, keys), strict=True))
 
-    def _look_or_none(self, key: ObjectKey) -> Part | None:
+    def _read_or_none(self, key: ObjectKey) -> Part | None:
         try:
-            return self._look(key)
+            return self._read(key)
         except (ClientError, BotoCoreError, CtrFanoutError):  # told where it is to be made
             return None
 
@@ -337,6 +337,14 @@ class Converter:
         Raises:
             UnreadableObjectError: Something else stands there.
         """
+        return self._read(key) if self._bucket.has(key) else None
+
+    def _read(self, key: ObjectKey) -> Part | None:
+        """Read the metadata of a part that was listed; None if it is gone since.
+
+        Raises:
+            UnreadableObjectError: Something else stands there.
+        """
         try:
             answer = self._bucket.head(key)
         except ClientError as err:
@@ -416,13 +424,8 @@ class Converter:
         It never goes back: what changes a day that was complete shows in its columns when its part is made anew.
         """
         key = parts.until_key(self._route.prefix, kind)
-        try:
-            got = self._bucket.get(key)
-            before, etag = got.body.decode().strip(), got.etag
-        except ClientError as err:
-            if err.response["Error"]["Code"] not in _GONE:
-                raise
-            before, etag = "", None
+        got = self._bucket.get(key) if self._bucket.has(key) else None
+        before, etag = ("", None) if got is None else (got.body.decode().strip(), got.etag)
         day = self._closed_until()
         if done.pending:
             day = _day_before(min(done.pending))

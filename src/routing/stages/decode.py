@@ -31,11 +31,8 @@ _EVENT_FIELDS = ("EventId", "EventType", "AgentARN", "Version", "StreamingEventT
 KIND_FIELDS: tuple[Path, ...] = tuple((name,) for name in (*_CONTACT_FIELDS, *_EVENT_FIELDS))
 _MAGIC = aggregate.MAGIC
 _WHITE_SPACE = b" \t\r\n"
-_LF, _CR, _BACKSLASH = (
-    b"\n"[0],
-    b"\r"[0],
-    b"\\"[0],
-)  # as integers: a search for one byte, four times as fast as for bytes
+# As integers: a search for one byte, four times as fast as for bytes.
+_LF, _CR, _BACKSLASH = b"\n"[0], b"\r"[0], b"\\"[0]
 _SHARD_ID = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _STREAM_ARN = re.compile(r"arn:[a-z0-9-]+:kinesis:[a-z0-9-]+:\d{12}:stream/[a-zA-Z0-9_.-]{1,128}", re.ASCII)
 _LONGEST_SEQUENCE_NUMBER = 128

@@ -1,7 +1,8 @@
 """The format of a stored object: its key, its metadata and its body, written and read in one place.
 
-A key is `<prefix>/<kind>/<partition>/<stream>-<shard>-<first sequence number>[-<8 hex digits>].ndjson.gz`, the partition
-`date=<date>[/hour=<hour>][/<field>=<declared value>...]`; of a dead letter of an object with `dead-letter/objects/` before it. The body is gzipped newline-delimited JSON.
+A key is `<prefix>/<kind>/<partition>/<stream>-<shard>-<first sequence number>[-<8 hex digits>].ndjson.gz`, of a dead
+letter of an object with `dead-letter/objects/` before it. The partition is
+`date=<date>[/hour=<hour>][/<field>=<declared value>...]`. The body is gzipped newline-delimited JSON.
 """
 
 import gzip
@@ -136,13 +137,9 @@ def gzipped(lines: Sequence[bytes], token: FencingToken | None) -> tuple[bytes, 
         The body, its size before gzip in bytes, and the CRC-32 of the lines.
     """
     compressor = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP)
-    parts = [
-        compressor.compress(
-            b"\n".join([*lines[start : start + _LINES_AT_ONCE], b""])
-        )  # the last line ends as the others do
-        for start in range(0, len(lines), _LINES_AT_ONCE)
-    ]
-    body = b"".join([*parts, compressor.flush()])
+    few = (lines[start : start + _LINES_AT_ONCE] for start in range(0, len(lines), _LINES_AT_ONCE))
+    # The last line ends as the others do.
+    body = b"".join([*(compressor.compress(b"\n".join([*some, b""])) for some in few), compressor.flush()])
     checksum, plain_bytes = _TRAILER.unpack_from(body, len(body) - _TRAILER.size)
     header = _HEADER if token is None else _HEADER_WITH_TOKEN + _TOKEN.pack(token)
     return header + body[len(_HEADER) :], plain_bytes, checksum

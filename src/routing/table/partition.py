@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from routing.errors import Fault
-from routing.fields import DEEPEST, Path, column_name, is_field_name, scalars_at
+from routing.fields import DEEPEST, Node, Path, attribute, column_name, is_field_name, scalars_at
 from routing.model import Record
 from routing.table.operators import kind_of
 from routing.table.toml_reader import TomlReader
@@ -53,9 +53,8 @@ class Declared:
 
     def folder_of(self, record: Record) -> str:
         """Return the folder of a record, e.g. `channel=VOICE`."""
-        found = scalars_at(record.fields, self.path)
-        value = found[0] if len(found) == 1 and type(found[0]) is str and found[0] in self.values else OTHER
-        return f"{self.name}={value}"
+        text = _text_at(record, self.path)
+        return f"{self.name}={text if text in self.values else OTHER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +102,25 @@ class Partition:
 
     def _own_time(self, record: Record) -> str | None:
         """Return the folders of the record's own timestamp; None if it has none and its arrival counts."""
-        found = [] if self.path is None else scalars_at(record.fields, self.path)
-        if len(found) != 1 or type(found[0]) is not str or not (match := _TIMESTAMP.fullmatch(found[0])):
+        if self.path is None:
+            return None
+        if self.has_hours:
+            text = _text_at(record, self.path)
+        else:  # names that exist must not change: a date may stand alone in an array
+            found = scalars_at(record.fields, self.path)
+            text = found[0] if len(found) == 1 and type(found[0]) is str else None
+        if text is None or not (match := _TIMESTAMP.fullmatch(text)):
             return None
         day = _valid_date(match[1])
         return f"{day}/{HOUR}={match[2]}" if day is not None and self.has_hours else day
+
+
+def _text_at(record: Record, path: Path) -> str | None:
+    """Return the text of a field, through objects only: rules tell an element of an array from the array."""
+    node: object = record.fields
+    for name in path:
+        node = getattr(node, attribute(name), None) if isinstance(node, Node) else None
+    return node if type(node) is str else None
 
 
 @functools.lru_cache(maxsize=4096)

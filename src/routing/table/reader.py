@@ -28,6 +28,7 @@ _LONGEST_PREFIX = 128
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 _MOST_ROUTES = 16
 _DIGITS_OF_RULES = 16
+_SOME_TIME = "2026-03-02T13:00:00Z"
 # A Lambda function has 4 KB of variables, and the ARN of a key takes a hundred of them.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _MOST_SEALING = 8
@@ -171,18 +172,22 @@ def _hidden_folders(route: Route) -> Iterator[tuple[int, str]]:
     if not route.rules:
         return
     protection = Protection(route.rules, lambda _: lambda _: "a token")
-    texts = [(i, field.path, text) for i, field in enumerate(partition.fields, 1) for text in field.values]
+    first = 1 + partition.has_hours
+    shown = [(place, one.path, one.values) for place, one in enumerate(partition.fields, first)]
     if partition.has_hours and partition.path is not None:
-        texts.append((0, partition.path, "2026-03-02T13:00:00Z"))
-    hidden = {}
-    for index, path, text in texts:
-        record: object = text
-        for name in reversed(path):
-            record = {name: record}
-        data = json.dumps(record).encode()
-        if protection.apply(data).data != data:
-            hidden[index + (partition.has_hours and index > 0)] = ".".join(path)
-    yield from hidden.items()
+        shown.append((0, partition.path, (_SOME_TIME,)))
+    for place, path, values in shown:
+        records = (json.dumps(_nested(path, value)).encode() for value in values)
+        if any(protection.apply(record).data != record for record in records):
+            yield place, ".".join(path)
+
+
+def _nested(path: Sequence[str], value: str) -> object:
+    """Return a record of one field alone."""
+    record: object = value
+    for name in reversed(path):
+        record = {name: record}
+    return record
 
 
 def _digest(rules: Sequence[Mapping[str, Any]]) -> str:

@@ -152,7 +152,16 @@ def test_value_that_is_not_declared_never_enters_a_key(value: object) -> None:
 
 def test_record_without_the_declared_field_is_stored_below_other() -> None:
     assert partition_of(["date", CHANNEL], contact()) == "date=2026-03-02/channel=other"
-    assert partition_of(["date", CHANNEL], contact(Channel=["VOICE"])) == "date=2026-03-02/channel=VOICE"
+
+
+def test_field_in_an_array_is_no_folder_since_rules_may_hide_its_elements_alone() -> None:
+    assert partition_of(["date", CHANNEL], contact(Channel=["VOICE"])) == "date=2026-03-02/channel=other"
+    nested = {"field": "References.Type", "values": ["URL"]}
+    document = contact(References=[{"Type": "URL"}])
+    assert partition_of(["date", nested], document) == "date=2026-03-02/references_type=other"
+    own = [{"date": "DisconnectTimestamp"}, "hour"]
+    assert partition_of(own, contact(DisconnectTimestamp=["2025-12-31T23:59:59Z"])) == "date=2026-03-02/hour=01"
+    assert date_of("DisconnectTimestamp", contact(DisconnectTimestamp=["2025-12-31T23:59:59Z"])) == "2025-12-31"
 
 
 @pytest.mark.parametrize(

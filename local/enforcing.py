@@ -5,6 +5,7 @@ does not have, and changes nothing else:
 
 - S3 and Kinesis ask KMS for their caller, through the key's policy and the caller's own, with the encryption
   context that AWS sends, and a key that is disabled or pending deletion refuses;
+- of an object that is not there, 403 to who may not list the whole bucket;
 - the condition keys of a put: the KMS key's header, `s3:if-none-match`, `s3:if-match`;
 - `GetEventSourceMapping` is that, and not `ListEventSourceMappings`;
 - `aws:PrincipalArn` is the role's ARN, not the session's;
@@ -107,6 +108,9 @@ def enforce(  # noqa: PLR0917 - ministack's own
     if service == "kms" and (request := _request.get(None)) is not None:
         service_context = {**(service_context or {}), **_of_context(request.encryption_context)}
     denied = _enforce(access_key, action, service, region, resource_arn, service_context)
+    if not denied and action == "s3:GetObject" and not _exists(resource_arn):
+        bucket = resource_arn.partition("/")[0]
+        denied = _enforce(access_key, "s3:ListBucket", service, region, bucket, {})
     if denied:
         return denied
     for use in _key_uses(action, resource_arn):
@@ -158,6 +162,11 @@ def _key_uses(action: str, resource_arn: str) -> Iterator[_KeyUse]:
         stream = kinesis._streams.get(resource_arn.rpartition("/")[2], {})  # noqa: SLF001
         if stream.get("EncryptionType") == "KMS":
             yield _KeyUse(_KINESIS_USES[action], stream["KeyId"], {"aws:kinesis:arn": stream["StreamARN"]})
+
+
+def _exists(resource_arn: str) -> bool:
+    bucket, _, name = resource_arn.removeprefix("arn:aws:s3:::").partition("/")
+    return name in s3._buckets.get(bucket, {}).get("objects", {})  # noqa: SLF001
 
 
 def _key_of_object(bucket: str, name: str) -> str | None:

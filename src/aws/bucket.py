@@ -4,6 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
+from routing.errors import CtrFanoutError
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import (
@@ -12,6 +16,14 @@ if TYPE_CHECKING:
         PutObjectOutputTypeDef,
         PutObjectRequestTypeDef,
     )
+
+
+_GONE = ("404", "NoSuchKey", "NoSuchVersion")
+_DENIED = ("403", "AccessDenied")
+
+
+class ObjectGoneError(CtrFanoutError):
+    """An object that was listed is not there any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +48,9 @@ class FetchedObject:
 class Bucket:
     """Reads, writes, lists and deletes objects. Errors are those of botocore, for the caller to classify.
 
+    Of an object that is not there S3 says 404 only to who may list the whole bucket, and 403 to everybody else. Our
+    roles may list their prefixes, so `get` and `look` list what is refused to tell the two apart.
+
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
     """
 
@@ -52,11 +67,22 @@ class Bucket:
         self._owner = owner
 
     def get(self, key: str, version: str | None = None) -> FetchedObject:
-        """Read an object, or one version of it."""
+        """Read an object, or one version of it.
+
+        Raises:
+            ObjectGoneError: It is not there.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        """
         request: GetObjectRequestTypeDef = {"Bucket": self._name, "Key": key, "ExpectedBucketOwner": self._owner}
         if version is not None:
             request["VersionId"] = version
-        answer = self._client.get_object(**request)
+        try:
+            answer = self._client.get_object(**request)
+        except ClientError as err:
+            if self._is_gone(err, key, version):
+                raise ObjectGoneError(f"{key}: expected what was listed, but it is gone since; run it again") from None
+            raise
         return FetchedObject(
             body=answer["Body"].read(),
             metadata=answer["Metadata"],
@@ -66,15 +92,24 @@ class Bucket:
         )
 
     def has(self, key: str) -> bool:
-        """Return True if an object has this name, by listing it: of what is not there S3 says 403 to some and 404 to others.
-
-        Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
-        """
+        """Return True if an object has this name, by listing it."""
         return any(entry["Key"] == key for entry in self.list(key))
 
     def head(self, key: str) -> "HeadObjectOutputTypeDef":
         """Read the metadata of an object. It needs `s3:GetObject`, and no key."""
         return self._client.head_object(Bucket=self._name, Key=key, ExpectedBucketOwner=self._owner)
+
+    def look(self, key: str) -> "HeadObjectOutputTypeDef | None":
+        """Read the metadata of an object; None if it is not there. It needs `s3:ListBucket` as well.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+        """
+        try:
+            return self.head(key)
+        except ClientError as err:
+            if self._is_gone(err, key, None):
+                return None
+            raise
 
     def put(
         self,
@@ -148,3 +183,11 @@ class Bucket:
         )
         for page in pages:
             yield from page.get("Versions", [])
+
+    def _is_gone(self, err: ClientError, key: str, version: str | None) -> bool:
+        code = err.response["Error"]["Code"]
+        if code not in _DENIED:
+            return code in _GONE
+        if version is None:
+            return not self.has(key)
+        return not any((one["Key"], one["VersionId"]) == (key, version) for one in self.list_versions(key))

@@ -4,9 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from botocore.exceptions import ClientError
 
 from aws.bucket import Bucket
 from routing import layout
@@ -14,11 +11,6 @@ from routing.model import ObjectKey, Shard
 from routing.stored.object_format import Name, Place, read_name
 from routing.stored.objects import StoredObject, read_stored_object
 from routing.table.routes import RouteTable
-
-if TYPE_CHECKING:
-    pass
-
-_GONE = ("404", "NoSuchKey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +54,9 @@ class Inventory:
 
     def look_at(self, name: Name) -> StoredObject | None:
         """Read the metadata of an object; None if it is gone."""
-        try:
-            answer = self._bucket.head(name.key)
-        except ClientError as err:
-            if err.response["Error"]["Code"] in _GONE:
-                return None
-            raise
+        answer = self._bucket.look(name.key)
+        if answer is None:
+            return None
         return read_stored_object(name, answer["Metadata"], answer["LastModified"].timestamp(), answer["ETag"])
 
     def around(

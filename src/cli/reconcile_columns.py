@@ -1,12 +1,10 @@
 """What `reconcile` says of columns: parts compared with the lines that they were made of, by metadata alone."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
 from rich.console import Console
 
 from aws.bucket import Bucket
@@ -28,7 +26,7 @@ class Columns:
 
     Attributes:
         same: Parts with the lines of their objects, each once.
-        stale: Names of parts whose objects have changed since, or that are still to be made.
+        stale: Names of parts whose objects change meanwhile or have changed since, or that are still to be made.
         wrong: Names of parts that do not hold what they say, and why.
     """
 
@@ -76,11 +74,13 @@ def _partitions(bucket: Bucket, route: Route, kind: Kind) -> dict[str, list[str]
 
 
 def _compare(bucket: Bucket, workers: Executor, sources: list[Source], keys: list[str], found: Columns) -> None:
-    heads = dict(zip(keys, workers.map(bucket.head, keys), strict=True))
     count = len(keys)
-    for number, key in enumerate(keys):
+    for number, (key, head) in enumerate(zip(keys, workers.map(bucket.look, keys), strict=True)):
+        if head is None:
+            found.stale.append(key)
+            continue
         try:
-            part = parts.read_part(heads[key]["Metadata"], heads[key]["ETag"])
+            part = parts.read_part(head["Metadata"], head["ETag"])
         except ValueError as err:
             found.wrong.append((key, str(err)))
             continue
@@ -88,9 +88,9 @@ def _compare(bucket: Bucket, workers: Executor, sources: list[Source], keys: lis
         covered = parts.of_part(sources, number, count)
         if part.parts != count or not key.endswith(parts.part_name(number)):
             found.wrong.append((key, f"expected part {number} of {count}"))
-        elif part.digest != parts.sources_digest(covered):
+        elif part.digest != parts.sources_digest(covered) or (told := _metadata(bucket, workers, covered)) is None:
             found.stale.append(key)
-        elif why := _difference(part, dict(_metadata(bucket, workers, covered))):
+        elif why := _difference(part, told):
             found.wrong.append((key, why))
         else:
             found.same += 1
@@ -100,14 +100,12 @@ def _compare(bucket: Bucket, workers: Executor, sources: list[Source], keys: lis
     found.stale += [f"{folder}/{parts.part_name(number)}" for number in missing]
 
 
-def _metadata(bucket: Bucket, workers: Executor, covered: list[Source]) -> Iterator[tuple[ObjectKey, dict[str, str]]]:
-    def look(source: Source) -> dict[str, str]:
-        try:
-            return dict(bucket.head(source.key)["Metadata"])
-        except ClientError:  # gone since it was listed
-            return {}
-
-    yield from zip((source.key for source in covered), workers.map(look, covered), strict=True)
+def _metadata(bucket: Bucket, workers: Executor, covered: list[Source]) -> dict[ObjectKey, dict[str, str]] | None:
+    """Return what objects tell of themselves; None if one is gone since it was listed."""
+    keys = [source.key for source in covered]
+    looked = [None if answer is None else dict(answer["Metadata"]) for answer in workers.map(bucket.look, keys)]
+    found = {key: one for key, one in zip(keys, looked, strict=True) if one is not None}
+    return found if len(found) == len(keys) else None
 
 
 def _difference(part: parts.Part, metadata: dict[ObjectKey, dict[str, str]]) -> str:

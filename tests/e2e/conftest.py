@@ -67,11 +67,12 @@ class Stack:
         return reconcile(sent, found, self.table, Comparable(self.emulator, self.deployed, self.table))
 
     def clear(self) -> None:
-        """Empty the bucket, forget the checkpoint, and make the stream anew: what another test sent is gone."""
+        """Empty the bucket of every version, forget the checkpoint, and make the stream anew: no test sees another's."""
         s3, dynamodb = self.emulator.client("s3"), self.emulator.client("dynamodb")
         self._renew_stream()
-        for entry in s3.list_objects_v2(Bucket=self.deployed.bucket).get("Contents", []):
-            s3.delete_object(Bucket=self.deployed.bucket, Key=entry["Key"])
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=self.deployed.bucket):
+            for entry in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+                s3.delete_object(Bucket=self.deployed.bucket, Key=entry["Key"], VersionId=entry["VersionId"])
         table = self.deployed.resources["CheckpointTable"]
         for row in dynamodb.scan(TableName=table)["Items"]:
             dynamodb.delete_item(TableName=table, Key={"shard": row["shard"]})

@@ -69,6 +69,15 @@ def test_reading_asks_kms_and_looking_does_not(enforced: Stack, function: str) -
     assert code(enforced.emulator.client("s3", role=role_arn("ReaderOf-billing")).get_object, **where) == "AccessDenied"
 
 
+def test_what_is_not_there_is_refused_to_who_may_not_list_the_whole_bucket(enforced: Stack) -> None:
+    where = {"Bucket": enforced.deployed.bucket, "Key": ORDERS}
+    for role in (enforced.role("ConvertRole"), enforced.role("EraseRole"), enforced.role("ReplayRole")):
+        client = enforced.emulator.client("s3", role=role)
+        with pytest.raises(ClientError, match="403"):
+            client.head_object(**where)
+    assert code(enforced.emulator.client("s3").get_object, **where) == "NoSuchKey"
+
+
 def test_key_that_is_disabled_refuses_behind_s3(enforced: Stack, function: str) -> None:
     kms = enforced.emulator.client("kms")
     key = enforced.key("orders")

@@ -41,7 +41,6 @@ _SECONDS_FOR_A_PART = 180
 _MOST_TRIES = 5
 _OPENED_AT_ONCE = 8
 _LOOKED_AT_ONCE = 32
-_GONE = ("404", "NoSuchKey", "NotFound")
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 
 
@@ -345,12 +344,9 @@ class Converter:
         Raises:
             UnreadableObjectError: Something else stands there.
         """
-        try:
-            answer = self._bucket.head(key)
-        except ClientError as err:
-            if err.response["Error"]["Code"] in _GONE:
-                return None
-            raise
+        answer = self._bucket.look(key)
+        if answer is None:
+            return None
         try:
             return parts.read_part(answer["Metadata"], answer["ETag"])
         except ValueError as err:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from aws.bucket import Bucket
+from aws.bucket import Bucket, ObjectGoneError
 from aws.inventory import Listed
 from routing.errors import CtrFanoutError
 from routing.layout import HANDED_OVER
@@ -65,7 +65,8 @@ def opened(bucket: Bucket, version: Version) -> OpenedObject:
     """Read an object; a batch that Lambda gave up on is one line.
 
     Raises:
-        ClientError: It cannot be read, or is gone.
+        ClientError: It cannot be read.
+        ObjectGoneError: It is gone.
         OSError: It is not gzip.
     """
     got = bucket.get(version.listed.key, version.id)
@@ -76,23 +77,23 @@ def opened(bucket: Bucket, version: Version) -> OpenedObject:
 
 def reporting(version: Version, do: Callable[[], Erasure | None]) -> Erasure | None:
     """Turn an error of one object into the reason why it is left, so that the others are erased."""
-    what = of_version(version)
     try:
         return do()
+    except ObjectGoneError:
+        return None
     except ClientError as err:
         code = err.response["Error"]["Code"]
-        if code in {"NoSuchKey", "NoSuchVersion", "404"}:  # removed meanwhile
+        if code in {"NoSuchKey", "NoSuchVersion"}:  # removed between our read and our change
             return None
-        return replace(what, blocked_by=f"{err.operation_name} failed with {code}")
+        blocked_by = f"{err.operation_name} failed with {code}"
     except CtrFanoutError as err:
-        return replace(what, blocked_by=str(err))
+        blocked_by = str(err)
     except BotoCoreError as err:
-        return replace(what, blocked_by=type(err).__name__)
+        blocked_by = type(err).__name__
     except (OSError, EOFError, zlib.error, ValueError, RecursionError, AttributeError, TypeError) as err:
-        return replace(
-            what,
-            blocked_by=f"expected what ctr-fanout or Lambda puts here, got {type(err).__name__}; look at it by hand",
-        )
+        got = type(err).__name__
+        blocked_by = f"expected what ctr-fanout or Lambda puts here, got {got}; look at it by hand"
+    return replace(of_version(version), blocked_by=blocked_by)
 
 
 def of_version(version: Version) -> Erasure:

@@ -50,6 +50,7 @@ def cost(
         float, typer.Option(min=1.0, help="Kinds, dates and other folders that one batch of a route is spread over.")
     ] = 1.0,
     lean: Annotated[bool, typer.Option("--lean", help="With Metrics=lean.")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="With Parquet=on.")] = False,
     region: Annotated[str, typer.Option(help=f"Whose prices: {' or '.join(estimate.REGIONS)}.")] = estimate.REGIONS[0],
     prices: Annotated[Path | None, typer.Option(help="Prices of yours, in the shape of src/cost/prices.toml.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -73,6 +74,7 @@ def cost(
         shards=shards,
         places=places,
         is_lean=lean,
+        has_columns=parquet,
     )
     both = {
         "ctr-fanout": estimate.of_fan_out(load, of_prices),

@@ -29,6 +29,9 @@ _KINESIS_STEP, _FIREHOSE_STEP = 1_000, 5_000
 ALARMS_BESIDE_ROUTES, ALARMS_A_ROUTE, _METRICS_A_ROUTE, _METRICS_BESIDE = 17, 2, 11, 7
 # The grant check of each route; three metrics of the stack, and the grant checks of what no route has.
 _LEAN_METRICS_A_ROUTE, _LEAN_METRICS_BESIDE = 1, 7
+# The delay of conversion; columns late, columns failing.
+_COLUMNS_METRICS, COLUMNS_ALARMS = 1, 2
+_LISTED_AT_ONCE = 1_000
 _FIREHOSE_OBJECT_BYTES = 128_000_000
 _FIREHOSE_SECONDS = 300
 
@@ -51,6 +54,9 @@ class Load:
         memory_mb: MemorySize.
         gzip_ratio: Size before gzip by the size after.
         is_lean: With `Metrics=lean`.
+        has_columns: With `Parquet=on`.
+        seconds_per_conversion: Of the function that makes columns, hourly for each route, whatever there is to make.
+        converted_mb_per_second: Of plain lines; docs/benchmarks.md has the measured figure.
         retention_months: How long objects stay before they cost nothing here.
     """
 
@@ -67,6 +73,9 @@ class Load:
     memory_mb: int = 1_769
     gzip_ratio: float = 5.0
     is_lean: bool = False
+    has_columns: bool = False
+    seconds_per_conversion: float = 5.0
+    converted_mb_per_second: float = 50.0
     retention_months: float = 1.0
 
     @property
@@ -172,6 +181,7 @@ def of_fan_out(load: Load, prices: Prices) -> list[Item]:
             metrics + alarms,
             metrics * prices["cloudwatch_metric_month"] + alarms * prices["cloudwatch_alarm_month"],
         ),
+        *(_of_columns(load, prices, objects) if load.has_columns else []),
     ]
 
 
@@ -215,6 +225,20 @@ def lean(region: str = "us-east-1") -> str:
     return f"Three routes at one record a second in {region}: {costs[0]} by default, {costs[1]} lean, {firehose} for Firehose.\n"
 
 
+def columns(region: str = "us-east-1") -> str:
+    """Return a sentence of docs/cost.md: what `Parquet=on` adds to small and large loads."""
+    prices, _ = read_prices(region=region)
+    loads = [Load(records_per_second=rate, routes=3, has_columns=True) for rate in (1, 10, 100)]
+    added = [
+        f"${sum(item.usd for item in of_fan_out(load, prices) if item.what.startswith('Columns')):,.0f}"
+        for load in loads
+    ]
+    return (
+        f"Three routes in {region}: `Parquet=on` adds {added[0]} a month at one record a second, {added[1]} at ten "
+        f"and {added[2]} at a hundred.\n"
+    )
+
+
 def _table(region: str) -> str:
     prices, label = read_prices(region=region)
     rows = [
@@ -250,6 +274,36 @@ def _of_objects(load: Load, prices: Prices, objects: float, lines: float) -> lis
         Item("S3: puts", "objects", objects, objects / 1e3 * prices["s3_put"]),
         Item("KMS: requests", "one an object", objects, objects / 1e4 * prices["kms_request"]),
         Item("S3: storage", "GB-months, gzipped", stored, stored * prices["s3_gb_month"]),
+    ]
+
+
+def _of_columns(load: Load, prices: Prices, objects: float) -> list[Item]:
+    """Estimate what columns cost beside the lines: every hour each route is listed, and each object is read once."""
+    runs = load.routes * _HOURS
+    standing = objects * load.retention_months / load.routes
+    listings = runs * max(1, ceil(standing / _LISTED_AT_ONCE))
+    plain = load.records * load.routes_per_record * load.record_bytes
+    seconds = runs * load.seconds_per_conversion + plain / 1e6 / load.converted_mb_per_second
+    gb_seconds = seconds * load.memory_mb / 1_024
+    stored = plain / load.gzip_ratio / _GB * load.retention_months
+    watched = _COLUMNS_METRICS * prices["cloudwatch_metric_month"] + COLUMNS_ALARMS * prices["cloudwatch_alarm_month"]
+    return [
+        Item(
+            "Columns: S3 listings",
+            "objects that stand / 1,000, hourly for each route",
+            listings,
+            listings / 1e3 * prices["s3_put"],
+        ),
+        Item("Columns: S3 reads", "one an object", objects, objects / 1e3 * prices["s3_get"]),
+        Item("Columns: KMS requests", "one an object", objects, objects / 1e4 * prices["kms_request"]),
+        Item(
+            "Columns: Lambda time",
+            "GB-seconds: (runs x s a run + MB of lines / MB a second) x memory",
+            gb_seconds,
+            gb_seconds * prices["lambda_gb_second"],
+        ),
+        Item("Columns: S3 storage", "GB-months, as much as lines", stored, stored * prices["s3_gb_month"]),
+        Item("Columns: CloudWatch", "metrics and alarms", _COLUMNS_METRICS + COLUMNS_ALARMS, watched),
     ]
 
 

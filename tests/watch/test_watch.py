@@ -11,7 +11,16 @@ import pytest
 
 from aws.invocation import Invocation
 from aws.route_file import shipped_routes
-from cost.estimate import ALARMS_A_ROUTE, ALARMS_BESIDE_ROUTES, KEYS_BESIDE_ROUTES, Load, of_fan_out, read_prices, total
+from cost.estimate import (
+    ALARMS_A_ROUTE,
+    ALARMS_BESIDE_ROUTES,
+    COLUMNS_ALARMS,
+    KEYS_BESIDE_ROUTES,
+    Load,
+    of_fan_out,
+    read_prices,
+    total,
+)
 from doctor.resolve import Resolver
 from handlers.telemetry import NAMESPACE, Telemetry
 from handlers.wiring import FanOut
@@ -354,11 +363,12 @@ def test_log_says_what_queries_filter_by(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.messages == ["records did not reach their destination", "batch processed"]
 
 
-def test_cost_estimate_counts_the_alarms_and_keys_that_the_template_makes_by_default() -> None:
-    kinds = Counter(resource["Type"] for resource in Resolver(translated(), {}).resources().values())
+@pytest.mark.parametrize(("given", "alarms"), [({}, 0), ({"Parquet": "on"}, COLUMNS_ALARMS)])
+def test_cost_estimate_counts_the_alarms_and_keys_that_the_template_makes(given: dict[str, str], alarms: int) -> None:
+    kinds = Counter(resource["Type"] for resource in Resolver(translated(), given).resources().values())
     table = shipped_routes()
     made = kinds["AWS::CloudWatch::Alarm"] + kinds["AWS::CloudWatch::CompositeAlarm"]
-    assert made == len(table.routes) * ALARMS_A_ROUTE + ALARMS_BESIDE_ROUTES
+    assert made == len(table.routes) * ALARMS_A_ROUTE + ALARMS_BESIDE_ROUTES + alarms
     assert kinds["AWS::KMS::Key"] == len(table.routes) + len(table.protection_keys) + KEYS_BESIDE_ROUTES
 
 

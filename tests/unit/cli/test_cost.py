@@ -1,6 +1,7 @@
 """The cost estimate: its formulas by hand, its prices overridable, its faults told."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,34 @@ def test_each_price_counts_in_one_line_of_ours() -> None:
     }
     for name, amount in by_price.items():
         assert total(of_fan_out(load, {**FREE, name: 1.0})) == pytest.approx(amount), name
+
+
+def test_each_price_counts_in_what_columns_add() -> None:
+    """By hand: 10 records a second of 2,000 bytes to 3 routes, a call a minute, 43,200 objects a route and month."""
+    load = Load(records_per_second=10, record_bytes=2_000, routes=3, shards=1, routes_per_record=3)
+    objects, plain = 3 * MONTH / 60, 3 * 10 * MONTH * 2_000
+    by_price = {
+        "s3_put": 3 * 720 * 44 / 1e3,
+        "s3_get": objects / 1e3,
+        "kms_request": objects / 1e4,
+        "lambda_gb_second": (3 * 720 * 5 + plain / 50e6) * 1_769 / 1_024,
+        "s3_gb_month": plain / 5 / 1e9,
+        "cloudwatch_metric_month": 1,
+        "cloudwatch_alarm_month": 2,
+        "kms_key_month": 0,
+    }
+    for name, amount in by_price.items():
+        prices = {**FREE, name: 1.0}
+        added = total(of_fan_out(replace(load, has_columns=True), prices)) - total(of_fan_out(load, prices))
+        assert added == pytest.approx(amount), name
+
+
+def test_command_counts_columns_where_they_are_asked_for() -> None:
+    plain, parquet = (
+        CliRunner().invoke(app, ["cost", "--records-per-second", "10", *flags]) for flags in ([], ["--parquet"])
+    )
+    assert "Columns" not in plain.output
+    assert parquet.output.count("Columns: ") == 6
 
 
 def test_firehose_reads_and_takes_every_record_once_a_key_rounded_up_to_5_kilobytes() -> None:

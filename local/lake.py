@@ -27,16 +27,22 @@ from routing.stored.parts import folder_of, until_key
 from routing.table.routes import Route, RouteTable
 from schema.columns import columns_of, tables_of
 
+_OF_TABLES = (".ndjson.gz", ".parquet", "/until/day.txt")
+
 
 class Lake:
     """Tables over a folder that stands for the bucket."""
 
     def __init__(self, folder: Path) -> None:
-        """Open an empty database over a folder; `queries` are the saved ones that each view can answer."""
+        """Open an empty database over a folder.
+
+        `queries` are the saved ones that each view can answer; `columns` the views that read columns as well.
+        """
         self._folder = folder
         self._engine = duckdb.connect()
         self._engine.execute("SET TimeZone = 'UTC'")  # as Athena's sessions have it
         self.queries: dict[str, list[SavedQuery]] = {}
+        self.columns: set[str] = set()
 
     def add_lines(self, name: str, location: str, folders: Iterable[str] = ()) -> None:
         """Make a table of the lines below a prefix, e.g. `departments/orders/contact_record/`, as LazySimpleSerDe does."""
@@ -71,6 +77,16 @@ class Lake:
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
+def download(s3: Any, bucket: str, folder: Path) -> None:  # noqa: ANN401 - as boto3.client
+    """Copy what is delivered; a person would need a reader's role for each prefix."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for entry in page.get("Contents", []):
+            if entry["Key"].endswith(_OF_TABLES) and "dead-letter" not in entry["Key"]:
+                file = folder / entry["Key"]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read())
+
+
 def _translated(sql: str) -> str:
     """Translate, and let every day count: the samples are older than a week."""
     every_day = re.sub(r"day BETWEEN date_format\(.*?'%Y-%m-%d'\) AND date_format\(.*?'%Y-%m-%d'\)", "day >= ''", sql)
@@ -102,6 +118,7 @@ def _all(made: Lake, folder: Path, route: Route, kind: Kind, name: str) -> str:
     if not any((folder / below).glob("date=*")):
         return lines_sql(view_columns(columns, folders), name)
     made.add_columns(f"{name}_parquet", below, folders)
+    made.columns.add(name)
     # Athena prunes by the answer of a subquery; DuckDB by a constant only.
     day = until.read_text(encoding="utf-8").strip() if until.exists() else ""
     return all_sql(columns, name, folders, bucket=str(folder), until=f"'{day}'")

@@ -7,6 +7,7 @@ python -m local.query "Abandoned by queue" [ROUTE]    its rows, on the first rou
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +16,7 @@ from rich.text import Text
 from aws.route_file import shipped_routes
 from infrastructure.analysis.queries import SAVED_QUERIES, SavedQuery, sql_of
 from local.emulator import Emulator
-from local.lake import lake_of
+from local.lake import download, lake_of
 from local.up import NotUpError, deployed_on, running
 from schema.columns import tables_of
 
@@ -46,7 +47,7 @@ def _answer(console: Console, up: Emulator, query: SavedQuery, name: str) -> int
     table = shipped_routes()
     views = {view: route for route in table.routes for kind, view in tables_of(route, table) if kind is query.kind}
     with tempfile.TemporaryDirectory() as folder:
-        _download(up, Path(folder))
+        download(up.client("s3"), deployed_on(up).bucket, Path(folder))
         lake = lake_of(Path(folder), table)
         able = [view for view, route in views.items() if query in lake.queries.get(view, ())]
         view = next((one for one in able if name in {"", views[one].name}), None)
@@ -55,29 +56,20 @@ def _answer(console: Console, up: Emulator, query: SavedQuery, name: str) -> int
             console.print(f"{query.name!r} can be answered by {routes}", markup=False)
             return 1
         rows = lake.ask(sql_of(query, view))
-    shown = Table(title=f"{query.name}, on {view}")
-    for column in rows[0] if rows else ("no rows",):
-        shown.add_column(column)
-    for row in rows[:_MOST_ROWS]:
-        shown.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
-    console.print(shown)
+    console.print(answer_of(query, view, rows[:_MOST_ROWS]))
     if len(rows) > _MOST_ROWS:
         console.print(f"and {len(rows) - _MOST_ROWS} more rows")
     return 0
 
 
-def _download(up: Emulator, folder: Path) -> None:
-    """Copy what is delivered; a person would need a reader's role for each prefix."""
-    s3, bucket = up.client("s3"), deployed_on(up).bucket
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page.get("Contents", []):
-            if (
-                entry["Key"].endswith((".ndjson.gz", ".parquet", "/until/day.txt"))
-                and "dead-letter" not in entry["Key"]
-            ):
-                file = folder / entry["Key"]
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read())
+def answer_of(query: SavedQuery, view: str, rows: list[dict[str, Any]]) -> Table:
+    """Return the rows that a query has answered with, to print."""
+    shown = Table(title=f"{query.name}, on {view}")
+    for column in rows[0] if rows else ("no rows",):
+        shown.add_column(column)
+    for row in rows:
+        shown.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+    return shown
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ def test_demo_ends_with_the_reconciliation_and_leaves_nothing_running(mark: str)
     assert line is not None, done.stdout
     assert int(line[1]) > 5000
     assert all(int(count) > 0 for count in line.groups())
+    assert re.search(r"japan_contact_record +│ +([1-9]\d*) │ +0 │ +\1 │", done.stdout), done.stdout
+    assert "Abandoned by queue, on japan_contact_record" in done.stdout
     assert not running(mark)
 
 

@@ -49,7 +49,7 @@ HEAP: dict[str, str] = {name: value for name, value in _VARIABLES.items() if nam
 """How the template sets the heap of the function."""
 
 _IMPORT_OF_THE_BASE = "import boto3; from aws_lambda_powertools import Logger, Metrics"
-_IMPORT_OF_THE_HANDLER = "import handlers.wiring"
+_IMPORT_OF_THE_HANDLER = "import handlers.wiring.fan_out"
 _START_OF_THE_HANDLER = "import handlers.fan_out"
 _WITH_CLIENTS = "from handlers.fan_out import _fan_out; _fan_out._s3, _fan_out._dynamodb"
 
@@ -59,7 +59,7 @@ import json, os, re, sys
 from aws.invocation import Invocation
 from aws.route_file import shipped_routes
 from aws.kms_vault import KmsVault
-from handlers.wiring import FanOut
+from handlers.wiring.fan_out import FanOut
 from routing.stages.protect import Protector
 from tests.fakes import MemoryS3
 function = FanOut({**os.environ, "CHECKPOINT_TABLE": "off", "AWS_SAM_LOCAL": "true"}, shipped_routes())

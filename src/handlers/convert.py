@@ -6,8 +6,8 @@ from typing import Any
 
 from aws.invocation import Invocation, LambdaContext
 from aws.route_file import shipped_routes
-from handlers.conversion import Convert
 from handlers.preview import is_preview, refuse_preview
+from handlers.wiring.convert import Convert
 
 _table = shipped_routes()
 _convert = refuse_preview if is_preview(os.environ, _table) else Convert(os.environ, _table)

@@ -7,7 +7,7 @@ from typing import Any
 from aws.invocation import Invocation, LambdaContext
 from aws.route_file import shipped_routes
 from handlers.preview import is_preview, refuse_preview
-from handlers.wiring import Erase
+from handlers.wiring.erase import Erase
 from operations.erase.request import read_erasure
 
 _table = shipped_routes()

@@ -7,7 +7,7 @@ from typing import Any
 from aws.invocation import Invocation, LambdaContext
 from aws.route_file import shipped_routes
 from handlers.preview import Preview, is_preview
-from handlers.wiring import FanOut
+from handlers.wiring.fan_out import FanOut
 
 # Wired at import, in Lambda's init phase: a wrong table or environment fails before any record is read.
 _table = shipped_routes()

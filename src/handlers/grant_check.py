@@ -5,7 +5,7 @@ import os
 from aws.invocation import Invocation, LambdaContext
 from aws.route_file import shipped_routes
 from handlers.preview import is_preview, refuse_preview
-from handlers.wiring import GrantCheck
+from handlers.wiring.grant_check import GrantCheck
 
 _table = shipped_routes()
 _grant_check = refuse_preview if is_preview(os.environ, _table) else GrantCheck(os.environ, _table)

@@ -7,7 +7,7 @@ from typing import Any
 from aws.invocation import Invocation, LambdaContext
 from aws.route_file import shipped_routes
 from handlers.preview import is_preview, refuse_preview
-from handlers.wiring import Replay
+from handlers.wiring.replay import Replay
 from operations.replay.request import read_request
 
 _table = shipped_routes()

@@ -7,16 +7,19 @@ invocation, one line a failure. Metrics are EMF lines with the dimensions `servi
 import resource
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from aws.invocation import Invocation
-from operations.convert.request import ConversionRequest, ConversionSlice
-from operations.erase.request import ErasureRequest, ErasureSlice
-from operations.grant_check.check import Check
-from operations.replay.request import ReplayRequest, ReplaySlice
 from routing.stages.report import Report, RouteCounts
+
+if TYPE_CHECKING:
+    from operations.convert.request import ConversionRequest, ConversionSlice
+    from operations.erase.request import ErasureRequest, ErasureSlice
+    from operations.grant_check.check import Check
+    from operations.replay.request import ReplayRequest, ReplaySlice
 
 NAMESPACE = "CtrFanout"
 # Linux counts the resident set of getrusage(2) in KiB. Lambda itself has no metric of memory.
@@ -60,7 +63,7 @@ class Telemetry:
             for reason, count in counts.dead_lettered.items():
                 self._emit({"Route": route, "Reason": reason}, {"RecordsDeadLettered": (MetricUnit.Count, count)})
 
-    def publish_checks(self, checks: Sequence[Check]) -> None:
+    def publish_checks(self, checks: "Sequence[Check]") -> None:
         """Log and count what the grant check found; of what is unknown there is no number, only a line."""
         for check in checks:
             if check.reason is not None:
@@ -71,7 +74,7 @@ class Telemetry:
                     {"Route": check.name}, {"GrantCheckFailed": (MetricUnit.Count, int(check.reason is not None))}
                 )
 
-    def publish_replay(self, request: ReplayRequest, done: ReplaySlice) -> None:
+    def publish_replay(self, request: "ReplayRequest", done: "ReplaySlice") -> None:
         """Log and count one slice of a replay: who moves dead letters leaves a trace."""
         for result in done.results:
             if result["raised_at"]:
@@ -84,13 +87,13 @@ class Telemetry:
         if request.apply:
             self._emit({}, {"RecordsReplayed": (MetricUnit.Count, records)})
 
-    def publish_erasure(self, request: ErasureRequest, done: ErasureSlice) -> None:
+    def publish_erasure(self, request: "ErasureRequest", done: "ErasureSlice") -> None:
         """Log how much one slice of an erasure found; whose it was stays with who asked."""
         left = sum(1 for result in done.results if result["blocked_by"])
         fields = {"applies": request.apply, "scanned": done.scanned, "found": len(done.results), "left": left}
         self._logger.info("erase", extra={**fields, "is_last": done.next is None})
 
-    def publish_conversion(self, request: ConversionRequest, done: ConversionSlice, now: float) -> None:
+    def publish_conversion(self, request: "ConversionRequest", done: "ConversionSlice", now: float) -> None:
         """Log and count one slice of a conversion: how far columns are behind the day that ended last."""
         for result in done.results:
             if result["blocked_by"]:

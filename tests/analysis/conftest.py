@@ -13,8 +13,8 @@ from moto import mock_aws
 from aws.invocation import Invocation
 from aws.route_file import shipped_routes
 from doctor.resolve import Resolver
-from handlers.conversion import Convert
-from handlers.wiring import FanOut
+from handlers.wiring.convert import Convert
+from handlers.wiring.fan_out import FanOut
 from local.lake import Lake, lake_of
 from local.traffic import Traffic
 from local.translate import Template, translated

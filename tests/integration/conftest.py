@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from aws.invocation import Invocation
 from aws.settings import key_variable
-from handlers.wiring import FanOut
+from handlers.wiring.fan_out import FanOut
 from routing.table.routes import HASH_KEY, RouteTable
 from tests.builders import lines_in
 

@@ -19,8 +19,9 @@ from cli.erase import run as erase
 from cli.reconcile import Target
 from cli.reconcile_columns import Columns, columns
 from cli.stack_function import StackFunctionError
-from handlers.conversion import Convert
-from handlers.wiring import Erase, FanOut
+from handlers.wiring.convert import Convert
+from handlers.wiring.erase import Erase
+from handlers.wiring.fan_out import FanOut
 from operations.convert.columns import Columns as Columns_
 from operations.erase.request import read_erasure
 from routing.errors import EventError

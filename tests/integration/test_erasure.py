@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 from aws.invocation import Invocation
 from cli.app import app
 from cli.erase import run, search
-from handlers.wiring import Erase, FanOut
+from handlers.wiring.erase import Erase
+from handlers.wiring.fan_out import FanOut
 from operations.erase.request import read_erasure
 from routing.errors import EventError
 from routing.lambda_event import FIRST_SEQUENCE_NUMBER, event_of_documents

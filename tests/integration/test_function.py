@@ -8,7 +8,7 @@ import pytest
 
 from aws.invocation import Invocation
 from aws.route_file import shipped_routes
-from handlers.wiring import FanOut
+from handlers.wiring.fan_out import FanOut
 from routing.lambda_event import event_in
 from tests.builders import ROUTES, claim, contact, numbered_event, table
 from tests.integration.conftest import BUCKET, Aws

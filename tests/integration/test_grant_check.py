@@ -10,7 +10,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from aws.invocation import Invocation
-from handlers.wiring import GrantCheck
+from handlers.wiring.grant_check import GrantCheck
 from operations.grant_check.check import CHECKED_BESIDE_ROUTES
 from routing.errors import ConfigurationError
 from tests.builders import ROUTES, table

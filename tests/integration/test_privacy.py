@@ -28,7 +28,8 @@ with mock_aws():
     from aws.s3_sink import S3Sink
     from operations.replay.request import ReplayRequest
     from aws.kms_vault import KmsVault
-    from handlers.wiring import FanOut, Replay
+    from handlers.wiring.fan_out import FanOut
+    from handlers.wiring.replay import Replay
     from tests.builders import ROUTES, lines_in, table
     from tests.integration.conftest import Aws, BUCKET, TABLE
     aws = Aws(*(boto3.client(name, region_name="ap-northeast-1") for name in ("s3", "dynamodb", "kms")))

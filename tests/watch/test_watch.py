@@ -23,7 +23,7 @@ from cost.estimate import (
 )
 from doctor.resolve import Resolver
 from handlers.telemetry import NAMESPACE, Telemetry
-from handlers.wiring import FanOut
+from handlers.wiring.fan_out import FanOut
 from infrastructure.monitoring.alarms import alarms, sections
 from infrastructure.monitoring.log_queries import LOG_QUERIES
 from local.metric_math import Graphs

@@ -1,4 +1,4 @@
-"""Wiring of the function that makes columns: apart from the others, which do not have what it imports."""
+"""Wiring of the function that makes columns; only its bundle has what this imports."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from aws.invocation import Invocation
-from handlers.wiring import Wired
+from handlers.wiring.base import Wired
 from operations.convert.converter import Converter
 from operations.convert.request import read_conversion
 

@@ -5,7 +5,8 @@ A shard has one lane; with a parallelization factor it has several, and a partit
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 from local.event_source.mapping import Mapping
 from local.event_source.records import PAYLOAD_BYTES, StreamRecord, payload_bytes

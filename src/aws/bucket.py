@@ -1,10 +1,10 @@
 """The bucket of the stack: every request names it, and the account that has to own it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
 from routing.errors import CtrFanoutError
 
@@ -26,8 +26,7 @@ class ObjectGoneError(CtrFanoutError):
     """An object that was listed is not there any more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchedObject:
+class FetchedObject(Struct, frozen=True, kw_only=True):
     """An object as S3 returned it.
 
     Attributes:

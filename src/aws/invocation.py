@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 
 class LambdaContext(Protocol):
@@ -18,8 +19,7 @@ class LambdaContext(Protocol):
         """Return the milliseconds until Lambda kills the invocation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(Struct, frozen=True):
     """Identity and deadline of an invocation.
 
     Attributes:

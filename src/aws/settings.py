@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from routing import layout
 from routing.errors import ConfigurationError, Fault
@@ -21,8 +22,7 @@ OFF = "off"
 LEAN = "lean"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What the template tells the function.
 
     Attributes:

@@ -3,11 +3,11 @@
 import base64
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -19,8 +19,7 @@ type Chunk = tuple[dict[str, Any], str, str]
 """An event, and its first and last sequence number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Where to begin: a sequence number or seconds since 1970, as the type of the iterator demands.
 
     Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html

@@ -6,7 +6,8 @@ can be given anew.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """The grant matrix on the policies of a live stack: the rows that prove the template, asked again."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from copy import replace
 from functools import cached_property
 from typing import Any
 

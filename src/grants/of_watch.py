@@ -1,7 +1,7 @@
 """The rows of what watches a stack and of what analysts ask: alarms, traces, workgroups and results."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from copy import replace
 
 from grants.parts import Parts
 from grants.requests import Request

@@ -1,7 +1,8 @@
 """Who asks: the roles of the stack, its readers, its administrators, and those who have no business here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from grants.stack import Stack

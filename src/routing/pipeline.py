@@ -6,7 +6,7 @@ comes in as a `Sink` and a `Checkpoint`. docs/glossary.md explains the terms.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from copy import replace
 from typing import Protocol
 
 from routing.errors import CheckpointError, DeliveryError, StreamError

@@ -5,7 +5,7 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from copy import replace
 
 from aws.bucket import Bucket
 from aws.checkpoint import CheckpointTable, NoCheckpoint

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import replace
+from copy import replace
 
 from aws.bucket import Bucket
 from operations.erase.objects import Erasure, Version, of_version, opened, reporting

@@ -3,7 +3,8 @@
 import gzip
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 

@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from copy import replace
 
 from operations.replay.context import ReplayContext, why_failed
 from operations.replay.replayed import Replayed

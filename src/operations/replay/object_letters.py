@@ -3,7 +3,8 @@
 import gzip
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 

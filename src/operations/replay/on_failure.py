@@ -1,7 +1,8 @@
 """Batches that Lambda gave up on: their records are delivered to the routes that lack them."""
 
 import json
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 from aws.bucket import FetchedObject
 from aws.inventory import Listed

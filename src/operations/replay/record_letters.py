@@ -2,7 +2,8 @@
 
 import gzip
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 from aws.bucket import FetchedObject
 from aws.checkpoint import NoCheckpoint

@@ -4,13 +4,13 @@ A version never changes; what is learned later makes another one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from routing.protection.paths import FieldPath, read_path
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(Struct, frozen=True):
     """A list of paths.
 
     Attributes:

@@ -16,10 +16,10 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
+from msgspec import Struct
 
 from routing.protection.paths import FieldPath, Reach, reach_of
 from routing.protection.raw_json import is_container, peel, put_together, repeats_keys
@@ -38,8 +38,7 @@ class Action(StrEnum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Struct, frozen=True, kw_only=True):
     """One rule of a route.
 
     Attributes:
@@ -59,8 +58,7 @@ class Rule:
     matching: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """A value that was taken out to be sealed.
 
     Attributes:
@@ -76,8 +74,7 @@ class Piece:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Protected:
+class Protected(Struct, frozen=True):
     """A record as a route may see it.
 
     Attributes:

@@ -5,9 +5,10 @@ Two routes never share a batch, so two keys never share an object.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+
+from msgspec import Struct
 
 from routing.model import Kind, Record, RouteName
 from routing.reasons import Reason
@@ -17,8 +18,7 @@ type Routed = tuple[Record, tuple[Route, ...]]
 """A record with the routes that it takes; none if the `unmatched` policy drops it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """What becomes one object: at least one record, all of one route, kind and partition, e.g. `date=2026-03-02`."""
 
     route: Route
@@ -27,8 +27,7 @@ class Batch:
     records: Sequence[Record]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grouping:
+class Grouping(Struct, frozen=True, kw_only=True):
     """What the records of one commit come to.
 
     Attributes:

@@ -6,8 +6,9 @@ There is no third way.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from routing import layout
 from routing.errors import DeliveryError
@@ -78,8 +79,7 @@ def _put_all(sink: Sink, objects: Sequence[RenderedObject]) -> Sequence[Delivery
     return sink.put_all(objects) if objects else ()
 
 
-@dataclass(slots=True)
-class _Plan:
+class _Plan(Struct):
     """What is decided before, or settled after, a put.
 
     Attributes:

@@ -4,8 +4,10 @@ A row keeps it between invocations (`aws/checkpoint.py`); this module defines wh
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from copy import replace
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from routing.model import FencingToken, ObjectKey, RouteName, RoutesDigest, SequenceNumber
 
@@ -25,8 +27,7 @@ class Routes(Protocol):
         """The prefix of each route."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(Struct, frozen=True, kw_only=True):
     """What to return to while some routes lag behind the others.
 
     The routes ahead are right only if the same records come again, all of them, to the same routes. Changed
@@ -46,8 +47,7 @@ class Trial:
     settled: frozenset[ObjectKey]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(Struct, frozen=True, kw_only=True):
     """What is known of one shard.
 
     Attributes:

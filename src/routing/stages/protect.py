@@ -6,7 +6,7 @@ Keys come from a `Vault`; docs/protection.md says which key hashes and which sea
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from copy import replace
 from typing import Protocol
 
 import msgspec

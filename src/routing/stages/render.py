@@ -4,7 +4,7 @@ No clock, no random: the same records make the same key and the same bytes, so a
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 
 from routing import layout
 from routing.model import FencingToken, Kind, ObjectKey, RenderedObject, RouteName, Shard

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TypedDict
+
+from msgspec import Struct, field
 
 from routing import layout
 from routing.errors import AccountingError, OutOfTimeError
@@ -28,8 +29,7 @@ class BatchResponse(TypedDict):
     batchItemFailures: list[BatchItemFailure]
 
 
-@dataclass(slots=True)
-class RouteCounts:
+class RouteCounts(Struct):
     """What happened to the records that took one route.
 
     Attributes:
@@ -63,8 +63,7 @@ class RouteCounts:
         return 0 < self.skipped == self.matched
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """One thing that went wrong, for the log; `message` holds no value of a record."""
 
     route: RouteName | None
@@ -72,8 +71,7 @@ class Trouble:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one rendered object.
 
     Attributes:
@@ -102,8 +100,7 @@ class Outcome:
         return self.trouble is not None and not is_held_up
 
 
-@dataclass(slots=True)
-class Settlement:
+class Settlement(Struct):
     """What became of the objects of one segment, as far as it is known.
 
     Attributes:
@@ -155,8 +152,7 @@ class Settlement:
             raise AccountingError(f"report: expected {self.due} routed records accounted for, got {accounted}")
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """What one invocation did, filled by the pipeline.
 
     Attributes:

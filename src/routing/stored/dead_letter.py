@@ -7,9 +7,10 @@ Source: https://docs.aws.amazon.com/firehose/latest/dev/retry.html
 """
 
 import base64
-from dataclasses import dataclass, replace
+from copy import replace
 
 import msgspec
+from msgspec import Struct
 
 from routing.errors import RecordError
 from routing.fields import Node
@@ -47,8 +48,7 @@ def from_record(  # noqa: PLR0917 - five of the six are one envelope
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordLetter:
+class RecordLetter(Struct, frozen=True, kw_only=True):
     """A line that `from_record` has made, read back.
 
     Attributes:

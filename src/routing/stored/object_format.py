@@ -9,9 +9,9 @@ import gzip
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from isal import isal_zlib
+from msgspec import Struct
 
 from routing.layout import OBJECT_LETTER_PREFIX
 from routing.model import FencingToken, Kind, ObjectKey, Record, RouteName, SequenceNumber, Shard
@@ -48,8 +48,7 @@ type Place = tuple[RouteName, Kind | Reason, str]
 """Route, kind and partition: what becomes one object of an invocation."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Name:
+class Name(Struct, frozen=True, kw_only=True):
     """What an object's key tells.
 
     Attributes:

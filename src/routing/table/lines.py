@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')\s*[.=]")
@@ -10,8 +11,7 @@ _ROUTE = re.compile(r"route '(?P<name>[^']*)'(?: of line (?P<line>\d+))?(?:: (?P
 _STEP = re.compile(r"([A-Za-z0-9_-]+)(?:\[(\d+)\])?")
 
 
-@dataclass(slots=True)
-class _Block:
+class _Block(Struct):
     """A route, or the rest of the file: where it begins, and where each of its keys stands.
 
     Attributes:

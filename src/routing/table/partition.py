@@ -9,9 +9,10 @@ times and words of the route table enter an object key.
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
+
+from msgspec import Struct
 
 from routing.errors import Fault
 from routing.fields import DEEPEST, Node, Path, attribute, column_name, is_field_name, scalars_at
@@ -34,8 +35,7 @@ _MOST_FIELDS, _MOST_VALUES = 3, 50
 _FIRST = f"expected {DATE!r} or {{ {DATE} = <timestamp field> }} first"
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(Struct, frozen=True):
     """A field that records are stored by.
 
     Attributes:
@@ -57,8 +57,7 @@ class Declared:
         return f"{self.name}={text if text in self.values else OTHER}"
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(Struct, frozen=True):
     """How a route stores its records below its prefix.
 
     Attributes:

@@ -9,10 +9,9 @@ Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-patte
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from routing.errors import Fault
 from routing.fields import DEEPEST, Node, Path, Scalar, attribute, is_field_name, scalars_at
@@ -27,8 +26,7 @@ type Show = Callable[[Scalar], str]
 _OR = "$or"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
+class Leaf(Struct, frozen=True, kw_only=True):
     """One field of a pattern with all it accepts.
 
     Attributes:
@@ -57,8 +55,7 @@ class Leaf:
         return self.accepts_absence and not scalars_at(root, self.path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Branch:
+class Branch(Struct, frozen=True, kw_only=True):
     """An object of a pattern: all fields have to match, and of each `$or` one alternative."""
 
     fields: tuple[tuple[str, "Branch | Leaf"], ...]

@@ -5,8 +5,9 @@ The table is the single source of truth: the decoder, the matcher, the per-route
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from routing import layout
 from routing.fields import Node, Path
@@ -23,8 +24,7 @@ HASH_KEY = "hash"
 """Names of keys that are no route's: no route may be called so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
+class Example(Struct, frozen=True, kw_only=True):
     """A record that tells what a route is for, run by `ctr-fanout routes check`.
 
     Attributes:
@@ -40,8 +40,7 @@ class Example:
     takes: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Struct, frozen=True, kw_only=True):
     """Where records of some kinds and a pattern go.
 
     Attributes:
@@ -105,8 +104,7 @@ DEAD_LETTER_ROUTE = Route(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How much one commit may cover, so that no object grows beyond it.
 
     Attributes:
@@ -118,8 +116,7 @@ class Limits:
     plain_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetainDays:
+class RetainDays(Struct, frozen=True, kw_only=True):
     """After how many days what belongs to no route expires; None if it stays.
 
     Attributes:
@@ -133,6 +130,9 @@ class RetainDays:
     archive: int | None = None
 
 
+_FOR_EVER = RetainDays()
+
+
 class RouteTable:
     """All routes, compiled. Build it with `load_routes`."""
 
@@ -144,7 +144,7 @@ class RouteTable:
         limits: Limits,
         routes_digest: RoutesDigest,
         code: str = "",
-        retain_days: RetainDays = RetainDays(),
+        retain_days: RetainDays = _FOR_EVER,
     ) -> None:
         """Sort the routes by kind once, so that a record only meets those that can take it.
 

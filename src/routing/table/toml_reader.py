@@ -1,9 +1,10 @@
 """Typed getters over a TOML table that gather every fault with its path instead of stopping at the first."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
+
+from msgspec import Struct, field
 
 from routing.errors import Fault
 from routing.table.operators import kind_of
@@ -11,8 +12,7 @@ from routing.table.operators import kind_of
 _LARGEST_SHOWN = 10**30
 
 
-@dataclass(slots=True)
-class TomlReader:
+class TomlReader(Struct):
     """Reads one table; `done` reports the keys that were not read.
 
     Attributes:

@@ -1,7 +1,7 @@
 """The cost estimate: its formulas by hand, its prices overridable, its faults told."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,7 @@
 """The sink: what each put asks for, what it does with an object that is there, and whom it blames."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from typing import Any, cast
 
 import pytest

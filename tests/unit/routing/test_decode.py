@@ -5,7 +5,7 @@ import gc
 import hashlib
 import json
 import tracemalloc
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import msgspec

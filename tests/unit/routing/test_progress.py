@@ -1,7 +1,8 @@
 """Progress: what a shard's row means, and what changed routes may build on."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest

@@ -1,7 +1,7 @@
 """Reconcile: every record against the objects whose names and metadata speak of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from routing.model import FencingToken, ObjectKey, Record, RouteName, Shard

@@ -31,6 +31,7 @@ from routing.protection.sealing import (
     restore,
     unpack,
 )
+from routing.stored.parts import is_of_columns
 
 _S3 = "s3://"
 _COMPRESSED = ".gz"
@@ -67,7 +68,7 @@ def sources(given: str, s3: Callable[[], Any]) -> Iterator[Sealed]:
     """
     found = list(_in_s3(given, s3) if given.startswith(_S3) else _on_disk(Path(given)))
     if not found:
-        raise UnsealError(f"{given}: expected objects, found none")
+        raise UnsealError(f"{given}: expected objects with lines, found none")
     yield from found
 
 
@@ -150,7 +151,8 @@ def _in_s3(given: str, s3: Callable[[], Any]) -> Iterator[Sealed]:
 
     for name in keys:
         is_asked = name == key or not key or key.endswith("/")
-        if is_asked and not name.rpartition("/")[2].startswith("_"):  # the grant check's own objects
+        is_lines = not (name.rpartition("/")[2].startswith("_") or is_of_columns(name))  # `_`: the grant check's own
+        if is_asked and is_lines:
             yield Sealed(f"{_S3}{bucket}/{name}", name.removesuffix(_COMPRESSED), opens(name))
 
 
@@ -160,7 +162,7 @@ def _on_disk(given: Path) -> Iterator[Sealed]:
     files = sorted(path for path in given.rglob("*") if path.is_file()) if given.is_dir() else [given]
     top = given if given.is_dir() else given.parent
     for path in files:
-        if path.is_file():
+        if not is_of_columns(path.as_posix()):
             yield Sealed(str(path), str(path.relative_to(top)).removesuffix(_COMPRESSED), partial(_open, path))
 
 

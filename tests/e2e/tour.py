@@ -45,7 +45,7 @@ def play() -> Iterator[Step]:
         aws.chmod(0o755)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         path = os.pathsep.join([str(aws.parent), os.environ["PATH"]])
-        environ = kept | {"CTR_FANOUT_UP": name, "PARQUET": "off", "COLUMNS": _WIDTH, "PATH": path}
+        environ = kept | {"CTR_FANOUT_UP": name, "COLUMNS": _WIDTH, "PATH": path}
         try:
             for block in _BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
                 yield Step(block["script"], block["printed"], _run(block["script"], folder, environ))

@@ -56,6 +56,21 @@ def test_records_are_restored_byte_for_byte(aws: Aws, sealed: str, where: str, t
     assert "3 of them unsealed" in done.output
 
 
+def test_columns_beside_the_lines_are_left_out(aws: Aws, sealed: str, tmp_path: Path) -> None:
+    below = "claims/parquet/contact_record"
+    copy = tmp_path / "copy"
+    for name, body in ((f"{below}/until/day.txt", b"2026-03-02\n"), (f"{below}/date=2026-03-02/0000.parquet", b"PAR1")):
+        aws.s3.put_object(Bucket=BUCKET, Key=name, Body=body)
+    for name in (sealed, f"{below}/until/day.txt", f"{below}/date=2026-03-02/0000.parquet"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(aws.s3.get_object(Bucket=BUCKET, Key=name)["Body"].read())
+    for number, source in enumerate((f"s3://{BUCKET}/claims/", str(copy))):
+        done = unseal(source, "--to", str(tmp_path / str(number)))
+        assert done.exit_code == 0, done.output
+        assert "1 objects, 3 records, 3 of them unsealed" in done.output
+    assert "expected objects with lines, found none" in unseal(f"s3://{BUCKET}/{below}/").output
+
+
 def test_nothing_is_overwritten(aws: Aws, sealed: str, tmp_path: Path) -> None:
     for expected in (0, 1):
         assert unseal(f"s3://{BUCKET}/{sealed}", "--to", str(tmp_path)).exit_code == expected
@@ -138,6 +153,6 @@ def test_broken_gzip_and_nothing_at_all_are_told(aws: Aws, sealed: str, tmp_path
     (tmp_path / "y.gz").write_bytes(body[:20] + b"\xff" * 20 + body[40:])
     assert "reading failed with" in unseal(str(tmp_path / "y.gz"), "--to", str(tmp_path / "out")).output
     assert "reading failed with EOFError" in unseal(str(tmp_path / "x.gz"), "--to", str(tmp_path / "out")).output
-    assert "expected objects, found none" in unseal(f"s3://{BUCKET}/nowhere/").output
+    assert "expected objects with lines, found none" in unseal(f"s3://{BUCKET}/nowhere/").output
     assert "no such file or folder" in unseal(str(tmp_path / "nowhere")).output
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").rglob("*")) == []

@@ -7,6 +7,7 @@ A part carries the digest of the objects that it was made of, and of its columns
 """
 
 import hashlib
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ COLUMNS = "columns-digest"
 RECORDS = "record-count"
 REFUSED = "refused-count"
 _SUFFIX = ".parquet"
+_UNTIL = "until/day.txt"
+_OF_COLUMNS = re.compile(rf"(?:^|/)(?:{FOLDER}/[^/]+/{_UNTIL}|[^/]+{re.escape(_SUFFIX)})$")
 # What one part may hold of gzipped lines: about 128 MB of plain ones, a row group of the size that Athena reads best.
 # https://docs.aws.amazon.com/athena/latest/ug/performance-tuning-data-optimization-techniques.html
 _GZIPPED_BYTES = 24 << 20
@@ -91,9 +94,14 @@ def is_beside_objects(key: str, prefix: str) -> bool:
     return key.startswith(f"{prefix}/{FOLDER}/")
 
 
+def is_of_columns(name: str) -> bool:
+    """Return True if the name of an object, or of a copy of it, is that of a part or of how far parts reach."""
+    return _OF_COLUMNS.search(name) is not None
+
+
 def until_key(prefix: str, kind: Kind) -> ObjectKey:
     """Return the name of the object that tells up to which day columns are complete."""
-    return ObjectKey(f"{folder_of(prefix, kind)}until/day.txt")
+    return ObjectKey(f"{folder_of(prefix, kind)}{_UNTIL}")
 
 
 def of_partition(listed: Iterable[Source], partition: str, table: RouteTable) -> list[Source]:

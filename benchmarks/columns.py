@@ -35,6 +35,7 @@ _ROUTE = next(route for route in ROUTES.routes if not route.rules and route.patt
 _SHARD = Shard("arn:aws:kinesis:ap-northeast-1:111122223333:stream/bench", "shardId-000000000000")
 _DAY = "date=2026-03-02"
 _LINES = 500
+_WITHOUT_IDS = "records by queue and channel (none of the saved: it reads no ids)"
 _NOW = 1_772_600_000.0
 """2026-03-04."""
 
@@ -124,7 +125,8 @@ def query(records: int) -> dict[str, Any]:
         assert sum(result["records"] for result in done.results) == records
         columns, both = lake_of(folder, ROUTES), _size(folder)
         view = next(view for kind, view in tables_of(_ROUTE, ROUTES) if kind is Kind.CONTACT_RECORD)
-        queries = [one for one in SAVED_QUERIES if one.kind is Kind.CONTACT_RECORD]
+        asked = {one.name: sql_of(one, view) for one in SAVED_QUERIES if one.kind is Kind.CONTACT_RECORD}
+        asked[_WITHOUT_IDS] = f"SELECT queue_name, channel, count(*) FROM {view} GROUP BY 1, 2"  # noqa: S608 - a name of ours
         return {
             "records": records,
             "objects": records // _LINES,
@@ -133,20 +135,16 @@ def query(records: int) -> dict[str, Any]:
             "delivered_mb": round(size / 1e6),
             "columns_mb": round((both - size) / 1e6),
             "queries": {
-                one.name: {
-                    "lines": _asked(lines, sql_of(one, view)),
-                    "columns": _asked(columns, sql_of(one, view)),
-                }
-                for one in queries
+                name: {"lines": _asked(lines, sql), "columns": _asked(columns, sql)} for name, sql in asked.items()
             },
         }
 
 
 def _asked(lake: Any, sql: str) -> dict[str, float]:  # noqa: ANN401 - a lake
     before, start = _read_bytes(), time.perf_counter()
-    rows = lake.ask(sql)
+    rows = lake.count(sql)
     seconds = time.perf_counter() - start
-    return {"seconds": round(seconds, 3), "mb": round((_read_bytes() - before) / 1e6, 2), "rows": len(rows)}
+    return {"seconds": round(seconds, 3), "mb": round((_read_bytes() - before) / 1e6, 2), "rows": rows}
 
 
 def _deliver(folder: Path, records: int) -> None:

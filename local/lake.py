@@ -70,6 +70,10 @@ class Lake:
         """Make a view of Athena's SQL."""
         self._engine.execute(f"CREATE VIEW {name} AS {_translated(sql)}")
 
+    def count(self, sql: str) -> int:
+        """Run Athena's SQL to its end, without making a value of Python of any; return the number of rows."""
+        return int(self._engine.sql(_translated(sql)).to_arrow_table().num_rows)
+
     def ask(self, sql: str) -> list[dict[str, Any]]:
         """Run Athena's SQL; return a row as a dictionary."""
         found = self._engine.execute(_translated(sql))

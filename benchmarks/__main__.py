@@ -112,7 +112,7 @@ Lines become Parquet, with the `record` column, at **{results["columns"]["conver
 
 The saved queries over a day of {results["columns"]["query"]["records"]:,} records: {results["columns"]["query"]["objects"]:,} objects of {results["columns"]["query"]["delivered_mb"]:,} MB as
 delivered, {results["columns"]["query"]["parts"]} parts of {results["columns"]["query"]["columns_mb"]:,} MB as columns, made in {results["columns"]["query"]["conversion_seconds"]:.0f} s; by DuckDB in the place of Athena's
-engine, all cores, the MB as the kernel counts what the engine reads:
+engine, all cores, medians of three; the MB as the kernel counts what the engine reads:
 
 | query | MB, lines | MB, columns | times fewer | s, lines | s, columns | times less |
 |---|---:|---:|---:|---:|---:|---:|

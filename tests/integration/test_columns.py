@@ -13,6 +13,7 @@ import pytest
 from pyarrow import parquet
 from rich.console import Console
 
+from aws.checkpoint import CheckpointTable
 from aws.invocation import Invocation
 from cli import convert
 from cli.erase import run as erase
@@ -26,11 +27,13 @@ from operations.convert.columns import Columns as Columns_
 from operations.erase.request import read_erasure
 from routing.errors import EventError
 from routing.lambda_event import event_of_documents
+from routing.model import ObjectKey, Shard
 from routing.table.routes import RouteTable
 from tests.builders import ROUTES, agent_event, claim, contact, lines_in, segment, table
-from tests.integration.conftest import BUCKET, Aws
+from tests.integration.conftest import BUCKET, TABLE, Aws
 
 STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
+SHARD = Shard(STREAM, "shardId-000000000000")
 GONE = "c-gone"
 A_DAY = 86_400
 NOT_YET = datetime(2026, 3, 3, 0, 59, 59, tzinfo=UTC).timestamp()
@@ -113,6 +116,44 @@ def test_day_that_is_not_over_for_an_hour_is_left_alone(converting: Converting) 
     done = converting.ask({"route": "all"})
     assert (done["results"], done["until"]["contact_record"]) == ([], "2026-03-01")
     assert converting.part_names() == []
+
+
+@pytest.mark.parametrize("is_passed", [False, True], ids=["the try is open", "one route is ahead of others"])
+@pytest.mark.parametrize(("day", "waits"), [(DAY, True), ("date=2026-03-01", False)])
+def test_day_whose_batch_is_still_tried_waits(converting: Converting, is_passed: bool, day: str, waits: bool) -> None:
+    tried = ObjectKey(f"claims/contact_record/{day}/ctr-fanout-shardId-000000000000-{10**55}.ndjson.gz")
+    checkpoint = CheckpointTable(converting.aws.dynamodb, TABLE, Invocation("x", lambda: 600.0))
+    with checkpoint.claim(SHARD, table()) as claim_:
+        claim_.intend([tried])
+        if is_passed:
+            claim_.commit({}, is_partial=True, release=True)
+    done = converting.ask({"route": "claims"})
+    told = [result["blocked_by"] for result in done["results"]]
+    assert told == (["a batch of it is still being tried; it is converted when that is settled"] if waits else [""])
+    assert done["until"] == {"contact_record": "2026-03-01" if waits else "2026-03-02"}
+    assert len(converting.part_names()) == (not waits)
+    assert [one["blocked_by"] for one in converting.ask({"route": "all"})["results"]] == ["", ""], "of another route"
+
+
+@pytest.mark.parametrize(("shard", "waits"), [("shardId-000000000000", True), ("shardId-000000000009", False)])
+def test_day_with_records_behind_the_watermark_waits(converting: Converting, shard: str, waits: bool) -> None:
+    """A shard of which nothing is known has nothing to wait for: what replays and earlier deployments have put."""
+    ahead = f"claims/contact_record/{DAY}/ctr-fanout-{shard}-{10**56}.ndjson.gz"
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=ahead, Body=gzip.compress(claim() + b"\n"))
+    done = converting.ask({"route": "claims"})
+    told = [result["blocked_by"] for result in done["results"]]
+    behind = "it has records behind the route's watermark; it is converted when that has passed them"
+    assert told == ([behind] if waits else [""])
+    assert done["until"] == {"contact_record": "2026-03-01" if waits else "2026-03-02"}
+
+
+def test_day_that_was_complete_stays_so_whatever_waits_later(converting: Converting) -> None:
+    converting.ask({"route": "claims"})
+    assert converting.until("claims") == "2026-03-02\n"
+    ahead = f"claims/contact_record/{DAY}/ctr-fanout-shardId-000000000000-{10**56}.ndjson.gz"
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=ahead, Body=gzip.compress(claim() + b"\n"))
+    assert converting.ask({"route": "claims"})["until"] == {"contact_record": "2026-03-02"}
+    assert converting.until("claims") == "2026-03-02\n"
 
 
 def test_part_is_under_the_key_of_its_route_and_tells_of_its_sources_and_nothing_else(converting: Converting) -> None:
@@ -263,6 +304,16 @@ def test_time_that_ends_leaves_the_rest_to_the_next_run(converting: Converting) 
     assert (done["results"], done["next"]) == ([], "contact_record/2026-03-02")
     assert done["until"]["contact_record"] == "2026-03-01"
     assert len(converting.ask({"route": "all"})["results"]) == 2
+
+
+def test_next_slice_begins_where_the_one_before_ended(converting: Converting) -> None:
+    for after, kinds in (
+        ("contact_record/2026-03-02", ["contact_record", "agent_event"]),
+        ("contact_record/2026-03-03", ["agent_event"]),
+        ("agent_event/2026-03-02", ["agent_event"]),
+    ):
+        results = converting.ask({"route": "all", "after": after, "apply": False})["results"]
+        assert [result["key"].split("/")[3] for result in results] == kinds
 
 
 def test_many_objects_are_shared_out_among_parts_that_stay_as_many(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,10 +24,12 @@ from handlers.wiring.convert import Convert
 from handlers.wiring.erase import Erase
 from handlers.wiring.fan_out import FanOut
 from operations.convert.columns import Columns as Columns_
+from operations.convert.converter import Converter
 from operations.erase.request import read_erasure
 from routing.errors import EventError
 from routing.lambda_event import event_of_documents
 from routing.model import ObjectKey, Shard
+from routing.stored import parts
 from routing.table.routes import RouteTable
 from tests.builders import ROUTES, agent_event, claim, contact, lines_in, segment, table
 from tests.integration.conftest import BUCKET, TABLE, Aws
@@ -145,6 +147,71 @@ def test_day_with_records_behind_the_watermark_waits(converting: Converting, sha
     behind = "it has records behind the route's watermark; it is converted when that has passed them"
     assert told == ([behind] if waits else [""])
     assert done["until"] == {"contact_record": "2026-03-01" if waits else "2026-03-02"}
+
+
+def test_columns_are_complete_up_to_the_day_before_the_first_that_waits(converting: Converting) -> None:
+    for day in ("2026-02-27", "2026-03-01"):
+        ahead = f"claims/contact_record/date={day}/ctr-fanout-shardId-000000000000-{10**56}.ndjson.gz"
+        converting.aws.s3.put_object(Bucket=BUCKET, Key=ahead, Body=gzip.compress(claim() + b"\n"))
+    assert converting.ask({"route": "claims"})["until"] == {"contact_record": "2026-02-26"}
+
+
+def test_day_of_columns_goes_on_day_by_day(converting: Converting) -> None:
+    for day in ("2026-03-02", "2026-03-03", "2026-03-04"):
+        assert converting.ask({"route": "claims"})["until"] == {"contact_record": day}
+        assert converting.until("claims") == f"{day}\n"
+        converting.now += A_DAY
+
+
+def test_slice_tells_no_day_that_those_before_it_have_not_reached(converting: Converting) -> None:
+    assert converting.ask({"route": "claims", "after": "contact_record/2026-03-02"})["until"] == {"contact_record": ""}
+    converting.now += A_DAY
+    assert converting.ask({"route": "claims"})["until"] == {"contact_record": "2026-03-03"}
+
+
+def test_first_part_that_cannot_be_made_keeps_the_others_from_being_made(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they would share objects out among as many as they see, and the first among as many as it sees later."""
+    converting = Converting(aws, table())
+    monkeypatch.setattr("routing.stored.parts._GZIPPED_BYTES", 100)
+    body = gzip.compress(claim())
+    keys = [f"claims/contact_record/{DAY}/ctr-fanout-shardId-000000000000-{number}.ndjson.gz" for number in range(9)]
+    sources = [parts.Source(key=ObjectKey(key), etag="x", size=len(body)) for key in keys]
+    broken = parts.of_part(sources, 0, parts.parts_for(sources))[0].key
+    for key in keys:
+        aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x" * len(body) if key == broken else body)
+    (result,) = converting.ask({"route": "claims"})["results"]
+    assert (result["key"], result["blocked_by"]) == (
+        f"claims/parquet/contact_record/{DAY}/0000.parquet",
+        f"{broken}: expected gzip, got {len(body)} other bytes",
+    )
+    assert converting.part_names() == []
+
+
+def test_part_beyond_their_number_is_emptied(converting: Converting) -> None:
+    """Whoever made it saw another first part; its lines stand in the others."""
+    (key,) = (result["key"] for result in converting.ask({"route": "claims"})["results"])
+    got = converting.aws.s3.get_object(Bucket=BUCKET, Key=key)
+    beyond = key.replace("0000.parquet", "0002.parquet")
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=beyond, Body=got["Body"].read(), Metadata=got["Metadata"])
+    (result,) = converting.ask({"route": "claims"})["results"]
+    assert (result["key"], result["records"]) == (beyond, 0)
+    assert (len(converting.rows(key)), converting.rows(beyond)) == (2, [])
+
+
+def test_number_of_parts_that_others_have_decided_meanwhile_is_not_changed(
+    converting: Converting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converting.ask({"route": "claims"})
+    converting.aws.s3.put_object(
+        Bucket=BUCKET,
+        Key=f"claims/contact_record/{DAY}/ctr-fanout-shardId-000000000000-1.ndjson.gz",
+        Body=gzip.compress(claim()),
+    )
+    monkeypatch.setattr(Converter, "_count", lambda *_: (2, 0))
+    (result,) = converting.ask({"route": "claims"})["results"]
+    assert result["blocked_by"] == "others make it at the same time; the next run looks again"
 
 
 def test_day_that_was_complete_stays_so_whatever_waits_later(converting: Converting) -> None:

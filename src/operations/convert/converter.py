@@ -92,9 +92,9 @@ class _Done:
     pending: set[str] = field(default_factory=set)  # dates of which something is still to be made
     ended_at: str = ""  # the date at which time ended
 
-    def take(self, place: _Place, made: Conversion, *, applies: bool) -> None:
+    def take(self, place: _Place, made: Conversion) -> None:
         self.results.append(made)
-        if made.blocked_by or not applies:
+        if made.blocked_by:
             self.pending.add(place.date)
 
     def end(self, place: _Place) -> None:
@@ -187,8 +187,7 @@ class Converter:
                     return done
                 if unsettled := self._unsettled(kind, partition, listed):
                     key = f"{self._route.prefix}/{kind}/{partition}/"
-                    done.results.append(Conversion(key=key, blocked_by=unsettled))
-                    done.pending.add(place.date)
+                    done.take(place, Conversion(key=key, blocked_by=unsettled))
                 elif not self._is_current(place, [source for _, source in listed], known):
                     self._partition(place, request, done)
         return done
@@ -282,7 +281,7 @@ class Converter:
             count, surplus = self._count(place)
         except (ClientError, BotoCoreError, CtrFanoutError) as err:
             key = parts.part_key(self._route.prefix, place.kind, place.partition, 0)
-            done.take(place, Conversion(key=key, blocked_by=_why(err)), applies=request.apply)
+            done.take(place, Conversion(key=key, blocked_by=_why(err)))
             return
         for number in range(max(count, surplus)):
             if number and self._invocation.remaining_seconds() < _SECONDS_FOR_A_PART:
@@ -294,7 +293,7 @@ class Converter:
             except Exception as err:  # noqa: BLE001 - one day must not hold up all others, whatever is in it
                 made = Conversion(key=key, blocked_by=_why(err))
             if made is not None:
-                done.take(place, made, applies=request.apply)
+                done.take(place, made)
                 if number == 0 and made.blocked_by:
                     return  # whoever makes the first part decides among how many the objects are shared out
 

@@ -6,7 +6,6 @@ is its seed.
 """
 
 import base64
-import io
 import json
 import re
 from collections import Counter, defaultdict
@@ -20,7 +19,6 @@ from typing import Any, cast
 from uuid import UUID
 
 from botocore.exceptions import ClientError
-from pyarrow import parquet
 
 from aws.bucket import Bucket
 from aws.checkpoint import CheckpointTable, NoCheckpoint
@@ -73,6 +71,7 @@ from tests.fakes import (
     protector,
 )
 from tests.faults.tables import READS_POISON, TABLE
+from tests.parquet_rows import rows_of
 
 STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
 SECONDS_TO_LIVE = 60.0
@@ -612,8 +611,7 @@ class World:
         return [f"in two parts: {place}" for place, count in places.items() if count > 1]
 
     def _origins(self, key: str) -> list[tuple[str, int]]:
-        columns = parquet.read_table(io.BytesIO(self.s3.objects[key]["Body"]), columns=["_object", "_line"]).to_pydict()
-        return list(zip(columns["_object"], columns["_line"], strict=True))
+        return [(row["_object"], row["_line"]) for row in rows_of(self.s3.objects[key]["Body"], ["_object", "_line"])]
 
     def wrong_columns(self) -> list[str]:
         """Return the places of the deployed routes whose columns are not the lines that stand there."""
@@ -623,8 +621,9 @@ class World:
             kinds = [kind for kind, _ in tables_of(route, self.table)]
             for key, put in self.s3.objects.items():
                 if key.endswith(".parquet") and is_beside_objects(key, route.prefix):
-                    rows = parquet.read_table(io.BytesIO(put["Body"]), columns=["record"]).to_pydict()["record"]
-                    columns[key.rpartition("/")[0].replace("/parquet/", "/")].update(row.encode() for row in rows)
+                    rows = rows_of(put["Body"], ["record"])
+                    place = key.rpartition("/")[0].replace("/parquet/", "/")
+                    columns[place].update(row["record"].encode() for row in rows)
                 elif any(key.startswith(f"{route.prefix}/{kind}/") for kind in kinds):
                     lines[key.rpartition("/")[0]].update(lines_in(put["Body"]))
         return [f"columns of {place}" for place in lines.keys() | columns.keys() if lines[place] != columns[place]]

@@ -32,7 +32,9 @@ from routing.model import ObjectKey, Shard
 from routing.stored import parts
 from routing.table.routes import RouteTable
 from tests.builders import ROUTES, agent_event, claim, contact, lines_in, segment, table
+from tests.fakes import client_error
 from tests.integration.conftest import BUCKET, TABLE, Aws
+from tests.parquet_rows import rows_of
 
 STREAM = "arn:aws:kinesis:ap-northeast-1:111122223333:stream/ctr-fanout"
 SHARD = Shard(STREAM, "shardId-000000000000")
@@ -71,8 +73,7 @@ class Converting:
 
     def rows(self, key: str) -> list[dict[str, Any]]:
         body = self.aws.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-        rows: list[dict[str, Any]] = parquet.read_table(io.BytesIO(body)).to_pylist()
-        return rows
+        return rows_of(body)
 
     def until(self, prefix: str, kind: str = "contact_record") -> str:
         return str(
@@ -187,6 +188,31 @@ def test_first_part_that_cannot_be_made_keeps_the_others_from_being_made(
         f"{broken}: expected gzip, got {len(body)} other bytes",
     )
     assert converting.part_names() == []
+
+
+def test_dry_run_counts_old_versions_and_deletes_none(converting: Converting) -> None:
+    (key,) = (result["key"] for result in converting.ask({"route": "claims"})["results"])
+    metadata = converting.aws.s3.head_object(Bucket=BUCKET, Key=key)["Metadata"]
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x", Metadata=metadata)
+    for applies, left in ((False, 2), (True, 1)):
+        assert converting.ask({"route": "claims", "apply": applies, "old_versions": True})["deleted"] == 1
+        versions = converting.aws.s3.list_object_versions(Bucket=BUCKET, Prefix=key)["Versions"]
+        assert len(versions) == left
+
+
+def test_day_of_which_parts_alone_are_left_comes_in_its_turn(converting: Converting) -> None:
+    """Else a run whose time ends behind a later day would not come back to it."""
+    below = "claims/contact_record/date=2026-02-27/ctr-fanout-shardId-000000000000-1.ndjson.gz"
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=below, Body=gzip.compress(claim()))
+    assert len(converting.ask({"route": "claims"})["results"]) == 2
+    converting.aws.s3.delete_object(Bucket=BUCKET, Key=below)
+    later = f"claims/contact_record/{DAY}/ctr-fanout-shardId-000000000000-1.ndjson.gz"
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=later, Body=gzip.compress(claim()))
+    results = converting.ask({"route": "claims"})["results"]
+    assert [(result["key"].split("/")[3], result["records"]) for result in results] == [
+        ("date=2026-02-27", 0),
+        (DAY, 3),
+    ]
 
 
 def test_part_beyond_their_number_is_emptied(converting: Converting) -> None:
@@ -318,8 +344,9 @@ def test_statistics_tell_nothing_of_a_person_or_of_what_a_route_protects(aws: Aw
     assert told == (expected - hidden) | {"_source", "_object", "_line"}
 
 
+@pytest.mark.parametrize("routes", [["claims", "all", "speech", "rest"], []], ids=["of its table", "as it is told"])
 def test_erasure_makes_columns_anew_before_its_receipt_old_versions_included(
-    converting: Converting, tmp_path: Path
+    converting: Converting, tmp_path: Path, routes: list[str]
 ) -> None:
     aws = converting.aws
     for route in ("all", "claims", "speech"):
@@ -327,7 +354,6 @@ def test_erasure_makes_columns_anew_before_its_receipt_old_versions_included(
     request = {"contact_ids": [GONE], "apply": True, "old_versions": True, "first_date": None, "last_date": None}
     text, receipt = StringIO(), tmp_path / "receipt.json"
     console = Console(file=text, width=200)
-    routes = ["claims", "all", "speech", "rest"]
     code = erase(
         request, converting.erase, console, stack="s", convert=converting.ask, routes=routes, receipt_file=receipt
     )
@@ -337,7 +363,7 @@ def test_erasure_makes_columns_anew_before_its_receipt_old_versions_included(
     for entry in aws.s3.list_object_versions(Bucket=BUCKET)["Versions"]:
         body = aws.s3.get_object(Bucket=BUCKET, Key=entry["Key"], VersionId=entry["VersionId"])["Body"].read()
         if entry["Key"].endswith(".parquet"):
-            assert not [row for row in parquet.read_table(io.BytesIO(body)).to_pylist() if GONE in str(row)]
+            assert not [row for row in rows_of(body) if GONE in str(row)]
         elif entry["Key"].endswith(".gz"):
             assert GONE.encode() not in b"".join(lines_in(body))
 
@@ -430,6 +456,54 @@ def test_reconciliation_compares_parts_with_lines_by_metadata_alone(converting: 
         assert compared().wrong == [(key, why)]
     aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x", Metadata={})
     assert compared().wrong[0][1].startswith("expected the metadata of a part")
+
+
+def test_reconciliation_after_an_erasure_counts_what_is_left(converting: Converting) -> None:
+    request = {"contact_ids": [GONE], "apply": True, "old_versions": False, "first_date": None, "last_date": None}
+    routes = ["claims", "all", "speech"]
+    for route in routes:
+        converting.ask({"route": route})
+    text = Console(file=StringIO())
+    assert erase(request, converting.erase, text, stack="s", convert=converting.ask, routes=routes) == 0
+    target = Target(stream_arn=STREAM, bucket=BUCKET, account="111122223333", checkpoint_table=None)
+    found = columns(lambda _: converting.aws.s3, target, table())
+    assert (found.verdict, found.wrong) == ("4 parts of columns compared: none wrong", [])
+
+
+class Vanishing:
+    """S3 where objects are gone between a listing and a look."""
+
+    def __init__(self, s3: Any, ending: str) -> None:
+        self._s3, self._ending = s3, ending
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass on what is not asked of an object."""
+        return getattr(self._s3, name)
+
+    def head_object(self, **request: Any) -> Any:
+        if request["Key"].endswith(self._ending):
+            raise client_error("404", "HeadObject")
+        return self._s3.head_object(**request)
+
+
+@pytest.mark.parametrize("ending", [".ndjson.gz", ".parquet"])
+def test_reconciliation_beside_a_change_waits_for_it(converting: Converting, ending: str) -> None:
+    converting.ask({"route": "claims"})
+    target = Target(stream_arn=STREAM, bucket=BUCKET, account="111122223333", checkpoint_table=None)
+    found = columns(lambda _: Vanishing(converting.aws.s3, ending), target, table())
+    assert found.verdict == "1 parts of columns compared: none wrong, 1 to be made anew by the next schedule"
+
+
+def test_reconciliation_misses_a_part(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    converting = Converting(aws, table())
+    monkeypatch.setattr("routing.stored.parts._GZIPPED_BYTES", 300)
+    for number in range(9):
+        key = f"claims/contact_record/{DAY}/ctr-fanout-shardId-000000000000-{number}.ndjson.gz"
+        aws.s3.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(claim(n=number)))
+    *_, last = (result["key"] for result in converting.ask({"route": "claims"})["results"])
+    aws.s3.delete_object(Bucket=BUCKET, Key=last)
+    target = Target(stream_arn=STREAM, bucket=BUCKET, account="111122223333", checkpoint_table=None)
+    assert columns(lambda _: aws.s3, target, table()).stale == [last]
 
 
 def test_objects_of_an_earlier_partition_of_the_route_are_in_its_parts_only(aws: Aws) -> None:

@@ -54,7 +54,7 @@ def columns_of(route: Route, kind: Kind) -> dict[str, Tree]:
     protection = Protection(route.rules, lambda _: lambda text: f"token of {len(text)} characters")
     before = _example(fields)
     after = json.loads(protection.apply(json.dumps(before).encode()).data)
-    shown = _shown(fields, after)
+    shown = _shown(fields, after) or {}  # rules may take out all of them
     assert isinstance(shown, dict)
     return shown | ({SEALED: STRING} if protection.seals else {})
 

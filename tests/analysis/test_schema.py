@@ -1,12 +1,14 @@
 """The schema holds every sample, and a route's columns are what its rules leave."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aws.route_file import shipped_routes
+from infrastructure.analysis.resources import analysis, column_tables, latest_views
 from routing.lambda_event import event_of_documents
 from routing.model import Kind
 from routing.protection.paths import show_path
@@ -104,3 +106,23 @@ def test_no_two_fields_have_one_column(kind: Kind) -> None:
     names = [column.name for column in flat(fields_of(kind))]
     assert len(names) == len(set(names))
     assert not {"record", "object", "day"} & set(names)
+
+
+@pytest.mark.parametrize(
+    ("rules", "kind", "shown"),
+    [
+        ('remove = ["*"]', Kind.CONTACT_RECORD, []),
+        ('seal = ["*"]', Kind.CONTACT_RECORD, ["_sealed"]),
+        ('seal = ["*"]', Kind.AGENT_EVENT, ["_sealed"]),
+        ('remove = ["**.Content"]', Kind.OTHER, []),
+        ('seal = ["**.Content"]', Kind.OTHER, ["_sealed"]),
+    ],
+)
+def test_route_that_shows_no_field_of_a_kind_has_tables_all_the_same(rules: str, kind: Kind, shown: list[str]) -> None:
+    (everything,) = re.findall(r'kinds = \["contact_record"\]\npattern.*\nprefix = "claims"\n', ROUTES)
+    protected = f'kinds = ["{kind}"]\nprefix = "claims"\n[[routes.protect]]\n{rules}\n'
+    routes = table(ROUTES.replace(everything, protected))
+    assert list(columns_of(routes.routes[0], kind)) == shown
+    made = {**analysis(routes), **column_tables(routes), **latest_views(routes)}
+    stem = f"Claims{''.join(part.capitalize() for part in kind.split('_'))}"
+    assert {f"{stem}{what}" for what in ("Lines", "Parquet", "Until")} <= made.keys()

@@ -215,6 +215,18 @@ def test_day_of_which_parts_alone_are_left_comes_in_its_turn(converting: Convert
     ]
 
 
+@pytest.mark.parametrize(("rule", "shown"), [('remove = ["*"]', set()), ('seal = ["*"]', {"_sealed"})])
+def test_route_that_shows_no_field_has_its_lines_and_where_they_stand(aws: Aws, rule: str, shown: set[str]) -> None:
+    routes = table(ROUTES.replace('prefix = "claims"\n', f'prefix = "claims"\n[[routes.protect]]\n{rule}\n'))
+    converting = Converting(aws, routes, claim(ContactId=GONE), claim(ContactId="c-1"))
+    (result,) = converting.ask({"route": "claims"})["results"]
+    rows = converting.rows(result["key"])
+    assert rows[0].keys() == shown | {"_source", "_object", "_line", "record"}
+    (lines,) = (lines for key, lines in aws.lines().items() if key.startswith("claims/"))
+    assert [row["record"].encode() for row in rows] == lines
+    assert result["refused"] == 0
+
+
 def test_part_beyond_their_number_is_emptied(converting: Converting) -> None:
     """Whoever made it saw another first part; its lines stand in the others."""
     (key,) = (result["key"] for result in converting.ask({"route": "claims"})["results"])

@@ -2,13 +2,16 @@
 
 import json
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from aws.invocation import Invocation
 from handlers.telemetry import Telemetry
+from operations.convert.request import ConversionRequest, ConversionSlice
 from routing.errors import DeliveryError
+from routing.model import RouteName
 from routing.pipeline import process
 from routing.reasons import Reason
 from routing.stages.decode import Decoder
@@ -108,3 +111,21 @@ def test_cold_start_is_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
         telemetry.publish(report, invocation)
         starts.append(metrics(capsys)["ColdStarts"])
     assert starts == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("until", "hours"),
+    [
+        ({"contact_record": "2026-03-01", "agent_event": "2026-03-02"}, 25),  # the day that lags most
+        ({"contact_record": "2026-03-02"}, 1),
+        ({"contact_record": "2026-03-03"}, 0),
+        ({"contact_record": ""}, 0),  # nothing is there to convert
+    ],
+)
+def test_delay_of_conversion_is_counted_from_the_end_of_the_day_that_is_due(
+    capsys: pytest.CaptureFixture[str], until: dict[str, str], hours: int
+) -> None:
+    now = datetime(2026, 3, 4, 1, tzinfo=UTC).timestamp()
+    done = ConversionSlice(results=[], deleted=0, until=until, next=None)
+    Telemetry("ctr-fanout").publish_conversion(ConversionRequest(route=RouteName("claims")), done, now)
+    assert metrics(capsys)["ConversionDelay"] == hours * 3600

@@ -1,1 +1,1 @@
-"""The edge: Lambda entry points and the adapters they wire; the only code with boto3, the clock and logs."""
+"""The edge: Lambda entry points, what each function is wired of, and the only code that logs and counts."""

@@ -200,6 +200,18 @@ def test_dry_run_counts_old_versions_and_deletes_none(converting: Converting) ->
         assert len(versions) == left
 
 
+def test_old_versions_stay_while_a_day_waits(converting: Converting) -> None:
+    """An erasure is told of the day, and asks again: until then none of it is reported as done."""
+    (key,) = (result["key"] for result in converting.ask({"route": "claims"})["results"])
+    metadata = converting.aws.s3.head_object(Bucket=BUCKET, Key=key)["Metadata"]
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x", Metadata=metadata)
+    ahead = f"claims/contact_record/{DAY}/ctr-fanout-shardId-000000000000-{10**56}.ndjson.gz"
+    converting.aws.s3.put_object(Bucket=BUCKET, Key=ahead, Body=gzip.compress(claim() + b"\n"))
+    done = converting.ask({"route": "claims", "old_versions": True})
+    assert (len(done["results"]), done["deleted"]) == (1, 0)
+    assert len(converting.aws.s3.list_object_versions(Bucket=BUCKET, Prefix=key)["Versions"]) == 2
+
+
 def test_day_of_which_parts_alone_are_left_comes_in_its_turn(converting: Converting) -> None:
     """Else a run whose time ends behind a later day would not come back to it."""
     below = "claims/contact_record/date=2026-02-27/ctr-fanout-shardId-000000000000-1.ndjson.gz"

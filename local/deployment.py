@@ -5,11 +5,13 @@ and sets them through the service's own API, so that what runs is what the templ
 """
 
 import fcntl
+import hashlib
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +25,9 @@ from routing.table.routes import RouteTable, logical_id
 STACK = "ctr-fanout"
 BUILT = ROOT / ".aws-sam" / "build" / "template.yaml"
 SAM = ROOT / ".venvs" / "sam" / "bin" / "sam"
+_MADE_OF = BUILT.with_name("made-of.txt")  # `sam build` empties the folder
 _BUNDLE_OF_COLUMNS = re.compile(r"^( +CodeUri: )ConvertFunction$", re.MULTILINE)
+_BUNDLE = re.compile(r"^( +CodeUri: )(?:FanOut|GrantCheck|Replay|Erase)Function$", re.MULTILINE)
 _NO_ENDPOINT = re.compile(r"^( +(?:AWS_ENDPOINT_URL|EndpointUrl): )(?:''|\"\")$", re.MULTILINE)
 _BUCKET_OF_BUNDLES = "sam-artifacts"
 
@@ -84,16 +88,49 @@ class Deployed:
 
 
 def build() -> None:
-    """Make the Lambda bundle, as `make build` does.
+    """Make the Lambda bundle, as `make build` does, unless the one that is there was made of the same files.
 
     Raises:
         DeploymentError: It failed.
     """
+    made_of = _digest_of_sources()
+    with _bundle_locked(fcntl.LOCK_SH):
+        if _is_made_of(made_of):
+            return
     with _bundle_locked(fcntl.LOCK_EX):
+        if _is_made_of(made_of):  # by somebody else meanwhile
+            return
         programs = os.pathsep.join([str(ROOT / ".venvs" / "uv" / "bin"), os.environ.get("PATH", "")])
         _run(
             [str(SAM), "build"], os.environ | {"PATH": programs, "UV_PYTHON": sys.executable, "SAM_CLI_TELEMETRY": "0"}
         )
+        for bundle in ("FanOutFunction", "ConvertFunction"):
+            _pack(BUILT.with_name(bundle))
+        _MADE_OF.write_text(made_of)
+
+
+def _is_made_of(digest: str) -> bool:
+    return BUILT.exists() and _MADE_OF.exists() and _MADE_OF.read_text() == digest
+
+
+def _digest_of_sources() -> str:
+    digest = hashlib.sha256(sys.executable.encode())
+    files = [ROOT / "template.yaml", *(ROOT / "templates").rglob("*"), *(ROOT / "src").rglob("*")]
+    for file in sorted(file for file in files if file.is_file() and "__pycache__" not in file.parts):
+        digest.update(f"{file}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _pack(bundle: Path) -> None:
+    """Pack a bundle once for all deployments; SAM would pack it anew for each function of each of them."""
+    with zipfile.ZipFile(_packed(bundle), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        for file in sorted(bundle.rglob("*")):
+            if file.is_file():
+                packed.write(file, file.relative_to(bundle))
+
+
+def _packed(bundle: Path) -> Path:
+    return bundle.with_suffix(".zip")
 
 
 def deploy(emulator: Emulator, endpoint: str = "", **parameters: str) -> Deployed:
@@ -127,14 +164,16 @@ def deploy(emulator: Emulator, endpoint: str = "", **parameters: str) -> Deploye
 
 @contextmanager
 def _for_emulator(endpoint: str, *, makes_columns: bool) -> Iterator[Path]:
-    """Write the built template with an address in the place of AWS's own, for as long as it is deployed.
+    """Write the built template with an address in the place of AWS's own, and packed bundles, while it is deployed.
 
-    SAM packs every function, also one that is not made: its bundle of 150 MB is left out then.
+    SAM uploads the bundle of every function, also of one that is not made: that of columns, 150 MB, is left out then.
     """
     # Beside the built one, since it names the bundle by relative paths.
     file = BUILT.with_name(f"emulator-{os.getpid()}.yaml")
     built = with_endpoint(BUILT.read_text(), endpoint)
-    file.write_text(built if makes_columns else _BUNDLE_OF_COLUMNS.sub(r"\g<1>FanOutFunction", built))
+    of_columns = "ConvertFunction" if makes_columns else "FanOutFunction"
+    built = _BUNDLE_OF_COLUMNS.sub(rf"\g<1>{_packed(Path(of_columns))}", built)
+    file.write_text(_BUNDLE.sub(rf"\g<1>{_packed(Path('FanOutFunction'))}", built))
     try:
         yield file
     finally:

@@ -423,6 +423,28 @@ def test_time_that_ends_leaves_the_rest_to_the_next_run(converting: Converting) 
     assert len(converting.ask({"route": "all"})["results"]) == 2
 
 
+def test_time_that_ends_between_two_parts_leaves_the_rest_to_the_next_run(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converting = Converting(aws, table())
+    monkeypatch.setattr("routing.stored.parts._GZIPPED_BYTES", 300)
+    for number in range(9):
+        key = f"claims/contact_record/{DAY}/ctr-fanout-shardId-000000000000-{number}.ndjson.gz"
+        aws.s3.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(claim(n=number)))
+
+    def remaining() -> float:
+        return 170.0 if converting.part_names() else 900.0
+
+    done = converting.convert({"route": "claims"}, Invocation("c", remaining, now=lambda: CLOSED))
+    assert ([result["key"][-12:] for result in done["results"]], done["next"]) == (
+        ["0000.parquet"],
+        "contact_record/2026-03-02",
+    )
+    assert done["until"]["contact_record"] == "2026-03-01"
+    assert len(converting.ask({"route": "claims", "after": done["next"]})["results"]) > 1
+    assert converting.until("claims") == "2026-03-02\n"
+
+
 def test_next_slice_begins_where_the_one_before_ended(converting: Converting) -> None:
     for after, kinds in (
         ("contact_record/2026-03-02", ["contact_record", "agent_event"]),

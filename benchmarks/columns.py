@@ -68,7 +68,7 @@ class FolderBucket:
         """Look whether a file is there."""
         return (self.folder / key).exists()
 
-    def head(self, key: str) -> dict[str, Any]:
+    def look(self, key: str) -> dict[str, Any]:
         """Look at what was put."""
         return {"Metadata": self._metadata[key], "ETag": "x"}
 
